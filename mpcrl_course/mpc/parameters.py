@@ -1,0 +1,120 @@
+"""Named parameters of an optimal-control problem, kept as one flat vector theta."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import casadi as ca
+import numpy as np
+
+
+class Parameters:
+    """Named blocks of numbers, and their one documented layout in a flat vector.
+
+    Blocks follow each other in the order in which they are given. A vector keeps its order, a matrix is
+    stored column by column (as in CasADi), so ``A`` of shape (2, 2) is laid out as A11, A21, A12, A22.
+
+    Parameters
+    ----------
+    **blocks : float or array_like
+        Initial value of each block, by name: a number, a vector or a matrix.
+
+    Examples
+    --------
+    >>> parameters = Parameters(V0=0.0, A=[[1.0, 0.25], [0.0, 1.0]])
+    >>> parameters.names
+    ['V0', 'A11', 'A21', 'A12', 'A22']
+    >>> parameters.initial()
+    array([0.  , 1.  , 0.  , 0.25, 1.  ])
+    >>> parameters.unpack(parameters.initial()).A
+    array([[1.  , 0.25],
+           [0.  , 1.  ]])
+    """
+
+    def __init__(self, **blocks):
+        self._blocks = {name: np.asarray(value, dtype=float) for name, value in blocks.items()}
+        for name, block in self._blocks.items():
+            if block.ndim > 2:
+                raise ValueError(f"parameter '{name}' has shape {block.shape}: give a number, vector or matrix")
+            if not np.isfinite(block).all():
+                raise ValueError(f"parameter '{name}' has an initial value that is not finite: {block}")
+        ends = np.cumsum([block.size for block in self._blocks.values()])
+        starts = [0, *ends[:-1]]
+        self._slices = {
+            name: slice(int(i), int(j)) for name, i, j in zip(self._blocks, starts, ends, strict=True)
+        }
+        self.size = int(ends[-1]) if self._blocks else 0
+
+    @property
+    def names(self) -> list[str]:
+        """A name for every entry of theta, in order: ``V0``, ``x_lb1``, ``A21``, … (counted from 1)."""
+        names = []
+        for name, block in self._blocks.items():
+            if block.ndim == 0:
+                names.append(name)
+            elif block.ndim == 1:
+                names += [f"{name}{i + 1}" for i in range(block.size)]
+            else:
+                names += [f"{name}{i + 1}{j + 1}" for j in range(block.shape[1]) for i in range(block.shape[0])]
+        return names
+
+    def initial(self) -> np.ndarray:
+        """Return the initial values as a new flat vector, shape (size,)."""
+        return self.pack()
+
+    def index(self, name: str) -> slice:
+        """Return where block `name` lies in theta; raises KeyError that lists the names there are."""
+        if name not in self._slices:
+            raise KeyError(f"no parameter is called '{name}'; there are: {', '.join(self._slices)}")
+        return self._slices[name]
+
+    def pack(self, theta=None, **blocks) -> np.ndarray:
+        """Return a flat vector: `theta` (default: the initial values) with the named blocks replaced.
+
+        Raises
+        ------
+        KeyError
+            A name that no parameter has.
+        ValueError
+            A block of another shape than it was declared with (both shapes are named).
+        """
+        flat = np.concatenate([b.ravel(order="F") for b in self._blocks.values()] or [np.zeros(0)])
+        if theta is not None:
+            flat = self.check(theta).copy()
+        for name, value in blocks.items():
+            where, value = self.index(name), np.asarray(value, dtype=float)
+            shape = self._blocks[name].shape
+            if value.shape != shape:
+                raise ValueError(f"parameter '{name}' has shape {shape}, but a value of shape {value.shape} was given")
+            flat[where] = value.ravel(order="F")
+        return flat
+
+    def unpack(self, theta) -> SimpleNamespace:
+        """Return the blocks of `theta` as arrays (or SX blocks if theta is symbolic): ``p.A``, ``p.b``, …"""
+        if isinstance(theta, ca.SX):
+            return SimpleNamespace(
+                **{
+                    name: ca.reshape(theta[self._slices[name]], *(block.shape + (1, 1))[:2])
+                    for name, block in self._blocks.items()
+                }
+            )
+        theta = self.check(theta)
+        return SimpleNamespace(
+            **{
+                name: theta[self._slices[name]].reshape(block.shape, order="F")[()]
+                for name, block in self._blocks.items()
+            }
+        )
+
+    def check(self, theta) -> np.ndarray:
+        """Return `theta` as a float array, or raise ValueError if its shape or an entry is wrong."""
+        theta = np.asarray(theta, dtype=float)
+        if theta.shape != (self.size,):
+            raise ValueError(
+                f"theta has shape {theta.shape}, but these parameters have shape ({self.size},): "
+                + ", ".join(f"{name} {block.shape}" for name, block in self._blocks.items())
+            )
+        if not np.isfinite(theta).all():
+            wrong = [self.names[i] for i in np.flatnonzero(~np.isfinite(theta))]
+            raise ValueError(f"theta is not finite in {', '.join(wrong)}")
+        return theta

@@ -1,0 +1,96 @@
+"""Declaration of an optimal-control problem: plain functions of (x, u, p) written as in the lecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mpcrl_course.mpc.parameters import Parameters
+
+
+class Rows(NamedTuple):
+    """Constraint rows ``lower <= expression <= upper`` of one stage, hard or soft.
+
+    With a `weight` w the rows are soft: each has one slack s >= 0, shared by its two sides,
+    ``lower - s <= expression <= upper + s``, that costs w s in the objective (an exact l1 penalty).
+
+    Attributes
+    ----------
+    expression : casadi.SX
+        Column of m expressions in x, u and the parameters.
+    lower, upper : array_like or casadi.SX or None
+        Bounds, m rows or a scalar; None if there is no bound on that side.
+    weight : array_like or casadi.SX or None
+        Cost of a unit of slack, m rows or a scalar; None for hard rows.
+    """
+
+    expression: Any
+    lower: Any = None
+    upper: Any = None
+    weight: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class OptimalControlProblem:
+    """A finite-horizon optimal-control problem with named parameters.
+
+    minimise  sum_{k<N} stage_cost(k, x_k, u_k, p) + terminal_cost(x_N, p) + sum of weight * slack
+    subject to  x_0 = s,  x_{k+1} = dynamics(x_k, u_k, p),  input_lower <= u_k <= input_upper,
+    and the rows of every function in `constraints`.
+
+    The functions are called with CasADi symbols: x (n_states,), u (n_inputs,), p a namespace of the parameter
+    blocks, k the stage (a plain int, so that a function may treat stages differently). Discounting is written
+    out in the stage cost, where the reader sees it; `discount` is the learner's gamma.
+
+    Attributes
+    ----------
+    n_states, n_inputs, horizon : int
+        Dimensions of x and u, and the number N of stages.
+    parameters : Parameters
+        Named parameters and their initial values.
+    dynamics : callable (x, u, p) -> x_next
+    stage_cost : callable (k, x, u, p) -> scalar
+    terminal_cost : callable (x, p) -> scalar
+    input_lower, input_upper : array_like, shape (n_inputs,)
+        Box on every input; +-inf where there is no bound.
+    constraints : mapping of name to callable (k, x, u, p) -> Rows or None
+        Called for k = 0 … N (with u = None at k = N); None where a stage has no such rows.
+    discount : float
+        Discount factor gamma in (0, 1].
+    state_names, input_names : sequence of str
+        For messages and figures.
+    """
+
+    n_states: int
+    n_inputs: int
+    horizon: int
+    parameters: Parameters
+    dynamics: Callable
+    stage_cost: Callable
+    terminal_cost: Callable
+    input_lower: Any = -np.inf
+    input_upper: Any = np.inf
+    constraints: Mapping[str, Callable] = field(default_factory=dict)
+    discount: float = 1.0
+    state_names: Sequence[str] = ()
+    input_names: Sequence[str] = ()
+
+    def __post_init__(self):
+        for name in ("n_states", "n_inputs", "horizon"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0.0 < self.discount <= 1.0:
+            raise ValueError(f"discount must lie in (0, 1], not {self.discount}")
+        lower, upper = (np.broadcast_to(np.asarray(b, dtype=float), (self.n_inputs,)).copy()
+                        for b in (self.input_lower, self.input_upper))  # fmt: skip
+        if not (lower <= upper).all():
+            raise ValueError(f"input_lower {lower} exceeds input_upper {upper}")
+        object.__setattr__(self, "input_lower", lower)
+        object.__setattr__(self, "input_upper", upper)
+        if not self.state_names:
+            object.__setattr__(self, "state_names", [f"x{i + 1}" for i in range(self.n_states)])
+        if not self.input_names:
+            object.__setattr__(self, "input_names", [f"u{i + 1}" for i in range(self.n_inputs)])

@@ -1,0 +1,262 @@
+"""Derivatives of V, Q, the policy and the whole prediction, from one solution and its multipliers.
+
+First order needs only the multipliers (envelope theorem): the derivative of the optimal value is the partial
+derivative of the Lagrangian at the solution. Second order and the policy need the implicit function theorem on the
+KKT conditions with the active set held fixed; both are taken from one linear system (Büskens & Maurer 2001).
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import casadi as ca
+import numpy as np
+
+from mpcrl_course.mpc.fast import BufferedFunction
+from mpcrl_course.mpc.solution import ACTIVE, Solution, SolverError
+from mpcrl_course.mpc.transcription import Transcription
+
+
+def gradient(solution: Solution) -> np.ndarray:
+    """Return dV/dtheta or dQ/dtheta: the partial derivative of the Lagrangian, shape (n_theta,)."""
+    return _gradients(solution)[0]
+
+
+def gradient_state(solution: Solution) -> np.ndarray:
+    """Return dV/ds or dQ/ds = -nu_0, shape (n_states,)."""
+    return -solution.nu[0]
+
+
+def gradient_action(solution: Solution) -> np.ndarray:
+    """Return dQ/da: what the fixed first action's own stationarity lacks, shape (n_inputs,).
+
+    Raises
+    ------
+    ValueError
+        If the solution is one of V, in which the action is not an argument.
+    """
+    if solution.kind != "Q":
+        raise ValueError("gradient_action needs a solution of Q(theta, s, a); V has no action")
+    return _gradients(solution)[1]
+
+
+def _gradients(solution):
+    t = solution.transcription
+    q = 0.0 if solution.perturbation is None else solution.perturbation
+    return t.gradients(
+        solution.theta, solution.x.ravel(), solution.u.ravel(), solution.flat_slack[t.soft], solution.nu.ravel(),
+        solution.flat_lb, solution.flat_ub, q,
+    )  # fmt: skip
+
+
+def activity(solution: Solution) -> SimpleNamespace:
+    """Classify every constraint row and every input bound at a solution.
+
+    Returns
+    -------
+    SimpleNamespace
+        lower, upper : bool arrays over the rows, that side is active or violated;
+        violated : rows whose slack is positive; input_lower, input_upper : bool (N, n_inputs), active bounds;
+        margin : smallest distance to a change of the active set (scaled); strict : see `Solution.strict`.
+    """
+    t, problem = solution.transcription, solution.transcription.problem
+    h, lower, upper, weight = t.rows(solution.theta, solution.x.ravel(), solution.u.ravel())
+    weight = np.where(t.soft, weight, np.inf)
+    scale = np.maximum(1.0, np.where(np.isfinite(weight), weight, 1.0))
+    violated = t.soft & (np.maximum(lower - h, h - upper) > ACTIVE)
+    margins, sides = [], []
+    for multiplier, distance in ((solution.flat_lb, h - lower), (solution.flat_ub, upper - h)):
+        side = multiplier > ACTIVE * scale
+        sides.append(side)
+        # away from a kink either the distance or the multiplier is clearly positive …
+        margins.append(np.where(side, multiplier / scale, distance))
+        # … and the multiplier of a soft row is either below its weight or the row is clearly violated
+        margins.append(np.where(side, np.where(violated, -distance, (weight - multiplier) / scale), np.inf))
+        # a row on which no input has a say has no unique multiplier on its bound
+        margins.append(np.where(t.fixed_rows[solution.kind], np.abs(distance), np.inf))
+    boxes = []
+    for multiplier, distance in (
+        (solution.lam_input_lb, solution.u - problem.input_lower),
+        (solution.lam_input_ub, problem.input_upper - solution.u),
+    ):
+        if solution.kind == "Q":
+            distance = distance.copy()
+            distance[0] = np.inf
+        side = multiplier > ACTIVE
+        boxes.append(side)
+        margins.append(np.where(side, multiplier, distance).ravel())
+    margin = min((float(m.min()) for m in margins if m.size), default=np.inf)
+    free = solution.u.size - (problem.n_inputs if solution.kind == "Q" else 0)
+    pushing = (sides[0] | sides[1]) & ~violated
+    count = int(pushing.sum() + boxes[0].sum() + boxes[1].sum())
+    return SimpleNamespace(
+        lower=sides[0], upper=sides[1], violated=violated, input_lower=boxes[0], input_upper=boxes[1],
+        margin=margin, strict=bool(margin > ACTIVE and count <= free),
+    )  # fmt: skip
+
+
+class KKT:
+    """First and second derivatives of the Lagrangian of the lifted problem, compiled once for V or Q.
+
+    y = (X, U, sigma) are the unknowns, p = (theta, s, a, q) the data, and c(y, p) all constraints, written = 0 or <= 0,
+    in the order: equalities, lower rows, upper rows, -sigma, lower and upper input box.
+    """
+
+    def __init__(self, t: Transcription, kind: str):
+        problem = t.problem
+        y = ca.vertcat(ca.vec(t.X), ca.vec(t.U), t.sigma)
+        p = ca.vertcat(t.theta, t.s, t.a, t.perturbation)
+        equalities = ca.vertcat(t.X[:, 0] - t.s, t.gaps)
+        first = 0
+        if kind == "Q":
+            equalities, first = ca.vertcat(equalities, t.U[:, 0] - t.a), problem.n_inputs
+        self.has_lower, self.has_upper = np.flatnonzero(t.has_lower), np.flatnonzero(t.has_upper)
+        u, n_u = ca.vec(t.U), int(t.U.numel())
+        box_lower, box_upper = (np.tile(b, problem.horizon) for b in (problem.input_lower, problem.input_upper))
+        self.box_lower = np.array([i for i in range(first, n_u) if np.isfinite(box_lower[i])], dtype=int)
+        self.box_upper = np.array([i for i in range(first, n_u) if np.isfinite(box_upper[i])], dtype=int)
+        c = ca.vertcat(
+            equalities,
+            (t.lower - t.slack - t.h)[self.has_lower.tolist()],
+            (t.h - t.upper - t.slack)[self.has_upper.tolist()],
+            -t.sigma,
+            (ca.DM(box_lower) - u)[self.box_lower.tolist()] if self.box_lower.size else ca.SX(0, 1),
+            (u - ca.DM(box_upper))[self.box_upper.tolist()] if self.box_upper.size else ca.SX(0, 1),
+        )
+        m = ca.SX.sym("m", c.numel())
+        L = t.cost + ca.dot(m, c)
+        grad_y, grad_p = ca.gradient(L, y), ca.gradient(L, p)
+        self.n_y, self.n_p, self.n_equal = int(y.numel()), int(p.numel()), int(equalities.numel())
+        self.residual = BufferedFunction("residual", [p, y, m], [grad_y, c])
+        self.blocks = BufferedFunction(
+            "kkt", [p, y, m],
+            [ca.jacobian(grad_y, y), ca.jacobian(grad_y, p), ca.jacobian(grad_p, p), ca.jacobian(c, y), ca.jacobian(c, p)],
+        )  # fmt: skip
+
+    def point(self, solution: Solution):
+        """Return (p, y, m) of a solution, in this object's order."""
+        t, problem = solution.transcription, solution.transcription.problem
+        nu = problem.n_inputs
+        a = solution.u0 if solution.action is None else solution.action
+        q = np.zeros(nu) if solution.perturbation is None else solution.perturbation
+        p = np.concatenate([solution.theta, solution.state, a, q])
+        sigma = solution.flat_slack[t.soft]
+        y = np.concatenate([solution.x.ravel(), solution.u.ravel(), sigma])
+        weight = t.rows(solution.theta, solution.x.ravel(), solution.u.ravel())[3]
+        free = (weight - solution.flat_lb - solution.flat_ub)[t.soft]  # multiplier of -sigma <= 0
+        equalities = solution.nu.ravel()
+        if solution.kind == "Q":
+            equalities = np.concatenate([equalities, -gradient_action(solution)])
+        m = np.concatenate([
+            equalities, solution.flat_lb[self.has_lower], solution.flat_ub[self.has_upper], free,
+            solution.lam_input_lb.ravel()[self.box_lower], solution.lam_input_ub.ravel()[self.box_upper],
+        ])  # fmt: skip
+        return p, y, m
+
+    def active(self, solution: Solution) -> np.ndarray:
+        """Return the indices of the constraints that hold with equality and push."""
+        t, act = solution.transcription, solution.activity
+        inequalities = np.concatenate([
+            act.lower[self.has_lower], act.upper[self.has_upper], ~act.violated[t.soft],
+            act.input_lower.ravel()[self.box_lower], act.input_upper.ravel()[self.box_upper],
+        ])  # fmt: skip
+        return np.concatenate([np.arange(self.n_equal), self.n_equal + np.flatnonzero(inequalities)])
+
+
+def kkt_of(solution: Solution) -> KKT:
+    """Return the compiled derivatives for the kind of `solution` (built on first use, kept with the problem)."""
+    t = solution.transcription
+    cache = t.__dict__.setdefault("_kkt", {})
+    if solution.kind not in cache:
+        cache[solution.kind] = KKT(t, solution.kind)
+    return cache[solution.kind]
+
+
+def kkt_residual(solution: Solution) -> float:
+    """Return the largest violation of the KKT conditions: stationarity, feasibility, signs, complementarity."""
+    kkt = kkt_of(solution)
+    p, y, m = kkt.point(solution)
+    stationarity, c = kkt.residual(p, y, m)
+    equal, unequal, multipliers = c[: kkt.n_equal], c[kkt.n_equal :], m[kkt.n_equal :]
+    parts = [stationarity, equal, np.maximum(unequal, 0.0), np.maximum(-multipliers, 0.0), unequal * multipliers]
+    return float(max(np.abs(part).max() for part in parts if part.size))
+
+
+def _implicit(solution: Solution):
+    """Solve the KKT system for dy/dp and dm/dp with the active set held fixed."""
+    kkt = kkt_of(solution)
+    L_yy, L_yp, L_pp, c_y, c_p = kkt.blocks(*kkt.point(solution))
+    rows = kkt.active(solution)
+    c_y, c_p = c_y[rows], c_p[rows]
+    n, m = kkt.n_y, len(rows)
+    K = np.zeros((n + m, n + m))
+    K[:n, :n], K[:n, n:], K[n:, :n] = L_yy, c_y.T, c_y
+    right = -np.concatenate([L_yp, c_p])
+    try:
+        step = np.linalg.solve(K, right)
+    except np.linalg.LinAlgError:
+        step = np.full((n + m, 1), np.nan)
+    if not np.isfinite(step).all() or np.abs(K @ step - right).max() > 1e-6 * (1.0 + np.abs(right).max()):
+        raise SolverError(
+            "not converged", "the KKT system is singular here: the multipliers are not unique (see Solution.strict)",
+            solution.state, solution.action, solution.theta,
+        )  # fmt: skip
+    return step[:n], step[n:], L_yp, L_pp, c_p
+
+
+def hessian(solution: Solution, exact: bool = True) -> np.ndarray:
+    """Return the second derivative of V or Q in theta, shape (n_theta, n_theta).
+
+    Parameters
+    ----------
+    exact : bool
+        True: including how the solution moves with theta (KKT system; the active set is held fixed, so it is the
+        second derivative where `solution.strict`, and one of several at a kink). False: the second partial
+        derivative of the Lagrangian only, the usual approximation.
+
+    Raises
+    ------
+    SolverError
+        If the KKT system is singular, as at some kinks.
+    """
+    n = solution.theta.size
+    if not exact:
+        kkt = kkt_of(solution)
+        return kkt.blocks(*kkt.point(solution))[2][:n, :n]
+    dy, dm, L_yp, L_pp, c_p = _implicit(solution)
+    H = L_pp + L_yp.T @ dy + c_p.T @ dm
+    return 0.5 * (H + H.T)[:n, :n]
+
+
+def sensitivity(solution: Solution) -> SimpleNamespace:
+    """Return how the whole prediction moves with theta, with the state and (in Q) with the action.
+
+    Returns
+    -------
+    SimpleNamespace
+        dx_dtheta (N + 1, n_states, n_theta), du_dtheta (N, n_inputs, n_theta), dx_ds, du_ds, and for Q dx_da, du_da.
+
+    Raises
+    ------
+    SolverError
+        If the KKT system is singular, as at some kinks.
+    """
+    dy = _implicit(solution)[0]
+    problem = solution.transcription.problem
+    nx, nu, N, n = problem.n_states, problem.n_inputs, problem.horizon, solution.theta.size
+    dx = dy[: nx * (N + 1)].reshape(N + 1, nx, -1)
+    du = dy[nx * (N + 1) : nx * (N + 1) + nu * N].reshape(N, nu, -1)
+    parts = {"theta": slice(0, n), "s": slice(n, n + nx)}
+    if solution.kind == "Q":
+        parts["a"] = slice(n + nx, n + nx + nu)
+    return SimpleNamespace(
+        **{f"dx_d{name}": dx[..., part] for name, part in parts.items()},
+        **{f"du_d{name}": du[..., part] for name, part in parts.items()},
+    )
+
+
+def policy_jacobian(solution: Solution) -> np.ndarray:
+    """Return dpi/dtheta, the derivative of the first input, shape (n_inputs, n_theta)."""
+    if solution.kind != "V":
+        raise ValueError("policy_jacobian needs a solution of V or policy; in Q the first input is fixed")
+    return sensitivity(solution).du_dtheta[0]

@@ -1,0 +1,1 @@
+"""Ways to act: one file per box of the taxonomy."""
