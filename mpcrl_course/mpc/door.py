@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 from mpcrl_course.mpc import sensitivities
@@ -109,7 +107,7 @@ class MPC:
             actions = self._matrix(actions, self.problem.n_inputs, "actions")
             if len(actions) != len(states):
                 raise ValueError(f"{len(states)} states but {len(actions)} actions were given")
-        return self._solve.solve_batch(theta, states, actions, workers=os.cpu_count() or 1)
+        return self._solve.solve_batch(theta, states, actions)
 
     gradient = staticmethod(sensitivities.gradient)
     gradient_state = staticmethod(sensitivities.gradient_state)

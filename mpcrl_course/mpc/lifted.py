@@ -116,10 +116,10 @@ class LiftedSolver:
             word, time.perf_counter() - start, slack, np.maximum(lam_lb, 0.0), np.maximum(lam_ub, 0.0), t,
         )  # fmt: skip
 
-    def solve_batch(self, theta, states, actions=None, workers: int = 1):
+    def solve_batch(self, theta, states, actions=None):
         """Return values and first inputs for many states, one after the other, each started from its neighbour.
 
-        Threads do not help: the solvers hold global locks (measured 1.0x on two cores).
+        Threads would need a solver each and gain little: measured on two cores 0.9x (piqp) and 1.3x (ipopt).
         """
         values, first, last = np.empty(len(states)), np.empty((len(states), self.t.problem.n_inputs)), None
         for i, state in enumerate(states):

@@ -207,10 +207,10 @@ class QuadraticSolver:
             "solved", time.perf_counter() - start, slack, lam_lb, lam_ub, t,
         )  # fmt: skip
 
-    def solve_batch(self, theta, states, actions=None, workers: int = 1):
+    def solve_batch(self, theta, states, actions=None):
         """Return values and first inputs for many states; one condensing, one factorisation, no multipliers.
 
-        A solve takes about 3 µs here, less than a thread costs: `workers` is not used.
+        A solve takes about 3 µs, less than handing it to a thread costs.
         """
         def fail(status, reason):
             raise SolverError(status, reason, states[i], None if actions is None else actions[i], theta)

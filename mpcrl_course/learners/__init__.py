@@ -1,0 +1,1 @@
+"""Ways to learn: one algorithm a file, its loop visible."""

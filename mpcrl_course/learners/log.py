@@ -1,0 +1,92 @@
+"""What a run leaves behind: arrays, one row a step; and how it is saved and taken up again."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass
+class Log:
+    """Everything that happened in a run, one row a step.
+
+    Attributes
+    ----------
+    x, u : ndarray, shapes (steps, n_states), (steps, n_inputs)
+        State and action of step k.
+    cost, td : ndarray, shape (steps,)
+        Stage cost and TD error; td is nan in a step whose solve failed (that sample was skipped).
+    theta : ndarray, shape (steps + 1, n_theta)
+        Parameters before step k; the last row is what was learned.
+    failed : ndarray of bool, shape (steps,)
+        Steps in which a solve failed.
+    seconds : float
+        Wall time.
+    stopped : str
+        Why the run ended before its last step; empty if it did not.
+    """
+
+    x: np.ndarray
+    u: np.ndarray
+    cost: np.ndarray
+    td: np.ndarray
+    theta: np.ndarray
+    failed: np.ndarray
+    seconds: float = 0.0
+    stopped: str = ""
+    steps: int = field(default=0)
+
+    @classmethod
+    def empty(cls, steps: int, n_states: int, n_inputs: int, n_theta: int) -> Log:
+        """Return a log with room for `steps` steps."""
+        return cls(
+            np.zeros((steps, n_states)), np.zeros((steps, n_inputs)), np.zeros(steps), np.full(steps, np.nan),
+            np.zeros((steps + 1, n_theta)), np.zeros(steps, bool),
+        )  # fmt: skip
+
+    def until(self, steps: int) -> Log:
+        """Return the log of the first `steps` steps."""
+        n = steps
+        return Log(self.x[:n], self.u[:n], self.cost[:n], self.td[:n], self.theta[: n + 1], self.failed[:n],
+                   self.seconds, self.stopped, n)  # fmt: skip
+
+    def __str__(self):
+        n, last = self.steps, slice(max(0, self.steps - 500), self.steps)
+        with np.errstate(invalid="ignore"):
+            td = np.abs(self.td[last])
+        td = f"{td[~np.isnan(td)].mean():.4g}" if (~np.isnan(td)).any() else "none"
+        text = f"{n} steps in {self.seconds:.1f} s, {int(self.failed.sum())} failed solves"
+        if n:
+            text += f"; last {last.stop - last.start}: mean |TD| {td}, mean stage cost {self.cost[last].mean():.4g}"
+        return text + (f" (stopped: {self.stopped})" if self.stopped else "")
+
+
+def save_state(path, arrays: dict[str, np.ndarray], scalars: dict) -> None:
+    """Write arrays to ``path.npz`` and everything else to ``path.json``; a run killed meanwhile keeps the old pair.
+
+    Both files are written beside and renamed, the arrays under a name that the JSON file refers to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    old = json.loads(path.with_suffix(".json").read_text())["arrays"] if path.with_suffix(".json").exists() else None
+    name = f"{path.stem}-{scalars['k']}.npz"
+    with open(path.with_name(name), "wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    text = json.dumps({**scalars, "arrays": name})
+    temporary = path.with_suffix(".json.new")
+    temporary.write_text(text)
+    os.replace(temporary, path.with_suffix(".json"))
+    if old and old != name:
+        path.with_name(old).unlink(missing_ok=True)
+
+
+def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
+    """Read what `save_state` wrote; raises FileNotFoundError that names the file that is missing."""
+    path = Path(path)
+    scalars = json.loads(path.with_suffix(".json").read_text())
+    with np.load(path.with_name(scalars["arrays"]), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}, scalars
