@@ -230,7 +230,7 @@ class PipReport:
         if size and float(size.group(1)) >= 5:
             self._tell(f"  downloading {what.split('/')[-1].split('-')[0]} ({size.group(1)} MB)")
         elif verb == "Installing collected packages":
-            self._tell(f"  unpacking {1 + rest.count(',')} packages (up to a minute or two)")
+            self._tell(f"  unpacking {1 + line.count(',')} packages (up to a minute or two)")
         elif verb == "Collecting" and time.time() - self.last > 3:
             self._tell(f"  fetching package {self.packages}: {re.split('[^A-Za-z0-9_.-]', what)[0]}")
 
@@ -290,7 +290,7 @@ def run_child(command, root, on_line=None, environ=None, output=None, watch=None
         end_child(child)
 
 
-def end_child(child, patience=5.0):
+def end_child(child, patience=3.0):
     """End a child: it usually got the Ctrl-C too and is closing; else ask it, and at last force it."""
     for push in (lambda: None, child.terminate, child.kill):
         if child.poll() is not None:
@@ -347,9 +347,8 @@ class AddressReport:
         if self.address is None:
             self.address = find_address(read_text(self.log))
             if self.address is not None:
-                say(
-                    "opening the course in your browser; if no page appears, open" if self.browser else "open"
-                )
+                opening = "opening the course in your browser; if no page appears, " if self.browser else ""
+                say(f"{opening}open this address:")
                 print(f"\n    {self.address}\n", flush=True)
                 say("to stop: save your notebooks, then press Ctrl-C here")
 
@@ -455,7 +454,7 @@ def run_tests(root, environ=None, run=run_child):
     summary, passed, failed = [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         # The notebooks' checks must not write into the reader's own record of what is done.
-        environ["MPCRL_PROGRESS"] = str(Path(folder) / "progress.json")
+        environ["MPCRL_COURSE_PROGRESS"] = str(Path(folder) / "progress.json")
         if chromium:
             environ["MPCRL_CHROMIUM"] = chromium
         elif is_ci(environ):

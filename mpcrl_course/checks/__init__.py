@@ -1,6 +1,7 @@
 """Exercises that check themselves: the engine, and one module per exercise (`ex06.py` holds exercise 06).
 
-Authors start at `mpcrl_course.checks.engine`, whose docstring shows a whole exercise. The files behind it, in reading order:
-`items` (the five kinds of item), `compare` (when two answers agree), `limits` (stopping code that hangs),
-`progress` (the one file results are kept in), `report` (what a student sees), `sound` (the test every item must pass).
+Authors start at `mpcrl_course.checks.engine`, whose docstring shows a whole exercise. The files behind it, in
+reading order: `items` (the five kinds of item), `compare` (when two answers agree), `limits` (stopping code
+that hangs), `progress` (the one file results are kept in), `report` (what a student sees), `sound` (the test
+every item must pass).
 """

@@ -14,7 +14,7 @@ Compare = Callable[[Any, Any], Agreement]
 
 
 def close(rtol: float = 1e-6, atol: float = 1e-9) -> Compare:
-    """Make the usual comparison: numbers and arrays by shape, then by value; tuples, lists and dicts part by part.
+    """Make the usual comparison: arrays by shape, then by value; tuples, lists and dicts part by part.
 
     Parameters
     ----------
@@ -39,7 +39,9 @@ def close(rtol: float = 1e-6, atol: float = 1e-9) -> Compare:
                 return f"Your answer is {kind_of(yours)}; {len(expected)} values are expected."
             if len(yours) != len(expected):
                 return f"Your answer has {len(yours)} values; {len(expected)} are expected."
-            return _first_difference((f"[{i}]", y, e) for i, (y, e) in enumerate(zip(yours, expected, strict=True)))
+            return _first_difference(
+                (f"[{i}]", y, e) for i, (y, e) in enumerate(zip(yours, expected, strict=True))
+            )
         if isinstance(expected, str) or expected is None:
             return yours == expected or "Your answer differs."
         return _close_arrays(yours, expected)
@@ -105,7 +107,7 @@ def is_blank(value: Any) -> bool:
 
 
 def copied(value: Any) -> Any:
-    """Copy a value deeply, so that no call sees what another did to it; what cannot be copied is passed as it is."""
+    """Copy a value deeply, so that no call sees what another did; what cannot be copied stays itself."""
     if isinstance(value, np.ndarray) and value.dtype != object:
         return value.copy()
     if type(value) in (tuple, list):

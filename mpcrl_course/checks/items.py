@@ -6,7 +6,8 @@
     Design    anything that meets measured targets
     Explain   a choice and its reason
 
-Every kind has `judge(answer, seed) -> Result`, a pure function; what is shown and recorded is `engine`'s and `report`'s affair.
+Every kind has `judge(answer, seed) -> Result`, a pure function; what is shown and recorded is the affair of
+`engine` and `report`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import inspect
 import io
 import linecache
 import math
-import numbers
 import operator
 import time
 import traceback
@@ -46,8 +46,9 @@ class Mistake:
     sentence
         What a student who made it reads. It says what went wrong, not what to type.
     wrong
-        What recognises it. Fill, Debug: an implementation that makes the mistake. Predict: the wrong number, a (low, high)
-        range, or the wrong choice. Explain: the wrong choice. Design: a predicate `wrong(answer, measured)`.
+        What recognises it. Fill, Debug: an implementation that makes the mistake. Predict: the wrong number,
+        a (low, high) range, or the wrong choice. Explain: the wrong choice. Design: a predicate
+        `wrong(answer, measured)`.
     example
         Design only: an answer the predicate recognises; `assert_item_sound` tries it.
     """
@@ -104,7 +105,6 @@ class Item:
 
     number: int
     title: str
-    _: Any = field(default=None, kw_only=True, repr=False)
     reference: Any = field(kw_only=True)
     mistakes: Sequence[Mistake] = field(default=(), kw_only=True)
     hints: Sequence[str] = field(default=(), kw_only=True)
@@ -162,6 +162,7 @@ class Predict(Item):
     kind: ClassVar[str] = "predict"
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
+        """Judge an answer, as in `Item`."""
         if is_blank(answer):
             return Result(NOT_ATTEMPTED, "Commit to an answer first: a wrong guess teaches more than none.")
         if self.choices:
@@ -186,18 +187,20 @@ class Predict(Item):
         return self.atol + self.rtol * abs(self.reference)
 
     def span(self, mistake: Mistake) -> tuple[float, float]:
-        """Give the numbers recognised as a mistake: its range, or its value and this item's tolerance around it."""
+        """Give the numbers recognised as a mistake: its range, or its value and the tolerance around it."""
         if isinstance(mistake.wrong, tuple):
             return mistake.wrong
         around = self.atol + self.rtol * abs(mistake.wrong)
         return mistake.wrong - around, mistake.wrong + around
 
     def right_answers(self) -> list[Any]:
+        """Give answers that must be judged right."""
         if self.choices:
             return [self.reference, f" {str(self.reference).upper()} "]
         return [self.reference + share * self.tolerance for share in (0, 0.9, -0.9)]
 
     def wrong_answers(self) -> list[tuple[Mistake, Any]]:
+        """Give, for every known mistake, answers that must be recognised as it."""
         if self.choices:
             return super().wrong_answers()
         spans = [(mistake, *self.span(mistake)) for mistake in self.mistakes]
@@ -214,8 +217,9 @@ class Fill(Item):
     reference
         A right implementation; handed to the cells below while the student's is not right.
     probes
-        `probes(rng)` gives a list of calls: tuples of positional or dicts of named arguments. Random, never symmetric
-        points (0, ½, 1, equal numbers, square matrices that happen to be symmetric), on which mistakes hide.
+        `probes(rng)` gives a list of calls: tuples of positional or dicts of named arguments. Random, never
+        symmetric points (0, ½, 1, equal numbers, matrices that happen to be symmetric), on which mistakes
+        hide.
     compare
         `compare(yours, expected)` gives True or a sentence; by default `close(rtol=1e-6, atol=1e-9)`.
     properties
@@ -233,6 +237,7 @@ class Fill(Item):
     hands_out_reference: ClassVar[bool] = True
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
+        """Judge an answer, as in `Item`."""
         if is_blank(answer):
             return Result(NOT_ATTEMPTED, "Fill in the blank, then run the cell again.")
         if not callable(answer):
@@ -249,62 +254,71 @@ class Fill(Item):
         return list(self.probes(self.rng(seed)))
 
     def assess(self, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Result:
-        """Compare what was observed of the student's function with what was observed of the reference."""
-        blanks = [isinstance(value, Raised) and value.type == "NotImplementedError" or is_blank(value) for value in yours]
-        if all(blanks[: len(probes)]) and not any(is_blank(value) for value in expected[: len(probes)]):
-            return Result(NOT_ATTEMPTED, "It returns nothing yet. (If you have written it: is the `return` missing?)")
-        differing = self._differing(yours, expected)
+        """Compare what `observe` saw of the student's function with what it saw of the reference."""
+        calls = len(probes)
+        if all(map(_is_unwritten, yours[:calls])) and not any(map(is_blank, expected[:calls])):
+            return Result(
+                NOT_ATTEMPTED, "It returns nothing yet. (If you have written it: is the `return` missing?)"
+            )
+        differing = self._differing(yours, expected, calls)
         if not differing:
             return self.right()
         errors = [place for place in differing if isinstance(yours[place], Raised)]
         place = (errors or differing)[0]
-        details = (("input", _in_words(self.reference, probes[place % len(probes)])),)
+        found, wanted = yours[place], expected[place]
+        details = [("input", _in_words(self.reference, probes[place % calls]))]
+        if found == TIME_OUT:
+            sentence = f"It took longer than {self.time_limit:g} s and was stopped: does a loop never end?"
+            return Result(RAISED, sentence, tuple(details))
         mistake = self._recognise(probes, yours, expected)
         name, sentence = (mistake.name, mistake.sentence) if mistake else (None, "")
-        found = yours[place]
         if isinstance(found, Raised):
-            details += (("error", str(found)),) + ((("your line", found.line),) if found.line else ())
-            sentence = sentence or "Your function stopped with an error."
-            return Result(RAISED, f"It {found.message}." if found.type == "" else sentence, details, name)
-        if place < len(probes):
-            agreement = self._agreement(place, found, expected[place])
-            sentence = sentence or (agreement if isinstance(agreement, str) else "")
-            details += _side_by_side(found, expected[place])
-        else:
-            title = self.properties[place // len(probes) - 1][0]
-            details += ((("property", title + (f": {found}" if isinstance(found, str) else ""))),)
-        return Result(WRONG, sentence or "It differs from the expected answer.", details, name)
-
-    def _agreement(self, place: int, yours: Any, expected: Any) -> Agreement:
-        if isinstance(yours, Raised) or isinstance(expected, Raised):
-            same = isinstance(yours, Raised) and isinstance(expected, Raised) and yours.type == expected.type
-            return same or f"An error ({expected.type}) is expected here." if isinstance(expected, Raised) else False
-        return self.compare(copied(yours), copied(expected))
-
-    def _agree(self, place: int, calls: int, yours: Any, expected: Any) -> bool:
+            details += [("error", str(found))] + ([("your line", found.line)] if found.line else [])
+            return Result(RAISED, sentence or "It stopped with an error.", tuple(details), name)
         if place < calls:
-            return self._agreement(place, yours, expected) is True
-        if isinstance(yours, Raised) or isinstance(expected, Raised):
-            return type(yours) is type(expected)
-        return (yours is True) == (expected is True)
+            agreement = self._agreement(found, wanted)
+            sentence = sentence or (
+                agreement if isinstance(agreement, str) else "It differs from what is expected."
+            )
+            details += _side_by_side(found, wanted)
+        else:
+            property_name = self.properties[place // calls - 1][0]
+            sentence = sentence or (found if isinstance(found, str) else f"It fails a test: {property_name}.")
+            details += [("test", property_name)]
+        return Result(WRONG, sentence, tuple(details), name)
 
-    def _differing(self, some: list[Any], others: list[Any]) -> list[int]:
-        calls = max(len(some), len(others)) // (1 + len(self.properties))
-        return [i for i, (a, b) in enumerate(zip(some, others, strict=False)) if not self._agree(i, calls, a, b)]
+    def _agreement(self, yours: Any, expected: Any) -> Agreement:
+        if isinstance(expected, Raised):
+            same = isinstance(yours, Raised) and yours.type == expected.type
+            return same or f"Here an error is expected ({expected.type}); your function returns a value."
+        return False if isinstance(yours, Raised) else self.compare(copied(yours), copied(expected))
+
+    def _differing(self, some: list[Any], others: list[Any], calls: int) -> list[int]:
+        def agree(place: int, one: Any, other: Any) -> bool:
+            if place < calls or isinstance(one, Raised) or isinstance(other, Raised):
+                return self._agreement(one, other) is True
+            return (one is True) == (other is True)  # a property holds or not, whatever it says
+
+        return [
+            i for i, (one, other) in enumerate(zip(some, others, strict=False)) if not agree(i, one, other)
+        ]
 
     def _recognise(self, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Mistake | None:
-        # A mistake is recognised where it shows: at all places where it differs from the reference, the student's answer
-        # equals it. If several are, the one that explains most of the answer.
-        best, fewest = None, len(yours) + 1
+        # A mistake is recognised if the answer equals it at all places where it differs from the reference.
+        # If several are, the one that explains most of the answer.
+        calls, best, fewest = len(probes), None, len(yours) + 1
         for mistake in self.mistakes:
             wrong = observe(mistake.wrong, probes, self.properties, self.time_limit)
-            shows = set(self._differing(wrong, expected))
-            unexplained = self._differing(yours, wrong) if len(wrong) == len(yours) else list(range(len(yours)))
-            if shows and shows.isdisjoint(unexplained) and len(unexplained) < fewest:
+            if len(wrong) != len(yours):
+                continue
+            shows = self._differing(wrong, expected, calls)
+            unexplained = self._differing(yours, wrong, calls)
+            if shows and set(shows).isdisjoint(unexplained) and len(unexplained) < fewest:
                 best, fewest = mistake, len(unexplained)
         return best
 
     def right_answers(self) -> list[Any]:
+        """Give answers that must be judged right."""
         return [self.reference, *self.variants]
 
 
@@ -323,10 +337,11 @@ class Debug(Fill):
     kind: ClassVar[str] = "debug"
 
     def assess(self, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Result:
+        """Compare as `Fill` does, and first with the code as given."""
         result = super().assess(probes, yours, expected)
         if result.verdict in (WRONG, RAISED):
             given = observe(self.given, probes, self.properties, self.time_limit)
-            if len(given) == len(yours) and not self._differing(yours, given):
+            if len(given) == len(yours) and not self._differing(yours, given, len(probes)):
                 return Result(NOT_ATTEMPTED, "It still behaves as the code you were given.", result.details)
         return result
 
@@ -338,8 +353,8 @@ class Design(Item):
     Parameters
     ----------
     measure
-        `measure(answer, seed)` gives a dict of measured numbers; it may raise an error with a clear message for an
-        answer of the wrong form.
+        `measure(answer, seed)` gives a dict of measured numbers; it may raise an error with a clear message
+        for an answer of the wrong form.
     targets
         {"mean cost": ("<=", 0.032), …}: of each measured number that counts, a relation and a bound.
     variants
@@ -354,15 +369,17 @@ class Design(Item):
     hands_out_reference: ClassVar[bool] = True
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
+        """Judge an answer, as in `Item`."""
         if is_blank(answer):
             return Result(NOT_ATTEMPTED, "Fill in the blank, then run the cell again.")
         measurement_seed = int(self.rng(seed).integers(2**31))
         (measured,) = observe(self.measure, [(answer, measurement_seed)], limit=self.time_limit)
         if isinstance(measured, Raised):
-            details = (("yours", shown(answer)), ("error", str(measured)))
-            sentence = f"The measurement {measured.message}." if measured.type == "" else "It cannot be measured."
-            return Result(RAISED, sentence, details)
-        details, missed = [], []
+            slow = f"Measuring it took longer than {self.time_limit:g} s and was stopped."
+            sentence = slow if measured == TIME_OUT else "It cannot be measured."
+            return Result(RAISED, sentence, (("yours", shown(answer)), ("error", str(measured))))
+        details: list[tuple[str, str]] = []
+        missed: list[str] = []
         for name, (relation, bound) in self.targets.items():
             met = bool(RELATIONS[relation](measured[name], bound))
             said = "met" if met else "not a number" if math.isnan(measured[name]) else "missed"
@@ -371,21 +388,25 @@ class Design(Item):
         if not missed:
             return self.right(tuple(details))
         for mistake in self.mistakes:
-            with contextlib.suppress(Exception):  # a predicate that cannot read this answer does not recognise it
+            with contextlib.suppress(
+                Exception
+            ):  # a predicate that cannot read this answer does not recognise it
                 if mistake.wrong(copied(answer), dict(measured)):
                     return Result(WRONG, mistake.sentence, tuple(details), mistake.name)
         return Result(WRONG, f"Not yet: {' and '.join(missed)} missed.", tuple(details))
 
     def right_answers(self) -> list[Any]:
+        """Give answers that must be judged right."""
         return [self.reference, *self.variants]
 
     def wrong_answers(self) -> list[tuple[Mistake, Any]]:
+        """Give, for every known mistake, answers that must be recognised as it."""
         return [(mistake, mistake.example) for mistake in self.mistakes]
 
 
 @dataclass(frozen=True)
 class Explain(Item):
-    """A choice and its reason. The answer is the pair of both; the reason is recorded and not graded beyond its length.
+    """A choice and its reason; the answer is the pair of both. Of the reason only the length is checked.
 
     Parameters
     ----------
@@ -401,6 +422,7 @@ class Explain(Item):
     kind: ClassVar[str] = "explain"
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
+        """Judge the pair of a choice and a reason, as in `Item`."""
         choice, because = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
         if is_blank(choice):
             return Result(NOT_ATTEMPTED, "Choose one, and say why.")
@@ -409,14 +431,15 @@ class Explain(Item):
         result = _judge_choice(self, choice, self.choices)
         written = len(" ".join(str(because).split()))
         if result.verdict == RIGHT and written < self.least:
-            sentence = f"Say why in a sentence or two: {written} characters so far, at least {self.least} are asked for."
-            return Result(WRONG, sentence)
+            return Result(WRONG, f"Say more: your reason has {written} characters of at least {self.least}.")
         return result
 
     def right_answers(self) -> list[Any]:
+        """Give answers that must be judged right."""
         return [(self.reference, "because " * self.least)]
 
     def wrong_answers(self) -> list[tuple[Mistake, Any]]:
+        """Give, for every known mistake, answers that must be recognised as it."""
         return [(mistake, (mistake.wrong, "because " * self.least)) for mistake in self.mistakes]
 
 
@@ -434,22 +457,20 @@ def _judge_choice(item: Predict | Explain, answer: Any, choices: Mapping[str, st
 
 
 def _as_number(answer: Any) -> float | None:
-    if isinstance(answer, numbers.Real | np.bool_):
-        return float(answer)
-    if isinstance(answer, np.ndarray) and answer.size == 1 and answer.dtype.kind in "iuf":
-        return float(answer.item())
-    return None
+    if isinstance(answer, str):
+        return None
+    try:
+        return float(np.asarray(answer, dtype=float).item())
+    except Exception:  # not one number; CasADi raises plain Exceptions for its symbols
+        return None
 
 
-# ------------------------------------------------------------------------------------------ watching functions
+# ----------------------------------------------------------------------------------------- watching functions
 
 
 @dataclass(frozen=True)
 class Raised:
-    """An error instead of a value: its type's name, its message, and the student's line ("" if not known).
-
-    A time-out is one with an empty type.
-    """
+    """An error instead of a value: its type's name, its message, and the student's line ("" if not known)."""
 
     type: str
     message: str
@@ -459,12 +480,23 @@ class Raised:
         return ": ".join(part for part in (self.type, self.message) if part)
 
 
+TIME_OUT = Raised("time-out", "took too long")
+
+
+def _is_unwritten(outcome: Any) -> bool:
+    return is_blank(outcome) or isinstance(outcome, Raised) and outcome.type == "NotImplementedError"
+
+
 def observe(
-    function: Callable, probes: Sequence[Probe], properties: Sequence[Property] = (), limit: float | None = None
+    function: Callable,
+    probes: Sequence[Probe],
+    properties: Sequence[Property] = (),
+    limit: float | None = None,
 ) -> list[Any]:
     """Call a function on every probe, then try its properties on every probe.
 
-    Each call gets its own copy of the arguments, what it returns is copied at once, and what it prints is dropped.
+    Each call gets its own copy of the arguments; what it returns is copied at once; what it prints is
+    dropped.
 
     Parameters
     ----------
@@ -476,7 +508,8 @@ def observe(
     Returns
     -------
     list
-        Values or `Raised`, first of the calls, then of the properties; shorter, and `Raised` at its end, if time ran out.
+        Values or `Raised`, first of the calls, then of the properties. If time ran out it is shorter and ends
+        with `TIME_OUT`.
     """
     seen: list[Any] = []
 
@@ -492,7 +525,7 @@ def observe(
     if limit is None:
         work()
     elif not within(limit, work):
-        seen.append(Raised("", f"took longer than {limit:.2g} s and was stopped"))
+        seen.append(TIME_OUT)
     return seen
 
 

@@ -15,21 +15,21 @@ AGAIN = 0.02  # seconds between two attempts to stop code which caught the first
 
 
 class TookTooLong(BaseException):
-    """Raised inside code whose time is over; a `BaseException`, so that `except Exception` does not swallow it."""
+    """Raised inside code whose time is over; `except Exception` does not swallow a `BaseException`."""
 
 
 def within(seconds: float, work: Callable[[], object]) -> bool:
     """Call `work()` and stop it when its time is over.
 
-    On the main thread of a POSIX system an interval timer's signal stops the work; elsewhere (Windows, other threads) a
-    second thread raises the exception in this one. Both stop pure Python at its next bytecode; a call into compiled
-    code is stopped when it returns.
+    On the main thread of a POSIX system an interval timer's signal stops the work; elsewhere (Windows, other
+    threads) a second thread raises the exception in this one. Both stop pure Python at its next bytecode; a
+    call into compiled code is stopped when it returns.
 
     Parameters
     ----------
     seconds
-        Wall time allowed. The environment variable `MPCRL_COURSE_TIME_FACTOR` (default 1) multiplies it, for slow
-        or busy machines.
+        Wall time allowed. The environment variable `MPCRL_COURSE_TIME_FACTOR` (default 1) multiplies it, for
+        slow or busy machines.
     work
         Called without arguments; what it raises is passed on.
 
@@ -53,7 +53,7 @@ def _time_factor() -> float:
 
 
 def _ours(frame: FrameType | None) -> bool:
-    # An interruption while this file arms or disarms its alarm would leave the alarm on: it waits for the next tick.
+    # An interruption while this file disarms its alarm would leave the alarm on: it waits for the next tick.
     return frame is not None and frame.f_code.co_filename == __file__
 
 

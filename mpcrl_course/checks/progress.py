@@ -1,11 +1,12 @@
 """Results kept in one local file: `.mpcrl_course/progress.json` in the course's folder.
 
     {"version": 1,
-     "exercises": {"06": {"title": "MPC as value", "items": {"3": {"kind": "fill", "title": "TD error", "last": "right",
-         "best": "right", "attempts": 2, "hints": 1, "sentence": "…", "text": "", "time": "2026-01-31T12:00:00+00:00"}}}}}
+     "exercises": {"06": {"title": "MPC as value", "items": {"3": {
+         "kind": "fill", "title": "TD error", "last": "right", "best": "right", "attempts": 2, "hints": 1,
+         "sentence": "…", "text": "", "time": "2026-01-31T12:00:00+00:00"}}}}}
 
-Every change takes a lock, reads the file anew, and replaces it in one step: two notebooks do not lose each other's results,
-and an interruption leaves either the old file or the new one.
+Every change takes a lock, reads the file anew, and replaces it in one step: two notebooks do not lose each
+other's results, and an interruption leaves either the old file or the new one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _NEW_ENTRY: dict[str, Any] = {
 
 
 def course_folder(start: Path | None = None) -> Path:
-    """Find the course: the nearest folder upwards with `course.py` or mpcrl-course's `pyproject.toml`, else `start`.
+    """Find the course: the nearest folder upwards with `course.py` or our `pyproject.toml`, else `start`.
 
     Parameters
     ----------
@@ -57,7 +58,10 @@ def course_folder(start: Path | None = None) -> Path:
 
 def _is_ours(pyproject: Path) -> bool:
     try:
-        return re.search(r'^name\s*=\s*["\']mpcrl[-_]course["\']', pyproject.read_text("utf-8"), re.M) is not None
+        return (
+            re.search(r'^name\s*=\s*["\']mpcrl[-_]course["\']', pyproject.read_text("utf-8"), re.M)
+            is not None
+        )
     except (OSError, ValueError):
         return False
 
@@ -153,8 +157,8 @@ def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> dict[str, Any]
 
 @contextmanager
 def _locked(lock: Path, patience: float = 2.0) -> Iterator[None]:
-    # A file that only one process can create works on every system. A lock older than our patience was left by a
-    # process that died, for nobody holds it for more than milliseconds.
+    # A file that only one process can create works on every system. A lock older than our patience was left
+    # by a process that died, for nobody holds it for more than milliseconds.
     give_up = time.monotonic() + patience
     while True:
         try:
@@ -187,7 +191,7 @@ def note(entry: dict[str, Any], verdict: str, sentence: str, text: str = "") -> 
     entry
         The entry.
     verdict
-        One of `VERDICTS`; `best` keeps the best ever, and everything but "not attempted" counts as an attempt.
+        One of `VERDICTS`; `best` keeps the best ever; all but "not attempted" count as attempts.
     sentence
         What the student was told.
     text

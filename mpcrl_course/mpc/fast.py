@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import casadi as ca
 import numpy as np
 
@@ -16,20 +18,24 @@ class BufferedFunction:
     ----------
     name : str
     inputs, outputs : list of casadi.SX
-        Every output comes back as a dense array: of shape (n,) if it is a column, else (rows, columns).
+        A column comes back as an array of shape (n,), a matrix as a C-contiguous array of its own shape.
+    matrices : set of int
+        Outputs that are matrices even if they happen to have one column.
     """
 
-    def __init__(self, name: str, inputs: list, outputs: list):
+    def __init__(self, name: str, inputs: list, outputs: list, matrices: Collection[int] = ()):
         self.function = ca.Function(name, inputs, [ca.densify(o) for o in outputs])
-        # CasADi stores matrices column by column: a transposed output is a C-contiguous array
-        stored = ca.Function(name, inputs, [ca.densify(o if o.shape[1] == 1 else o.T) for o in outputs])
+        # CasADi stores matrices column by column: the transposed one is a C-contiguous array
+        stored = ca.Function(name, inputs, [ca.densify(o.T) for o in outputs])
         self._buffer, self._trigger = stored.buffer()
         self._inputs = [np.zeros(i.numel()) for i in inputs]
-        self._outputs = [np.zeros(o.shape if o.shape[1] != 1 else o.shape[0]) for o in outputs]
+        self._outputs = [
+            np.zeros(o.shape if o.shape[1] != 1 or i in matrices else o.numel()) for i, o in enumerate(outputs)
+        ]
         for i, array in enumerate(self._inputs):
-            self._buffer.set_arg(i, memoryview(array))
+            self._buffer.set_arg(i, memoryview(array))  # type: ignore[arg-type]
         for i, array in enumerate(self._outputs):
-            self._buffer.set_res(i, memoryview(array).cast("B").cast("d") if array.size else memoryview(array))
+            self._buffer.set_res(i, memoryview(array).cast("B").cast("d") if array.size else memoryview(array))  # type: ignore[arg-type]
 
     def __call__(self, *arguments) -> list[np.ndarray]:
         """Evaluate; arguments are flat arrays (matrices column by column). Returns fresh arrays."""

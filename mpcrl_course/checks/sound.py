@@ -1,0 +1,93 @@
+"""The test that every item of every exercise must pass."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .items import Debug, Design, Explain, Fill, Item, Predict, observe
+from .progress import NOT_ATTEMPTED, RAISED, RIGHT, WRONG
+
+
+def assert_item_sound(item: Item, seed: int = 0) -> None:
+    """Assert that an item judges as it should.
+
+    The reference and at least two variants are right; at least six known mistakes (where there are choices:
+    one for every wrong choice, at least three) are each caught and named by their own sentence; a blank is
+    "not attempted"; there are at least two hints; each of these checks takes at most a second of processor
+    time.
+
+    Parameters
+    ----------
+    item
+        Any kind.
+    seed
+        Decides the probes; try several.
+
+    Raises
+    ------
+    AssertionError
+        Naming the item and what is wrong with it.
+    """
+    where = f"item {item.number} ({item.kind}, {item.title}), seed {seed}"
+    assert len(item.hints) >= 2, f"{where}: needs two hints, has {len(item.hints)}"
+    _assert_mistakes_complete(item, where)
+    for i, answer in enumerate(item.right_answers()):
+        result = _timed(item, answer, seed, where)
+        assert result.verdict == RIGHT, f"{where}: right answer {i} is judged {result}"
+    for mistake, answer in item.wrong_answers():
+        result = _timed(item, answer, seed, where)
+        assert result.verdict in (WRONG, RAISED), f"{where}: mistake {mistake.name!r} is judged {result}"
+        assert result.mistake == mistake.name and result.sentence == mistake.sentence, (
+            f"{where}: mistake {mistake.name!r} is taken for {result.mistake!r}: {result}"
+        )
+    for blank in _blanks(item):
+        result = item.judge(blank, seed)
+        assert result.verdict == NOT_ATTEMPTED, f"{where}: the blank {blank!r} is judged {result}"
+    if isinstance(item, Fill):
+        calls = item.calls(seed)
+        assert calls, f"{where}: no probes"
+        held = observe(item.reference, calls, item.properties)[len(calls) :]
+        assert all(holds is True for holds in held), f"{where}: the reference fails a property: {held}"
+
+
+def _assert_mistakes_complete(item: Item, where: str) -> None:
+    names = [mistake.name for mistake in item.mistakes]
+    sentences = [mistake.sentence for mistake in item.mistakes]
+    assert len(set(names)) == len(names) and len(set(sentences)) == len(sentences), (
+        f"{where}: mistakes repeat"
+    )
+    assert all(len(sentence) > 10 for sentence in sentences), f"{where}: a mistake without a sentence"
+    if isinstance(item, Predict | Explain) and item.choices:
+        wrong = {mistake.wrong for mistake in item.mistakes}
+        assert item.reference in item.choices, f"{where}: the reference is no choice"
+        assert wrong == set(item.choices) - {item.reference}, f"{where}: each wrong choice needs its mistake"
+        assert len(wrong) >= 3, f"{where}: needs three wrong choices, has {len(wrong)}"
+    else:
+        assert len(names) >= 6, f"{where}: needs six mistakes, has {len(names)}"
+    if isinstance(item, Fill | Design):
+        assert len(item.variants) >= 2, f"{where}: needs two variants, has {len(item.variants)}"
+
+
+def _timed(item: Item, answer: Any, seed: int, where: str) -> Any:
+    start = time.process_time()  # not wall time, which a busy machine stretches
+    result = item.judge(answer, seed)
+    took = time.process_time() - start
+    assert took <= 1.0, f"{where}: a check took {took:.1f} s"
+    return result
+
+
+def _blanks(item: Item) -> list[Any]:
+    def returns_nothing(*args: Any, **kwargs: Any) -> None:
+        return None
+
+    def not_implemented(*args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError
+
+    if isinstance(item, Explain):
+        return [(None, None), (item.reference, None), (None, "because"), ("...", " ")]
+    if isinstance(item, Debug):
+        return [None, ..., item.given]
+    if isinstance(item, Fill):
+        return [None, ..., returns_nothing, not_implemented]
+    return [None, ...]

@@ -1,0 +1,280 @@
+"""The command `mpcrl-course`: open the course, check notebooks, show progress, build exercises, run lectures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .checks import progress
+from .checks.report import SYMBOLS, Table
+
+START = "lectures/00_start.ipynb"
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done; the message says why, and what can."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; the process's own if None.
+
+    Returns
+    -------
+    int
+        0 all is well, 1 something checked or run is not, 2 the request makes no sense.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a Windows console may lack ✓: print "?" rather than fail
+            stream.reconfigure(errors="replace")
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has said why
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        return arguments.command(arguments)
+    except UsageError as error:
+        print(f"mpcrl-course: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mpcrl-course: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mpcrl-course", description="A course on MPC and reinforcement learning."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    lab = commands.add_parser("lab", help="open the course in JupyterLab")
+    lab.add_argument("--no-browser", action="store_true", help="only print the address")
+    lab.set_defaults(command=_lab)
+
+    check = commands.add_parser("check", help="run a notebook and show the verdicts of its checks")
+    check.add_argument("notebook", help="a path, or an exercise's number or name")
+    check.add_argument(
+        "--timeout", type=_seconds, default=120.0, metavar="SECONDS", help="per cell (default 120)"
+    )
+    check.set_defaults(command=_check)
+
+    shown = commands.add_parser("progress", help="show everything recorded so far")
+    shown.set_defaults(command=_progress)
+
+    build = commands.add_parser("build-exercises", help="make exercises/ from solutions/")
+    build.add_argument("--check", action="store_true", help="change nothing, list what is out of step")
+    build.add_argument("--force", action="store_true", help="overwrite exercises somebody has worked in")
+    build.set_defaults(command=_build)
+
+    run = commands.add_parser("run", help="run a lecture and write it, with its outputs, as HTML")
+    run.add_argument("lecture", help="a path, or a lecture's number or name")
+    run.add_argument("--html", type=Path, required=True, metavar="OUT", help="the file to write")
+    run.add_argument(
+        "--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per cell (default 600)"
+    )
+    run.set_defaults(command=_run)
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return seconds
+
+
+# ------------------------------------------------------------------------------------------------- the
+# commands
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    root = _root()
+    if not (root / START).is_file():
+        raise UsageError(f"there is no {START} in {root}: call me in the course's folder")
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={root}",
+        f"--LabApp.default_url=/lab/tree/{START}",
+    ]
+    command += ["--no-browser"] if arguments.no_browser else []
+    return subprocess.call(command, cwd=root)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    path = _find(arguments.notebook, "exercises")
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "progress.json"
+        _, troubles = _execute(path, arguments.timeout, {"MPCRL_COURSE_PROGRESS": str(record)})
+        exercises = progress.load(record)["exercises"]
+    for trouble in troubles:
+        print(trouble)
+    if not exercises:
+        print(f"{path.name}: no check ran.")
+        return 1
+    entries = [entry for _, exercise in sorted(exercises.items()) for entry in _items(exercise)]
+    for number, exercise in sorted(exercises.items()):
+        rows = [[n, e["kind"], _verdict(e["last"]), e["sentence"]] for n, e in _items(exercise)]
+        print(Table(f"Exercise {number}, {exercise['title']}", ["item", "kind", "verdict", ""], rows))
+    right = sum(entry["last"] == progress.RIGHT for _, entry in entries)
+    print(f"{right} of {len(entries)} right.")
+    return 0 if right == len(entries) else 1
+
+
+def _progress(arguments: argparse.Namespace) -> int:
+    file = progress.progress_file()
+    try:
+        exercises = progress.load(file)["exercises"]
+    except OSError as error:
+        raise UsageError(f"the progress file cannot be read ({error})") from None
+    if not exercises:
+        print(f"Nothing recorded yet in {file}.")
+        return 0
+    header = ["item", "kind", "title", "last", "best", "checks", "hints", "when (UTC)"]
+    for number, exercise in sorted(exercises.items()):
+        rows = [
+            [
+                n,
+                e["kind"],
+                e["title"],
+                _verdict(e["last"]),
+                _verdict(e["best"]),
+                str(e["attempts"]),
+                str(e["hints"]),
+            ]
+            + [e["time"][:16].replace("T", " ")]
+            for n, e in _items(exercise)
+        ]
+        right = sum(entry["last"] == progress.RIGHT for _, entry in _items(exercise))
+        print(
+            Table(f"Exercise {number}, {exercise['title']}: {right} of {len(rows)} right", header, rows),
+            end="\n\n",
+        )
+    return 0
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from .exercises import MarkerError, build_exercises, out_of_step
+
+    root = _root()
+    if not (root / "solutions").is_dir():
+        raise UsageError(f"there is no solutions/ in {root}: call me in the course's folder")
+    try:
+        changed = [] if arguments.check else build_exercises(root, arguments.force)
+        differing = out_of_step(root)
+    except (MarkerError, FileExistsError) as error:
+        raise UsageError(str(error)) from None
+    for path in changed:
+        print(f"wrote {path.relative_to(root).as_posix()}")
+    for path in differing:
+        has_solution = (root / "solutions" / path.name).is_file()
+        why = "differs from its solution" if has_solution else "has no solution: delete it"
+        print(f"{path.relative_to(root).as_posix()} {why}")
+    if not differing and not changed:
+        print("All exercises are in step with their solutions.")
+    return 1 if differing else 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    path = _find(arguments.lecture, "lectures")
+    out = arguments.html.resolve()
+    if not out.parent.is_dir() or out.is_dir():
+        raise UsageError(f"cannot write {arguments.html}: name a file in a folder that exists")
+    from nbconvert import HTMLExporter
+
+    notebook, troubles = _execute(path, arguments.timeout, {})
+    html, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    out.write_text(html, encoding="utf-8")
+    for trouble in troubles:
+        print(trouble)
+    print(f"wrote {out}")
+    return 1 if troubles else 0
+
+
+# ------------------------------------------------------------------------------------------------------
+# helpers
+
+
+def _root() -> Path:
+    here = progress.course_folder()
+    installed = Path(__file__).resolve().parent.parent
+    return here if (here / "solutions").is_dir() or (here / "lectures").is_dir() else installed
+
+
+def _find(name: str, folder: str) -> Path:
+    """Find a notebook by its path, or in a folder of the course by its number or name."""
+    path = Path(name)
+    if path.is_file():
+        return path.resolve()
+    available = sorted((_root() / folder).glob("*.ipynb"))
+    stem = f"{int(name):02d}" if name.isdecimal() else path.name.removesuffix(".ipynb")
+    found = [one for one in available if one.stem == stem or one.stem.split("_")[0] == stem]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(one.stem for one in available) or "none yet"
+    raise UsageError(f"no notebook {name!r}. In {folder}/ there are: {listed}.")
+
+
+def _execute(path: Path, timeout: float, environment: dict[str, str]) -> tuple[Any, list[str]]:
+    """Run all cells of a notebook in its folder; a cell that fails or hangs does not stop the others.
+
+    Returns
+    -------
+    notebook
+        With outputs.
+    troubles
+        One short line per failed cell.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import DeadKernelError
+    from tqdm import tqdm
+
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # no JSON, no notebook, or not to be read: nbformat has a dozen ways to say so
+        raise UsageError(f"{path} is not a notebook ({' '.join(str(error).split())[:120]})") from None
+    total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
+    with tqdm(total=total, desc=path.stem, unit="cell", disable=None) as bar:
+        client = NotebookClient(
+            notebook,
+            timeout=timeout,
+            interrupt_on_timeout=True,
+            allow_errors=True,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(path.parent)}},
+            on_cell_executed=lambda **_: bar.update(),
+        )
+        troubles = []
+        try:
+            client.execute(env={**os.environ, **environment})
+        except DeadKernelError:
+            troubles.append("The kernel died; the cells after that did not run.")
+    for index, cell in enumerate(notebook.cells, start=1):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                troubles.append(f"cell {index}: {output.ename}: {' '.join(output.evalue.split())[:160]}")
+    return notebook, troubles
+
+
+def _items(exercise: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return sorted(exercise["items"].items(), key=lambda item: int(item[0]))
+
+
+def _verdict(verdict: str) -> str:
+    return f"{SYMBOLS[verdict]} {verdict}"
