@@ -188,9 +188,10 @@ def make_venv(root):
         venv.unlink()
     elif venv.exists():
         shutil.rmtree(str(venv))
-    code = run_child([sys.executable, "-m", "venv", str(venv)], root)
+    lines = []
+    code = run_child([sys.executable, "-m", "venv", str(venv)], root, on_line=lines.append)
     if code != 0:
-        raise SetupError(f"Making .venv failed (exit code {code}); see the lines above.")
+        raise SetupError("".join(lines) + f"\nMaking .venv failed (exit code {code}).")
 
 
 def install(root):
@@ -201,9 +202,7 @@ def install(root):
     with log.open("w", encoding="utf-8") as stream:
         # The pip of the very first 3.10 cannot make editable installs from a pyproject.toml.
         for arguments in (["pip>=23"], ["--prefer-binary", "-r", "requirements.txt"]):
-            code = run_child(
-                [python, "-m", "pip", "install"] + options + arguments, root, on_line=PipReport(stream)
-            )
+            code = run_child([python, "-m", "pip", "install"] + options + arguments, root, on_line=PipReport(stream))
             if code != 0:
                 stream.flush()
                 tail = "\n".join(read_text(log).splitlines()[-15:])
@@ -274,9 +273,7 @@ def run_child(command, root, on_line=None, environ=None, output=None, watch=None
         environ = dict(environ, PYTHONIOENCODING="utf-8")
         output = subprocess.PIPE
     errors = None if output is None else subprocess.STDOUT
-    child = subprocess.Popen(
-        [str(part) for part in command], cwd=str(root), env=environ, stdout=output, stderr=errors
-    )
+    child = subprocess.Popen([str(part) for part in command], cwd=str(root), env=environ, stdout=output, stderr=errors)
     try:
         if on_line is not None:
             for line in child.stdout:

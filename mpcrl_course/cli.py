@@ -1,4 +1,4 @@
-"""The command `mpcrl-course`: open the course, check notebooks, show progress, build exercises, run lectures."""
+"""The command `mpcrl-course`: open the course, check or run its notebooks, show progress, build exercises."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _progress(arguments: argparse.Namespace) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from .exercises import MarkerError, build_exercises, out_of_step
+    from .exercises import SolutionError, build_exercises, out_of_step
 
     root = _root()
     if not (root / "solutions").is_dir():
@@ -176,7 +176,7 @@ def _build(arguments: argparse.Namespace) -> int:
     try:
         changed = [] if arguments.check else build_exercises(root, arguments.force)
         differing = out_of_step(root)
-    except (MarkerError, FileExistsError) as error:
+    except (SolutionError, FileExistsError) as error:
         raise UsageError(str(error)) from None
     for path in changed:
         print(f"wrote {path.relative_to(root).as_posix()}")

@@ -2,9 +2,9 @@
 
 What is removed or changed, and nothing else:
 
-- In a code cell, the lines from `### BEGIN SOLUTION` to `### END SOLUTION` (nbgrader's convention) become one line
-  `...  # your code here` at the same indentation. Another stub may be given, and is put in as it stands, so that a
-  seeded fault looks like any other code; one of several lines is written below the marker:
+- In a code cell, the lines from `### BEGIN SOLUTION` to `### END SOLUTION` (nbgrader's convention) become one
+  line `...  # your code here` at the same indentation. Another stub may be given, and is put in as it stands,
+  so that a seeded fault looks like any other code; one of several lines is written below the marker:
 
       ### BEGIN SOLUTION stub: answer = None
       answer = 0.81
@@ -16,8 +16,8 @@ What is removed or changed, and nothing else:
       return cost + discount * v_next - q
       ### END SOLUTION
 
-- A cell tagged `solution` (the discussion) is removed; one tagged `your-answer` becomes "*Your answer here.*".
-- In headings, "Solution" before a colon or a number becomes "Exercise": `# Solution 06: …` → `# Exercise 06: …`.
+- A cell tagged `solution` (discussion) is removed; one tagged `your-answer` becomes "*Your answer here.*".
+- In headings, "Solution" before a colon becomes "Exercise": `# Solution: …`, `# Solution 06: …`.
 - A link to the blank exercise becomes one to the solution: `[exercise](../exercises/x.ipynb)` becomes
   `[solution](../solutions/x.ipynb)`.
 - Outputs, execution counts and timings go; cell ids and all other metadata (nbgrader's too) stay.
@@ -44,8 +44,8 @@ _HEADING = re.compile(r"^(#{1,6} .*?)\bSolution\b(?=\s*\d*\s*:)", re.M)
 _LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?:\.\./)exercises/(?P<rest>[^)]*)\)")
 
 
-class MarkerError(ValueError):
-    """A solution's markers are unbalanced, nested or misspelt; the message names the file and the cell."""
+class SolutionError(ValueError):
+    """A solution notebook is malformed; the message names the file and the cell."""
 
 
 def build_exercises(root: Path, force: bool = False) -> list[Path]:
@@ -65,7 +65,7 @@ def build_exercises(root: Path, force: bool = False) -> list[Path]:
 
     Raises
     ------
-    MarkerError
+    SolutionError
         If a solution is malformed; then nothing is written.
     FileExistsError
         If an exercise that would change carries outputs, so somebody has worked in it; then nothing is
@@ -85,7 +85,7 @@ def build_exercises(root: Path, force: bool = False) -> list[Path]:
 
 
 def out_of_step(root: Path) -> list[Path]:
-    """List the exercises that differ from what their solutions give, are missing, or have lost their solution.
+    """List the exercises that are missing, differ from what their solution gives, or have lost it.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def out_of_step(root: Path) -> list[Path]:
 
     Raises
     ------
-    MarkerError
+    SolutionError
         If a solution is malformed.
     """
     wanted = _wanted(root)
@@ -121,14 +121,20 @@ def exercise_text(solution: Path) -> str:
 
     Raises
     ------
-    MarkerError
+    SolutionError
         If its markers are malformed, or a blanked cell is no Python.
     """
-    raw = json.loads(solution.read_text(encoding="utf-8"))
-    for index, cell in enumerate(raw["cells"]):
-        cell.setdefault("id", f"cell-{index:03d}")  # nbformat would make random ones
-    raw["nbformat_minor"] = max(raw.get("nbformat_minor", 0), 5)
-    notebook = nbformat.reads(json.dumps(raw), as_version=4)
+    try:
+        raw = json.loads(solution.read_text(encoding="utf-8"))
+        for index, cell in enumerate(raw["cells"]):
+            cell.setdefault("id", f"cell-{index:03d}")  # nbformat would make random ones
+        raw["nbformat_minor"] = max(raw.get("nbformat_minor", 0), 5)
+        notebook = nbformat.reads(json.dumps(raw), as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # nbformat has a dozen ways to say so
+        raise SolutionError(
+            f"{solution.name} is not a notebook: {' '.join(str(error).split())[:120]}"
+        ) from None
     cells = [
         _exercise_cell(cell, f"{solution.name}, cell {index}")
         for index, cell in enumerate(notebook.cells, start=1)
@@ -156,7 +162,7 @@ def blanked(source: str, where: str = "cell") -> str:
 
     Raises
     ------
-    MarkerError
+    SolutionError
         If markers are unbalanced, nested or misspelt, or the result is no Python.
     """
     lines: list[str] = []
@@ -166,27 +172,27 @@ def blanked(source: str, where: str = "cell") -> str:
         begin, end, more = _BEGIN.match(line), _END.match(line), _STUB.match(line)
         if begin:
             if indent is not None:
-                raise MarkerError(f"{where}: a solution begins inside another")
+                raise SolutionError(f"{where}: a solution begins inside another")
             indent, stub = begin["indent"], [begin["stub"]] if begin["stub"] else []
         elif end:
             if indent is None:
-                raise MarkerError(f"{where}: a solution ends that did not begin")
+                raise SolutionError(f"{where}: a solution ends that did not begin")
             lines += [indent + text for text in stub or [BLANK]]
             indent = None
         elif more and indent is not None:
             stub.append(more["stub"])
         elif _MARKER_LIKE.search(line):
-            raise MarkerError(f"{where}: misspelt marker {line.strip()!r}")
+            raise SolutionError(f"{where}: misspelt marker {line.strip()!r}")
         elif indent is None:
             lines.append(line)
     if indent is not None:
-        raise MarkerError(f"{where}: a solution does not end")
+        raise SolutionError(f"{where}: a solution does not end")
     text = "\n".join(lines)
     if text != source and not re.search(r"^\s*[%!]", text, re.M):  # IPython's magics are no Python
         try:
             ast.parse(text)
         except SyntaxError as error:
-            raise MarkerError(
+            raise SolutionError(
                 f"{where}: blanked, it is no Python: line {error.lineno}: {error.msg}"
             ) from None
     return text
@@ -198,7 +204,7 @@ def _exercise_cell(cell: Any, where: str) -> Any:
         cell.source = blanked(cell.source, where)
         cell.outputs, cell.execution_count = [], None
     elif _MARKER_LIKE.search(cell.source):
-        raise MarkerError(
+        raise SolutionError(
             f"{where}: markers belong in code cells; tag a text cell `solution` or `your-answer`"
         )
     elif "your-answer" in cell.metadata.get("tags", []):

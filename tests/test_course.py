@@ -193,7 +193,7 @@ def test_an_interrupted_installation_leaves_no_stamp(root, monkeypatch, interrup
 
 
 def test_make_venv_replaces_a_broken_one_and_touches_nothing_behind_a_link(root, monkeypatch):
-    monkeypatch.setattr(course, "run_child", lambda command, root: Path(command[-1]).mkdir() or 0)
+    monkeypatch.setattr(course, "run_child", lambda command, root, on_line: Path(command[-1]).mkdir() or 0)
     (root / ".venv").mkdir()
     (root / ".venv" / "half").write_text("")
     course.make_venv(root)
@@ -205,6 +205,12 @@ def test_make_venv_replaces_a_broken_one_and_touches_nothing_behind_a_link(root,
     course.make_venv(root)
     assert (root / "other" / "precious").exists()
     assert not (root / ".venv").is_symlink()
+
+
+def test_a_venv_that_cannot_be_made_shows_why(root, monkeypatch):
+    monkeypatch.setattr(course, "run_child", lambda command, root, on_line: on_line("disk full\n") or 1)
+    with pytest.raises(course.SetupError, match="disk full"):
+        course.make_venv(root)
 
 
 def test_make_venv_does_not_saw_off_its_own_branch(root, monkeypatch):

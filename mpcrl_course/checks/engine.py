@@ -1,6 +1,6 @@
 '''The exercise engine: checks that name the mistake, and let the notebook go on.
 
-An exercise is a module with one `Exercise`, made of items numbered 1, 2, … of five kinds:
+An exercise is a module with one `Exercise`, made of items numbered 1, 2, … of five kinds (here shortened):
 
     """Exercise 99: a toy."""
     import numpy as np
@@ -13,7 +13,7 @@ An exercise is a module with one `Exercise`, made of items numbered 1, 2, … of
         Predict(1, "Value of a constant cost", reference=10.0, rtol=0.02, hints=["…", "…"], mistakes=[
             Mistake("finite", "That is the sum of the first ten terms only.", (6.0, 7.0)),   # a range
             Mistake("one step", "That is one step's cost, not the sum.", 1.0)]),             # a number
-        Fill(3, "TD error", reference=td_error, when_right="Its mean is what Q-learning drives to zero.",
+        Fill(2, "TD error", reference=td_error, when_right="Its mean is what Q-learning drives to zero.",
             probes=lambda rng: [tuple(rng.uniform(0.2, 3, 4)) for _ in range(5)],            # tuples or dicts
             mistakes=[Mistake("no discount", "γ is missing before V(s⁺).", lambda c, g, v, q: c + v - q)],
             variants=[lambda c, g, v, q: -(q - c - g * v), lambda c, g, v, q: np.dot([1, g, -1], [c, v, q])],
@@ -26,9 +26,9 @@ and in the notebook a student writes
     check = ex99.exercise
 
     check(1, 9.8)                        # predict: a number or a choice
-    td_error = check(3, td_error)        # fill, debug, design: hand it in, get back what the cells below use
-    check(7, "b", because="…")           # explain: a choice and its reason
-    check.hint(3)                        # the next hint
+    td_error = check(2, td_error)        # fill, debug, design: hand it in, get back what the cells below use
+    check(3, "b", because="…")           # explain: a choice and its reason
+    check.hint(2)                        # the next hint
     check.summary()                      # the table
 
 For fill, debug and design, `check` returns the student's answer if it is right, and else the course's
@@ -38,7 +38,8 @@ nothing or raises NotImplementedError) are "not attempted". `mpcrl_course.checks
 sentence, two variants judged right, two hints.
 
 Limits: code inside one long compiled call is stopped only when the call returns, and code that catches
-everything in a loop (`except:`) may resist for a while. Grading a class needs a process of its own. '''
+everything in a loop (`except:`) may resist for a while. Grading a class needs a process of its own.
+'''
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ import math
 import operator
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -203,9 +204,13 @@ class Predict(Item):
         """Give, for every known mistake, answers that must be recognised as it."""
         if self.choices:
             return super().wrong_answers()
-        spans = [(mistake, *self.span(mistake)) for mistake in self.mistakes]
-        finite = [(mistake, max(low, high - 1e3), min(high, low + 1e3)) for mistake, low, high in spans]
-        return [(m, low + share * (high - low)) for m, low, high in finite for share in (0.01, 0.5, 0.99)]
+        answers = []
+        for mistake in self.mistakes:
+            low, high = self.span(mistake)
+            low = high - 1e3 if math.isinf(low) else low
+            high = low + 1e3 if math.isinf(high) else high
+            answers += [(mistake, low + share * (high - low)) for share in (0.01, 0.5, 0.99)]
+        return answers
 
 
 @dataclass(frozen=True)
@@ -267,7 +272,7 @@ class Fill(Item):
         place = (errors or differing)[0]
         found, wanted = yours[place], expected[place]
         details = [("input", _in_words(self.reference, probes[place % calls]))]
-        if found == TIME_OUT:
+        if found is TIME_OUT:
             sentence = f"It took longer than {self.time_limit:g} s and was stopped: does a loop never end?"
             return Result(RAISED, sentence, tuple(details))
         mistake = self._recognise(probes, yours, expected)
@@ -376,7 +381,7 @@ class Design(Item):
         (measured,) = observe(self.measure, [(answer, measurement_seed)], limit=self.time_limit)
         if isinstance(measured, Raised):
             slow = f"Measuring it took longer than {self.time_limit:g} s and was stopped."
-            sentence = slow if measured == TIME_OUT else "It cannot be measured."
+            sentence = slow if measured is TIME_OUT else "It cannot be measured."
             return Result(RAISED, sentence, (("yours", shown(answer)), ("error", str(measured))))
         details: list[tuple[str, str]] = []
         missed: list[str] = []
@@ -495,7 +500,7 @@ def observe(
 ) -> list[Any]:
     """Call a function on every probe, then try its properties on every probe.
 
-    Each call gets its own copy of the arguments; what it returns is copied at once; what it prints is
+    Each call gets its own copy of the arguments; what it returns is copied at once; prints and warnings are
     dropped.
 
     Parameters
@@ -514,18 +519,19 @@ def observe(
     seen: list[Any] = []
 
     def work() -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
+        for probe in probes:
+            seen.append(_outcome(function, function, (), probe))
+        for _, holds in properties:
             for probe in probes:
-                seen.append(_outcome(function, function, (), probe))
-            for _, holds in properties:
-                for probe in probes:
-                    verdict = _outcome(function, holds, (function,), probe)
-                    seen.append(bool(verdict) if isinstance(verdict, np.bool_) else verdict)
+                verdict = _outcome(function, holds, (function,), probe)
+                seen.append(bool(verdict) if isinstance(verdict, np.bool_) else verdict)
 
-    if limit is None:
-        work()
-    elif not within(limit, work):
-        seen.append(TIME_OUT)
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if limit is None:
+            work()
+        elif not within(limit, work):
+            seen.append(TIME_OUT)
     return seen
 
 

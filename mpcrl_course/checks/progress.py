@@ -42,7 +42,9 @@ _NEW_ENTRY: dict[str, Any] = {
 
 
 def course_folder(start: Path | None = None) -> Path:
-    """Find the course: the nearest folder upwards with `course.py` or our `pyproject.toml`, else `start`.
+    """Find the course: the nearest folder upwards with `course.py` and `lectures/`, or our `pyproject.toml`.
+
+    If there is none, the course is where we are: `start`.
 
     Parameters
     ----------
@@ -51,7 +53,9 @@ def course_folder(start: Path | None = None) -> Path:
     """
     start = Path.cwd() if start is None else Path(start).resolve()
     for folder in (start, *start.parents):
-        if (folder / "course.py").is_file() or _is_ours(folder / "pyproject.toml"):
+        if (folder / "course.py").is_file() and (folder / "lectures").is_dir():
+            return folder
+        if _is_ours(folder / "pyproject.toml"):
             return folder
     return start
 

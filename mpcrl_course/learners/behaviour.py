@@ -1,7 +1,8 @@
 """What a learner does instead of acting greedily, and how that changes with time.
 
 A behaviour is a function ``(k, solution, policy, rng) -> action``: step number, the greedy solution at the current
-state, ``policy(q)`` that solves again with a linear cost q'u_0 added, and the run's generator. A schedule is a function of k.
+state, ``policy(q)`` that solves again with a linear cost q'u_0 added, and the run's generator. A schedule is a
+function of k.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def greedy(k, solution, policy, rng):
 
 
 def epsilon_greedy(epsilon, lower, upper) -> Callable:
-    """Return a behaviour that draws a uniform action in [lower, upper] with probability epsilon (a number or schedule)."""
+    """Return a behaviour that draws a uniform action in [lower, upper] with probability epsilon (or schedule)."""
     epsilon, lower, upper = as_schedule(epsilon), np.atleast_1d(lower), np.atleast_1d(upper)
 
     def behave(k, solution, policy, rng):

@@ -68,7 +68,7 @@ def q_learning(
     rng: np.random.Generator,
     step_size: float | Callable = 0.05,
     order: int = 2,
-    exact_hessian: bool = False,
+    hessian: str = "approximate",
     sigma: float = 1e-3,
     act: str = "before",
     behaviour: Callable = greedy,
@@ -99,21 +99,22 @@ def q_learning(
     step_size : float or schedule
     order : {1, 2}
         First order (gradient) or second order (Newton type).
-    exact_hessian : bool
-        Whether second order uses the exact Hessian of Q, from the KKT system, or leaves out how the solution moves
-        with theta (where the Lagrangian is affine in theta, as here, nothing remains of it).
+    hessian : {'none', 'approximate', 'exact'}
+        Which Hessian of Q the second-order step uses: none (Gauss-Newton), that of the Lagrangian, which leaves out how
+        the solution moves with theta (zero, and skipped, if the Lagrangian is affine in theta), or the exact one from
+        the KKT system.
     sigma : float
         Regularisation of the second-order step.
     act : {'before', 'after'}
-        Whether the next action comes from theta before its update (the solution that also gave the target's V) or from the
-        updated theta. It decides: acting after the update puts Q(s, pi(s)) on its kink.
+        Whether the next action comes from theta before its update (the solution that also gave the target's V) or
+        from the updated theta. It decides: acting after the update puts Q(s, pi(s)) on its kink.
     behaviour : callable
         How to act; see `mpcrl_course.learners.behaviour`.
     replay : Replay, optional
         By default only the latest sample is used.
     fresh : bool
-        Whether TD errors and gradients of replayed samples are computed again at the current theta, or used as they were
-        computed when the sample was new.
+        Whether TD errors and gradients of replayed samples are computed again at the current theta, or used as they
+        were computed when the sample was new.
     lower, upper : array_like, optional
         Bounds on theta; an update that leaves them is cut off.
     save, save_every, resume
@@ -129,8 +130,13 @@ def q_learning(
     Log
         Failed solves are skipped and counted; the run stops if 200 follow each other.
     """
-    if order not in (1, 2) or act not in ("before", "after"):
-        raise ValueError(f"order must be 1 or 2 and act 'before' or 'after', not {order!r} and {act!r}")
+    if order not in (1, 2) or act not in ("before", "after") or hessian not in ("none", "approximate", "exact"):
+        raise ValueError(
+            "order must be 1 or 2, act 'before' or 'after', hessian 'none', 'approximate' or 'exact', "
+            f"not {order!r}, {act!r} and {hessian!r}"
+        )
+    if order == 1 or (hessian == "approximate" and mpc.lagrangian_is_affine):
+        hessian = "none"
     theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
     lower = -np.inf if lower is None else mpc.parameters.check(lower)
     upper = np.inf if upper is None else mpc.parameters.check(upper)
@@ -164,16 +170,17 @@ def q_learning(
                 # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
                 delta = cost + (0.0 if terminated else mpc.discount * v.value) - q.value
                 log.td[k] = delta
-                replay.add(s=s, a=a, cost=cost, s_next=s_next, terminated=terminated, td=delta, g=mpc.gradient(q),
-                           h=mpc.hessian(q) if exact_hessian else 0.0)  # fmt: skip
+                replay.add(s=s, a=a, cost=cost, s_next=s_next, terminated=terminated, td=delta,
+                           **_derivatives(mpc, q, hessian))  # fmt: skip
                 batch = replay.draw(rng)
                 if fresh:
-                    batch = [_again(mpc, theta, sample, exact_hessian) for sample in batch]
+                    batch = [_again(mpc, theta, sample, hessian) for sample in batch]
                 G, td = np.array([b["g"] for b in batch]), np.array([b["td"] for b in batch])
                 if order == 1:
                     step = first_order_step(G, td)
                 else:
-                    step = second_order_step(G, td, sigma, np.array([b["h"] for b in batch]) if exact_hessian else None)
+                    H = None if hessian == "none" else np.array([b["h"] for b in batch])
+                    step = second_order_step(G, td, sigma, H)
                 theta_new = np.minimum(np.maximum(theta + alpha(k) * step, lower), upper)
                 failures = 0
             except SolverError as error:
@@ -206,9 +213,15 @@ def q_learning(
     return log.until(k)
 
 
-def _again(mpc, theta, sample, exact_hessian):
+def _derivatives(mpc, q, hessian):
+    if hessian == "none":
+        return {"g": mpc.gradient(q)}
+    return {"g": mpc.gradient(q), "h": mpc.hessian(q, exact=hessian == "exact")}
+
+
+def _again(mpc, theta, sample, hessian):
     td, q = td_error(mpc, theta, sample["s"], sample["a"], sample["cost"], sample["s_next"], sample["terminated"])
-    return {"td": td, "g": mpc.gradient(q), "h": mpc.hessian(q) if exact_hessian else 0.0}
+    return {"td": td, **_derivatives(mpc, q, hessian)}
 
 
 def _save(path, k, log, theta, s, a, env, replay, rng, seconds):

@@ -23,7 +23,9 @@ class Replay:
 
     def __init__(self, size: int = 1, batch: int = 1, latest: int = 1):
         if not 1 <= batch <= size or not 0 <= latest <= batch:
-            raise ValueError(f"need 1 <= batch <= size and 0 <= latest <= batch, not size {size}, batch {batch}, latest {latest}")
+            raise ValueError(
+                f"need 1 <= batch <= size and 0 <= latest <= batch, not size {size}, batch {batch}, latest {latest}"
+            )
         self.size, self.batch, self.latest = size, batch, latest
         self.samples: list[dict[str, np.ndarray]] = []
 
@@ -44,7 +46,9 @@ class Replay:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all samples as arrays, to be saved."""
-        return {f"replay_{k}": np.array([s[k] for s in self.samples]) for k in (self.samples[0] if self.samples else ())}
+        return {
+            f"replay_{k}": np.array([s[k] for s in self.samples]) for k in (self.samples[0] if self.samples else ())
+        }
 
     def load(self, arrays) -> None:
         """Take the samples of `arrays` (the names that start with ``replay_``)."""

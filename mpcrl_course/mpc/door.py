@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
+import casadi as ca
 import numpy as np
 
 from mpcrl_course.mpc import sensitivities
@@ -108,6 +111,12 @@ class MPC:
             if len(actions) != len(states):
                 raise ValueError(f"{len(states)} states but {len(actions)} actions were given")
         return self._solve.solve_batch(theta, states, actions)
+
+    @cached_property
+    def lagrangian_is_affine(self) -> bool:
+        """Whether the Lagrangian is affine in theta, so that its own Hessian, the approximate one, is zero."""
+        t = self.transcription
+        return ca.hessian(t.lagrangian(), t.theta)[0].nnz() == 0
 
     gradient = staticmethod(sensitivities.gradient)
     gradient_state = staticmethod(sensitivities.gradient_state)

@@ -68,7 +68,8 @@ class LiftedSolver:
             free, positive = np.full(t.X.numel(), np.inf), np.zeros(t.sigma.numel())
             n_eq = int(equalities.numel())
             self._bounds[kind] = {
-                "lbx": np.concatenate([-free, box[0], positive]), "ubx": np.concatenate([free, box[1], positive + np.inf]),
+                "lbx": np.concatenate([-free, box[0], positive]),
+                "ubx": np.concatenate([free, box[1], positive + np.inf]),
                 "lbg": np.concatenate([np.zeros(n_eq), np.full(rows.numel(), -np.inf)]),
                 "ubg": np.zeros(n_eq + rows.numel()),
             }  # fmt: skip

@@ -1,11 +1,10 @@
-"""The discounted linear-quadratic regulator: V, Q and the policy in closed form, the yardstick of every other solver here.
+"""The discounted linear-quadratic regulator in closed form: the yardstick of every other solver here.
 
-    x+ = A x + B u + m + w,  E w = 0, cov w = W;    stage cost  x'Q x + u'R u + 2 x'N u;    discount gamma
+x+ = A x + B u + m + w,  E w = 0, cov w = W;    stage cost  x'Q x + u'R u + 2 x'N u;    discount gamma.
+V(s) = s'P s + 2 p's + c,    Q(s, a) = z'M z + 2 q'z + q0 with z = (s, a),    pi(s) = -K s - k.
 
-    V(s) = s'P s + 2 p's + c,    Q(s, a) = z'M z + 2 q'z + q0 with z = (s, a),    pi(s) = -K s - k
-
-Source: Bertsekas, Dynamic Programming and Optimal Control, vol. II (discounted linear-quadratic problems); the discount is
-a change of variables, A and B scaled by sqrt(gamma), after which the undiscounted equation holds.
+Source: Bertsekas, Dynamic Programming and Optimal Control (linear systems, quadratic cost); the discount
+scales A and B by sqrt(gamma), after which the undiscounted Riccati equation holds.
 """
 
 from __future__ import annotations
@@ -18,17 +17,7 @@ from scipy.linalg import solve_discrete_are
 
 @dataclass(frozen=True, eq=False)
 class LQR:
-    """Closed-form solution of a discounted LQR problem.
-
-    Attributes
-    ----------
-    P, p, c : ndarray (n, n), ndarray (n,), float
-        Value function s'P s + 2 p's + c.
-    K, k : ndarray (m, n), ndarray (m,)
-        Policy -K s - k.
-    M, q, q0 : ndarray (n + m, n + m), ndarray (n + m,), float
-        Action-value function z'M z + 2 q'z + q0 of z = (s, a).
-    """
+    """Value function (P, p, c), policy (K, k) and action-value function (M, q, q0) of a discounted LQR."""
 
     P: np.ndarray
     p: np.ndarray
@@ -55,36 +44,34 @@ class LQR:
 
 
 def riccati(A, B, Q, R, gamma: float = 1.0, N=None) -> tuple[np.ndarray, np.ndarray]:
-    """Solve P = Q + gamma A'PA - (gamma A'PB + N) K with K = (R + gamma B'PB)^-1 (gamma B'PA + N').
+    """Solve P = Q + gamma A'PA - (gamma A'PB + N) K,  K = (R + gamma B'PB)^-1 (gamma B'PA + N').
 
     Returns
     -------
-    P : ndarray, shape (n, n)
-    K : ndarray, shape (m, n)
+    P, K : ndarray, shapes (n, n), (m, n)
 
     Raises
     ------
     ValueError
-        If no P stabilises sqrt(gamma) (A - B K): a mode that neither the input nor the discount tames, or that costs nothing.
+        If no P stabilises sqrt(gamma) (A - B K): some mode is tamed by neither the inputs nor the discount,
+        or costs nothing.
     """
-    A, B = np.asarray(A, dtype=float), np.asarray(B, dtype=float)
-    scale = np.sqrt(gamma)
-    reason = ""
+    A, B, Q, R, N = _matrices(A, B, Q, R, N)
+    reason, radius, scale = "", np.inf, np.sqrt(gamma)
     try:
-        P = solve_discrete_are(scale * A, scale * B, Q, R, s=None if N is None else np.asarray(N, dtype=float))
+        P = solve_discrete_are(scale * A, scale * B, Q, R, s=N)
         K = _gain(P, A, B, R, gamma, N)
         radius = float(np.abs(np.linalg.eigvals(scale * (A - B @ K))).max())
     except np.linalg.LinAlgError as error:
-        radius, reason = np.inf, f" ({error})"
+        reason = f": {error}"
     if not radius < 1.0:
-        raise ValueError(f"the Riccati equation with discount {gamma} has no stabilising solution{reason}")
+        raise ValueError(f"the Riccati equation at discount {gamma} has no stabilising solution{reason}")
     return P, K
 
 
-def riccati_iteration(A, B, Q, R, gamma: float = 1.0, N=None, steps: int = 1, P=None) -> tuple[np.ndarray, np.ndarray]:
-    """Apply `steps` steps of value iteration to P (default 0), as `riccati` otherwise: the LQR with that many stages to go."""
-    A, B, Q = (np.asarray(matrix, dtype=float) for matrix in (A, B, Q))
-    N = np.zeros(B.shape) if N is None else np.asarray(N, dtype=float)
+def riccati_iteration(A, B, Q, R, gamma: float = 1.0, N=None, steps: int = 1, P=None):
+    """Return P and K of the problem with `steps` stages and terminal cost x'P x (default 0)."""
+    A, B, Q, R, N = _matrices(A, B, Q, R, N)
     P, K = np.zeros_like(Q) if P is None else np.asarray(P, dtype=float), np.zeros(B.T.shape)
     for _ in range(steps):
         K = _gain(P, A, B, R, gamma, N)
@@ -92,13 +79,8 @@ def riccati_iteration(A, B, Q, R, gamma: float = 1.0, N=None, steps: int = 1, P=
     return P, K
 
 
-def _gain(P, A, B, R, gamma, N):
-    cross = gamma * B.T @ P @ A + (0.0 if N is None else np.transpose(N))
-    return np.linalg.solve(np.asarray(R) + gamma * B.T @ P @ B, cross)
-
-
 def lqr(A, B, Q, R, gamma: float, N=None, mean=None, cov=None) -> LQR:
-    """Return V, Q and the policy of the discounted LQR problem.
+    """Return V, Q and the policy of the discounted LQR.
 
     Parameters
     ----------
@@ -106,24 +88,30 @@ def lqr(A, B, Q, R, gamma: float, N=None, mean=None, cov=None) -> LQR:
     Q, R, N : array_like, shapes (n, n), (m, m), (n, m)
         Stage cost x'Q x + u'R u + 2 x'N u; N defaults to 0.
     gamma : float
-        Discount in (0, 1); 1 is allowed without noise and drift, where the cost is finite.
+        Discount in (0, 1]; 1 only without disturbance, where the cost is finite.
     mean, cov : array_like, shapes (n,), (n, n)
-        Mean m and covariance W of the disturbance; both default to 0.
+        Mean m and covariance W of the disturbance; default 0.
     """
-    A, B, Q, R = (np.asarray(matrix, dtype=float) for matrix in (A, B, Q, R))
+    A, B, Q, R, N = _matrices(A, B, Q, R, N)
     n = len(A)
-    N = np.zeros(B.shape) if N is None else np.asarray(N, dtype=float)
-    m, W = np.zeros(n) if mean is None else np.asarray(mean), np.zeros((n, n)) if cov is None else np.asarray(cov)
-    if gamma == 1.0 and (m.any() or W.any()):
-        raise ValueError("with noise or drift the undiscounted cost is infinite: give gamma < 1")
+    m, W = (np.zeros(z) if v is None else np.asarray(v, dtype=float) for z, v in ((n, mean), ((n, n), cov)))
+    if not 0.0 < gamma < 1.0 and not (gamma == 1.0 and not m.any() and not W.any()):
+        raise ValueError(f"discount {gamma}: give one in (0, 1), or 1 without disturbance")
     P, K = riccati(A, B, Q, R, gamma, N)
-    closed = A - B @ K
+    closed, H, cross = A - B @ K, R + gamma * B.T @ P @ B, N + gamma * A.T @ P @ B
     p = np.linalg.solve(np.eye(n) - gamma * closed.T, gamma * closed.T @ P @ m)
-    H = R + gamma * B.T @ P @ B
     k = np.linalg.solve(H, gamma * B.T @ (P @ m + p))
-    drift = gamma * (m @ P @ m + 2.0 * p @ m + np.trace(P @ W))  # expected cost of one disturbance
+    drift = gamma * (m @ P @ m + 2.0 * p @ m + np.trace(P @ W))  # what one disturbance costs on average
     c = 0.0 if gamma == 1.0 else float(drift - k @ H @ k) / (1.0 - gamma)
-    cross = N + gamma * A.T @ P @ B
     M = np.block([[Q + gamma * A.T @ P @ A, cross], [cross.T, H]])
-    q = gamma * np.concatenate([A.T, B.T]) @ (P @ m + p)
+    q = gamma * np.hstack([A, B]).T @ (P @ m + p)
     return LQR(P, p, c, K, k, M, q, float(drift + gamma * c))
+
+
+def _gain(P, A, B, R, gamma, N):
+    return np.linalg.solve(R + gamma * B.T @ P @ B, gamma * B.T @ P @ A + N.T)
+
+
+def _matrices(A, B, Q, R, N):
+    A, B, Q, R = (np.asarray(matrix, dtype=float) for matrix in (A, B, Q, R))
+    return A, B, Q, R, np.zeros(B.shape) if N is None else np.asarray(N, dtype=float)

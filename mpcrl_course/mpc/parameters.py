@@ -40,9 +40,7 @@ class Parameters:
                 raise ValueError(f"parameter '{name}' has an initial value that is not finite: {block}")
         ends = np.cumsum([block.size for block in self._blocks.values()])
         starts = [0, *ends[:-1]]
-        self._slices = {
-            name: slice(int(i), int(j)) for name, i, j in zip(self._blocks, starts, ends, strict=True)
-        }
+        self._slices = {name: slice(int(i), int(j)) for name, i, j in zip(self._blocks, starts, ends, strict=True)}
         self.size = int(ends[-1]) if self._blocks else 0
 
     @property
@@ -90,7 +88,7 @@ class Parameters:
         return flat
 
     def unpack(self, theta) -> SimpleNamespace:
-        """Return the blocks of `theta` as arrays (or SX blocks if theta is symbolic): ``p.A``, ``p.b``, …"""
+        """Return the blocks of `theta` as arrays (or SX blocks if theta is symbolic): ``p.A`` and so on."""
         if isinstance(theta, ca.SX):
             return SimpleNamespace(
                 **{

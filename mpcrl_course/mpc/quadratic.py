@@ -84,12 +84,17 @@ class CondensedQP:
         h = rows.h[moving]
         f, shift = (ca.substitute(e, z, ca.SX.zeros(z.numel())) for e in (gradient, h))
         self.matrices = BufferedFunction(
-            f"matrices_{kind}", [t.theta], [H, ca.jacobian(h, z), ca.vertcat(ca.SX.zeros(self.n_box), rows.weight[moving])],
+            f"matrices_{kind}", [t.theta],
+            [H, ca.jacobian(h, z), ca.vertcat(ca.SX.zeros(self.n_box), rows.weight[moving])],
             matrices={0, 1},
         )  # fmt: skip
         self.vectors = BufferedFunction(
             f"vectors_{kind}", [t.theta, fixed, t.perturbation],
-            [f, ca.vertcat(ca.DM(box_lower), rows.lower[moving] - shift), ca.vertcat(ca.DM(box_upper), rows.upper[moving] - shift)],
+            [
+                f,
+                ca.vertcat(ca.DM(box_lower), rows.lower[moving] - shift),
+                ca.vertcat(ca.DM(box_upper), rows.upper[moving] - shift),
+            ],
         )  # fmt: skip
         # back from z: what a row without free inputs costs, every slack, and the multipliers of both sides
         lam = ca.SX.sym("lam", self.n_rows)

@@ -130,7 +130,10 @@ class KKT:
         self.residual = BufferedFunction("residual", [p, y, m], [grad_y, c])
         self.blocks = BufferedFunction(
             "kkt", [p, y, m],
-            [ca.jacobian(grad_y, y), ca.jacobian(grad_y, p), ca.jacobian(grad_p, p), ca.jacobian(c, y), ca.jacobian(c, p)],
+            [
+                ca.jacobian(grad_y, y), ca.jacobian(grad_y, p), ca.jacobian(grad_p, p),
+                ca.jacobian(c, y), ca.jacobian(c, p),
+            ],
             matrices={0, 1, 2, 3, 4},
         )  # fmt: skip
 

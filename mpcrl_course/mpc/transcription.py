@@ -120,20 +120,25 @@ class Transcription:
         self.nu = ca.SX.sym("nu", nx, N + 1)
         self.lam_lb, self.lam_ub = ca.SX.sym("lam_lb", self.n_rows), ca.SX.sym("lam_ub", self.n_rows)
 
-        # rows on which the inputs have no say: in V those of x_0, in Q also those of x_1 = f(s, a) and of a
-        inputs_later, states_later = ca.vec(self.U[:, 1:]), ca.vec(self.X[:, 2:])
-        self.fixed_rows = {
-            "V": self._independent_of(ca.vertcat(ca.vec(self.U), ca.vec(self.X[:, 1:]))),
-            "Q": self._independent_of(ca.vertcat(inputs_later, states_later)),
-        }
+        # rows on which the free inputs have no say, such as those of x_0 in V and of x_1 = f(s, a) in Q
+        self.fixed_rows = {"V": ~self._moved_by_inputs_from(0), "Q": ~self._moved_by_inputs_from(1)}
 
-    def _independent_of(self, symbols):
-        if not self.n_rows or not symbols.numel():
-            return np.ones(self.n_rows, bool)
-        pattern = ca.jacobian(self.h, symbols).sparsity()
-        dependent = np.zeros(self.n_rows, bool)
-        dependent[pattern.row()] = True
-        return ~dependent
+    def _moved_by_inputs_from(self, first: int) -> np.ndarray:
+        """Return which rows u_first, u_first+1, … can move, also through the states (which need not all listen)."""
+
+        def depends(expression, on):
+            return np.array(ca.DM(ca.jacobian_sparsity(expression, on), 1.0), dtype=bool)
+
+        x, u = columns(self.X), columns(self.U)
+        of_x, of_u = depends(self.next[0], x[0]), depends(self.next[0], u[0]).any(axis=1)
+        moved = [np.zeros(self.problem.n_states, bool)]
+        for k in range(self.problem.horizon):
+            moved.append((of_x & moved[k]).any(axis=1) | (of_u & (k >= first)))
+        free = np.arange(self.U.numel()) >= first * self.problem.n_inputs
+        if not self.n_rows:
+            return np.zeros(0, bool)
+        by_x, by_u = depends(self.h, ca.vec(self.X)), depends(self.h, ca.vec(self.U))
+        return (by_x & np.concatenate(moved)).any(axis=1) | (by_u & free).any(axis=1)
 
     @cached_property
     def rows(self) -> BufferedFunction:
@@ -142,7 +147,7 @@ class Transcription:
 
     @cached_property
     def gradients(self) -> BufferedFunction:
-        """Function (theta, X, U, sigma, nu, lam_lb, lam_ub, q) -> dL/dtheta, dL/du_0, with nothing from the input box."""
+        """Function (theta, X, U, sigma, nu, lam_lb, lam_ub, q) -> dL/dtheta, dL/du_0, without the input box."""
         L = self.lagrangian()
         inputs = [self.theta, self.X, self.U, self.sigma, self.nu, self.lam_lb, self.lam_ub, self.perturbation]
         return BufferedFunction("gradients", inputs, [ca.gradient(L, self.theta), ca.gradient(L, self.U)[:, 0]])

@@ -1,8 +1,8 @@
 """The learnable MPC of the linear plant (Gros & Zanon 2020), as in lecture 06.
 
-    min  V0 + x_N' S x_N + sum_k f'[x_k; u_k] + 1/2 sum_k gamma^k (|x_k|^2 + 1/2 u_k^2 + w 1's_{k+1})
-    s.t. x_0 = s,  x_{k+1} = A x_k + B u_k + b,  |u_k| <= 1,
-         lb + x_lb - s_k <= x_k <= ub + x_ub + s_k,  s_k >= 0   (k = 1 … N)
+min  V0 + x_N' S x_N + sum_k f'[x_k; u_k] + 1/2 sum_k gamma^k (|x_k|^2 + 1/2 u_k^2 + w 1's_{k+1})
+s.t. x_0 = s,  x_{k+1} = A x_k + B u_k + b,  |u_k| <= 1,
+     lb + x_lb - s_k <= x_k <= ub + x_ub + s_k,  s_k >= 0   (k = 1 … N)
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ LOWER, UPPER = np.array([0.0, -1.0]), np.array([1.0, 1.0])
 WEIGHT = 100.0
 
 
-def parameters() -> Parameters:
-    """Return the 16 parameters with the initial, wrong model; layout V0, x_lb, x_ub, b, f, A (by columns), B."""
+def parameters(learn_weights: bool = False) -> Parameters:
+    """Return the 16 parameters V0, x_lb, x_ub, b, f, A (by columns), B with the initial, wrong model.
+
+    With `learn_weights` the stage cost's own weights W_x (2) and W_u (1) follow, initially 1.
+    """
+    weights = {"W_x": [1.0, 1.0], "W_u": [1.0]} if learn_weights else {}
     return Parameters(
         V0=0.0, x_lb=[0.0, 0.0], x_ub=[1.0, 0.0], b=[0.0, 0.0], f=[0.0, 0.0, 0.0],
-        A=[[1.0, 0.25], [0.0, 1.0]], B=[0.0312, 0.25],
+        A=[[1.0, 0.25], [0.0, 1.0]], B=[0.0312, 0.25], **weights,
     )  # fmt: skip
 
 
-def linear_mpc(horizon: int = 10, discount: float = 0.9, solver: str | None = None) -> MPC:
+def linear_mpc(horizon: int = 10, discount: float = 0.9, solver: str | None = None, learn_weights: bool = False) -> MPC:
     """Return the MPC of the linear plant.
 
     Parameters
@@ -37,13 +41,17 @@ def linear_mpc(horizon: int = 10, discount: float = 0.9, solver: str | None = No
         Discount factor gamma; the terms of f and the terminal cost are not discounted.
     solver : str, optional
         See `MPC`.
+    learn_weights : bool
+        Whether the weights of the stage cost are parameters too: |W_x * x|^2 + 1/2 |W_u * u|^2 replaces
+        |x|^2 + 1/2 u^2, and the Lagrangian is no longer affine in theta.
     """
 
     def dynamics(x, u, p):
         return p.A @ x + p.B @ u + p.b
 
     def stage_cost(k, x, u, p):
-        cost = p.f.T @ ca.vertcat(x, u) + 0.5 * discount**k * (x.T @ x + 0.5 * u.T @ u)
+        y, v = (p.W_x * x, p.W_u * u) if learn_weights else (x, u)
+        cost = p.f.T @ ca.vertcat(x, u) + 0.5 * discount**k * (y.T @ y + 0.5 * v.T @ v)
         return cost + p.V0 if k == 0 else cost
 
     def terminal_cost(x, p):
@@ -54,7 +62,7 @@ def linear_mpc(horizon: int = 10, discount: float = 0.9, solver: str | None = No
             return Rows(x, LOWER + p.x_lb, UPPER + p.x_ub, weight=0.5 * discount ** (k - 1) * WEIGHT)
 
     problem = OptimalControlProblem(
-        n_states=2, n_inputs=1, horizon=horizon, discount=discount, parameters=parameters(),
+        n_states=2, n_inputs=1, horizon=horizon, discount=discount, parameters=parameters(learn_weights),
         dynamics=dynamics, stage_cost=stage_cost, terminal_cost=terminal_cost,
         input_lower=-1.0, input_upper=1.0, constraints={"state": state_bounds},
     )  # fmt: skip

@@ -1,0 +1,5 @@
+"""Pictures: one style for all, each with a description in words."""
+
+from mpcrl_course.figures.style import COLOURS, STYLE, band, show, use_style
+
+__all__ = ["COLOURS", "STYLE", "band", "show", "use_style"]

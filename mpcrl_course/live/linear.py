@@ -1,0 +1,445 @@
+"""The linear plant live: an MPC in closed loop that learns while you watch (lecture 06)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import ipywidgets
+import numpy as np
+from matplotlib.collections import LineCollection
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.patches import Rectangle
+
+from mpcrl_course.envs.linear import LOWER, UPPER, LinearPlant
+from mpcrl_course.figures.style import COLOURS
+from mpcrl_course.learners.q_learning import second_order_step
+from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.player import Player
+from mpcrl_course.mpc import MPC
+from mpcrl_course.policies.linear_mpc import linear_mpc
+
+#: Steps that the strips on the right show, and over which the shown mean is taken.
+MEMORY, WINDOW = 200, 50
+
+
+class Step(NamedTuple):
+    """What is remembered of one step: state, input, stage cost, its running mean, |TD error|, bounds violated."""
+
+    x: np.ndarray
+    u: float
+    cost: float
+    mean_cost: float
+    td: float
+    violated: bool
+
+
+def newton_update(theta, td, grad) -> np.ndarray:
+    """Return theta + 0.05 delta grad Q / (|grad Q|^2 + 1e-3), the second-order step of one sample."""
+    return theta + 0.05 * second_order_step(np.array([grad]), np.array([td]), 1e-3)
+
+
+class LinearLoop:
+    """The linear plant under the MPC of `theta`: steps without any widget, and learns if asked to.
+
+    Parameters
+    ----------
+    mpc : MPC, optional
+        By default ``build(10, 0.9)``.
+    theta : array_like, optional
+        By default the MPC's initial parameters.
+    gradient : callable (solution of Q) -> ndarray, optional
+        Gradient of Q in theta; by default `mpc.gradient`.
+    update : callable (theta, td, grad) -> ndarray, optional
+        The new theta; by default `newton_update`.
+    build : callable (horizon, discount) -> MPC, optional
+        Makes the MPC of another horizon or discount.
+    noise : float
+        Width of the disturbance: e ~ U(-noise, 0).
+    seed : int
+        Of all randomness; kicks draw from a stream of their own and do not change the noise.
+
+    Attributes
+    ----------
+    mpc, theta : MPC, ndarray
+        Now; change them with `change`.
+    solution : Solution
+        V at the current state: the plan.
+    action : ndarray
+        The input that comes next.
+    history : deque of Step
+        The latest 200 steps.
+    count, violations, updates : int
+        Steps, steps with violated bounds, and changes of theta by learning since the last `reset`.
+    """
+
+    def __init__(
+        self,
+        mpc: MPC | None = None,
+        theta=None,
+        *,
+        gradient: Callable | None = None,
+        update: Callable | None = None,
+        build: Callable[[int, float], MPC] = linear_mpc,
+        noise: float = 0.1,
+        seed: int = 1,
+    ):
+        self._build = lru_cache(maxsize=32)(build)
+        self._given = mpc
+        self.mpc = mpc or self._build(10, 0.9)
+        self.start = self.mpc.parameters.initial() if theta is None else self.mpc.parameters.check(theta).copy()
+        self.gradient, self.update = gradient or MPC.gradient, update or newton_update
+        self.plant, self.seed = LinearPlant(noise=noise), seed
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the start: plant, theta, random numbers; forget what happened."""
+        self.plant.np_random = np.random.default_rng(self.seed)
+        self._kicks = np.random.default_rng([self.seed, 1])
+        self.plant.reset()
+        self.theta = self.start.copy()
+        self.history: deque[Step] = deque(maxlen=MEMORY)
+        self._costs: deque[float] = deque(maxlen=WINDOW)
+        self.count = self.violations = self.updates = 0
+        self._plan()
+
+    @property
+    def x(self) -> np.ndarray:
+        """The plant's state, shape (2,)."""
+        return self.plant.x
+
+    @property
+    def mean_cost(self) -> float:
+        """Mean stage cost of the latest 50 steps (NaN before the first)."""
+        return float(np.mean(self._costs)) if self._costs else float("nan")
+
+    def back_off(self) -> float:
+        """The entry x_lb1 of theta: how far inside its true bound the MPC keeps x1."""
+        return float(self.theta[self.mpc.parameters.index("x_lb")][0])
+
+    def change(self, back_off: float | None = None, horizon: int | None = None, discount: float | None = None,
+               noise: float | None = None) -> None:  # fmt: skip
+        """Change theta's back-off, the MPC's horizon or discount, or the width of the noise, and plan again.
+
+        If the new problem cannot be solved at the current state, the error is raised and nothing has changed.
+        """
+        before = self.mpc, self.theta
+        if noise is not None:
+            self.plant.noise = float(noise)
+        try:
+            if horizon is not None or discount is not None:
+                self.mpc = self._other(horizon or self.mpc.problem.horizon, discount or self.mpc.discount)
+            if back_off is not None:
+                self.theta = self.theta.copy()
+                self.theta[self.mpc.parameters.index("x_lb").start] = back_off
+            self._plan()
+        except Exception:
+            self.mpc, self.theta = before
+            raise
+
+    def kick(self, amount=None) -> None:
+        """Push the state by `amount` (2,), or by a random one that leaves it inside the picture."""
+        before = self.plant.x
+        if amount is None:
+            to = before + self._kicks.uniform([-0.3, -0.5], [0.5, 0.5])
+            self.plant.x = np.clip(to, [-0.3, -1.0], [1.0, 1.0])
+        else:
+            self.plant.x = before + np.asarray(amount, dtype=float)
+        try:
+            self._plan()
+        except Exception:
+            self.plant.x = before
+            raise
+
+    def step(self, learn: bool = False) -> None:
+        """Apply the action to the plant, plan again, and, if `learn`, change theta by one step of Q-learning.
+
+        The next action comes from theta before its update, as in `mpcrl_course.learners.q_learning`. An error leaves
+        the loop as it was (but for the random numbers that were drawn).
+        """
+        mpc, theta, s, a, before = self.mpc, self.theta, self.plant.x, self.action, self.plant.state_dict()
+        try:
+            s_next, reward, *_ = self.plant.step(a)
+            if not np.abs(s_next).max() < 100.0:
+                raise RuntimeError(f"the plant has run away: its state is {s_next}. Press Reset")
+            cost = -reward
+            v = mpc.V(theta, s_next)
+            if learn:
+                q = mpc.Q(theta, s, a)
+                td = cost + mpc.discount * v.value - q.value
+                grad = _checked("gradient", self.gradient(q), theta)
+                theta = _checked("update", self.update(theta.copy(), td, grad), theta)
+                self.updates += 1
+            else:
+                td = cost + mpc.discount * v.value - self.solution.value  # Q(s, pi(s)) is V(s)
+        except Exception:
+            self.plant.load_state_dict(before)
+            raise
+        self.theta, self.solution, self.action = theta, v, v.u0
+        violated = bool(((s < LOWER - 1e-9) | (s > UPPER + 1e-9)).any())
+        self._costs.append(cost)
+        self.history.append(Step(s, float(a[0]), cost, self.mean_cost, abs(td), violated))
+        self.count, self.violations = self.count + 1, self.violations + violated
+
+    def _plan(self):
+        self.solution = self.mpc.V(self.theta, self.plant.x)
+        self.action = self.solution.u0
+
+    def _other(self, horizon, discount):
+        given = self._given
+        if given is not None and (horizon, discount) == (given.problem.horizon, given.discount):
+            return given
+        return self._build(int(horizon), float(discount))
+
+
+def _checked(name, value, theta):
+    if value is None:
+        raise ValueError(f"your {name} function returned None: is its last line a return?")
+    value = np.asarray(value, dtype=float)
+    if value.shape != theta.shape:
+        raise ValueError(f"your {name} function returned shape {value.shape}, but theta has shape {theta.shape}")
+    if not np.isfinite(value).all():
+        raise ValueError(f"your {name} function returned a number that is not finite: {value}")
+    return value
+
+
+class LinearScene:
+    """Draws a `LinearLoop`: the phase plane with set, plan and value on the left, strips over time on the right.
+
+    All quantities of this plant are dimensionless.
+    """
+
+    #: What the phase plane shows: x1 from, to, x2 from, to.
+    VIEW = (-0.4, 1.15, -1.15, 1.15)
+    LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+    TAIL = 40
+
+    def __init__(self, width: int = 800, height: int = 400):
+        self.canvas = Canvas(width, height)
+        x1, x2 = np.linspace(*self.VIEW[:2], 32), np.linspace(*self.VIEW[2:], 32)
+        self._grid = np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)
+        self._shown: Any = None
+        with self.canvas.style():
+            left, top = 48 / width, 1 - 24 / height
+            bottom, plane_width = 40 / height, 0.5 - 48 / width
+            self._make_plane(left, bottom, plane_width, top - bottom)
+            self._make_strips(0.5 + 118 / width, bottom, 0.5 - 130 / width, top - bottom, 22 / height)
+
+    def _make_plane(self, left, bottom, width, height):
+        figure, pixels = self.canvas.figure, self.canvas.figure.get_figwidth() * 100
+        ax = figure.add_axes((left, bottom, width, height))
+        ax.set(xlim=self.VIEW[:2], ylim=self.VIEW[2:], xlabel="state $x_1$ (dimensionless)", ylabel="state $x_2$",
+               title="closed loop, plan and value")  # fmt: skip
+        ax.yaxis.labelpad = -2
+        ax.grid(False)
+        colours = ListedColormap([str(g) for g in np.linspace(1.0, 0.62, len(self.LEVELS) + 1)])
+        norm = BoundaryNorm(np.log10(self.LEVELS), colours.N, extend="both")
+        self._value = ax.imshow(np.zeros((32, 32)), extent=self.VIEW, origin="lower", aspect="auto", animated=True,
+                                cmap=colours, norm=norm, interpolation="bilinear",
+                                interpolation_stage="data")  # fmt: skip
+        bar_axes = figure.add_axes((left + width + 8 / pixels, bottom, 9 / pixels, height))
+        bar = figure.colorbar(self._value, cax=bar_axes, ticks=np.log10(self.LEVELS))
+        bar.ax.set_yticklabels([f"{level:g}" for level in self.LEVELS])
+        bar.ax.set_title(r"$V_\theta$")
+        self._set = Rectangle(LOWER, *(UPPER - LOWER), fill=False, edgecolor="black", linewidth=1.6, animated=True,
+                              label="constraint set")  # fmt: skip
+        ax.add_patch(self._set)
+        (self._bound,) = ax.plot([0, 0], [LOWER[1], UPPER[1]], color=COLOURS["green"], linestyle="--", marker="",
+                                 animated=True, label="bound with back-off")  # fmt: skip
+        fade = np.linspace(0.05, 1.0, self.TAIL)
+        self._tail = LineCollection([], colors=[(0.835, 0.369, 0.0, alpha) for alpha in fade], linewidths=1.4,
+                                    animated=True)  # fmt: skip
+        ax.add_collection(self._tail)
+        (self._plan,) = ax.plot([], [], color=COLOURS["blue"], linestyle="-", linewidth=1.2, marker="o", markersize=4,
+                                markevery=1, markerfacecolor="white", animated=True, label="plan $x_0 … x_N$")  # fmt: skip
+        (self._now,) = ax.plot([], [], color=COLOURS["vermilion"], marker="D", markersize=8, markevery=1,
+                               markeredgecolor="black", linestyle="-", animated=True, label="state and its past")  # fmt: skip
+        self._legend = ax.legend(handles=[self._set, self._bound, self._plan, self._now], loc="upper right",
+                                 borderaxespad=0.2)  # fmt: skip
+        self._legend.set_animated(True)
+        self._plane = ax
+
+    def _make_strips(self, left, bottom, width, height, gap):
+        figure = self.canvas.figure
+        each = (height - 2 * gap) / 3
+        axes = [figure.add_axes((left, bottom + k * (each + gap), width, each)) for k in (2, 1, 0)]
+        for ax in axes:
+            ax.set_xlim(-MEMORY, 0)
+        for ax in axes[:2]:
+            ax.tick_params(labelbottom=False)
+        axes[0].set(ylim=(-1.25, 1.25), ylabel="input $u$", yticks=[-1, 0, 1])
+        axes[0].set_title("dashed: bounds on $u$", loc="right")
+        for bound in (-1, 1):
+            axes[0].axhline(bound, color="black", linestyle="--", linewidth=1)
+        axes[1].set(yscale="log", ylim=(1e-3, 1e2), ylabel="stage cost", yticks=[1e-2, 1, 1e2])
+        axes[1].set_title(f"thick: mean of {WINDOW} steps", loc="right")
+        axes[2].set(yscale="log", ylim=(1e-4, 1e2), ylabel="|TD error|", yticks=[1e-4, 1e-2, 1, 1e2],
+                    xlabel="steps before now")  # fmt: skip
+        for ax in axes:
+            ax.minorticks_off()
+            ax.title.set_visible(False)
+        thin = dict(linewidth=1.0, marker="", linestyle="-", animated=True)
+        (self._u,) = axes[0].step([], [], where="post", color=COLOURS["blue"], **thin)
+        (self._cost,) = axes[1].plot([], [], color=COLOURS["sky"], **thin)
+        (self._mean,) = axes[1].plot([], [], color=COLOURS["vermilion"], **(thin | {"linewidth": 2.2}))
+        (self._td,) = axes[2].plot([], [], color=COLOURS["purple"], **thin)
+
+    def shade(self, loop: LinearLoop) -> None:
+        """Compute V_theta on the grid and shade the plane with it (about 12 ms), if theta or the MPC have changed."""
+        now = (loop.mpc, loop.theta.tobytes())
+        if now == self._shown:
+            return
+        values, _ = loop.mpc.values(loop.theta, self._grid)
+        self._value.set_data(np.log10(np.clip(values, 1e-3, 1e3)).reshape(32, 32))
+        self.canvas.layer([self._value, *self._plane.spines.values(), self._set])
+        self._shown = now
+
+    def draw(self, loop: LinearLoop) -> bytes:
+        """Draw the loop's state; returns a JPEG. The shading stays as `shade` left it."""
+        if self._shown is None:
+            self.shade(loop)
+        steps = list(loop.history)
+        path = np.array([step.x for step in steps[-self.TAIL :]] + [loop.x])
+        segments = np.stack([path[:-1], path[1:]], axis=1)
+        # the newest segments get the strongest colours
+        self._tail.set_segments([np.zeros((0, 2))] * (self.TAIL - len(segments)) + list(segments))
+        self._now.set_data(path[-1:, 0], path[-1:, 1])
+        self._plan.set_data(loop.solution.x[:, 0], loop.solution.x[:, 1])
+        back_off = loop.back_off()
+        self._bound.set_xdata([back_off, back_off])
+        rows = np.array([(s.u, s.cost, s.mean_cost, s.td) for s in steps] or np.zeros((0, 4)))
+        ago = np.arange(-len(rows), 0)
+        self._u.set_data(ago, rows[:, 0])
+        self._cost.set_data(ago, np.maximum(rows[:, 1], 1e-6))
+        self._mean.set_data(ago, rows[:, 2])
+        self._td.set_data(ago, np.maximum(rows[:, 3], 1e-9))
+        return self.canvas.frame([self._bound, self._tail, self._plan, self._now, self._legend,
+                                  self._u, self._cost, self._mean, self._td])  # fmt: skip
+
+    def describe(self, loop: LinearLoop) -> str:
+        """Return the state in words."""
+        x, end = loop.x, loop.solution.x[-1]
+        inside = "inside" if ((x >= LOWER) & (x <= UPPER)).all() else "outside"
+        past = (
+            f"Mean stage cost of the latest {len(loop._costs)} steps {loop.mean_cost:.3g}; "
+            f"the bounds were violated in {loop.violations} of {loop.count} steps."
+            if loop.count
+            else "No step has been made yet."
+        )
+        return (
+            f"Phase plane of the linear plant after {loop.count} steps: the state x1 = {x[0]:.3f}, x2 = {x[1]:.3f} is "
+            f"{inside} the constraint set (x1 from 0 to 1, x2 from -1 to 1). The plan of "
+            f"{len(loop.solution.u)} steps ends at x1 = {end[0]:.3f}, x2 = {end[1]:.3f}. The MPC keeps x1 above its "
+            f"back-off {loop.back_off():.3f}; next input u = {loop.action[0]:.3f}, value V = {loop.solution.value:.3g}. "
+            + past
+        )
+
+
+def linear_live(
+    mpc: MPC | None = None,
+    theta=None,
+    *,
+    gradient: Callable | None = None,
+    update: Callable | None = None,
+    build: Callable[[int, float], MPC] = linear_mpc,
+    noise: float = 0.1,
+    seed: int = 1,
+    learn_steps: int = 5,
+    width: int = 800,
+    height: int | None = None,
+) -> Player:
+    """Return the live picture of the linear plant under its MPC; name it in a cell's last line to see it.
+
+    Parameters
+    ----------
+    mpc, theta, gradient, update, build, noise, seed
+        See `LinearLoop`; `gradient(solution)` and `update(theta, td, grad)` may be the reader's own functions.
+    learn_steps : int
+        Steps of plant and learner in each frame while playing with learning on (else, and by Step, one).
+    width, height : int
+        Size of the picture in pixels; by default half as high as wide.
+
+    Returns
+    -------
+    Player
+        Its `loop` is a LinearLoop, its `scene` a LinearScene, its `controls` are 'back_off', 'horizon', 'discount',
+        'noise' and 'learn', its buttons Play, Pause, Step, Kick and Reset.
+
+    Notes
+    -----
+    Reset also takes theta back to where it was given, and with it the slider of the back-off; horizon, discount and
+    noise stay.
+    """
+    loop = LinearLoop(mpc, theta, gradient=gradient, update=update, build=build, noise=noise, seed=seed)
+    scene = LinearScene(width, height or width // 2)
+    controls = _controls(loop, width)
+    learn, frames = controls["learn"], 0
+
+    def step():
+        nonlocal frames
+        frames += 1
+        for _ in range(learn_steps if learn.value and player.playing else 1):
+            loop.step(learn.value)
+        # while playing, a slider and a shading that move four times a second are enough
+        if learn.value and (frames % 10 == 0 or not player.playing):
+            follow()
+
+    def follow():
+        player.set(controls["back_off"], loop.back_off())
+        scene.shade(loop)
+
+    def reset():
+        loop.reset()
+        follow()
+
+    def change(name):
+        def changed(value):
+            try:
+                loop.change(**{name: value})
+            finally:
+                scene.shade(loop)
+
+        return changed
+
+    player = Player(
+        step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
+        actions={"Kick": loop.kick, "Reset": reset}, controls=controls, rows=_arrange(controls), width=width,
+        loop=loop, scene=scene,
+    )  # fmt: skip
+    for name in ("back_off", "horizon", "discount", "noise"):
+        player.watch(controls[name], change(name))
+    player.watch(learn, lambda value: follow())
+    return player
+
+
+def _controls(loop, width):
+    half = {"style": {"description_width": "150px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
+    back_off = min(max(loop.back_off(), 0.0), 0.3)
+    return {
+        "back_off": ipywidgets.FloatSlider(value=back_off, min=0.0, max=0.3, step=0.01, readout_format=".2f",
+                                           description="back-off of x₁ (–)", **half),
+        "horizon": ipywidgets.IntSlider(value=loop.mpc.problem.horizon, min=1, max=20,
+                                        description="horizon N (steps)", **half),
+        "discount": ipywidgets.FloatSlider(value=loop.mpc.discount, min=0.5, max=0.99, step=0.01,
+                                           readout_format=".2f", description="discount γ (–)", **half),
+        "noise": ipywidgets.FloatSlider(value=loop.plant.noise, min=0.0, max=0.3, step=0.01, readout_format=".2f",
+                                        description="noise width (–)", **half),
+        "learn": ipywidgets.ToggleButton(value=False, description="Learn while you watch", icon="graduation-cap",
+                                         layout={"width": "auto"}),
+    }  # fmt: skip
+
+
+def _arrange(controls):
+    sliders = [controls[name] for name in ("back_off", "horizon", "discount", "noise")]
+    return [controls["learn"], ipywidgets.HBox(sliders, layout={"flex_flow": "row wrap"})]
+
+
+def _status(loop):
+    share = f"violated {loop.violations} of {loop.count} steps"
+    latest = [step.td for step in list(loop.history)[-WINDOW:]]
+    parts = [f"solve time {1e6 * loop.solution.time:.0f} µs", f"V(s) = {loop.solution.value:.3g}"]
+    if latest:
+        parts += [f"mean stage cost {loop.mean_cost:.3f}", f"mean |TD error| {np.mean(latest):.3f}"]
+    return " · ".join([*parts, share, f"back-off {loop.back_off():.3f}", f"{loop.updates} updates of θ"])

@@ -1,0 +1,310 @@
+"""The controls of a live picture: play, pause, step, and a loop that survives errors.
+
+A live picture has three parts, which know as little of each other as possible: a closed loop that steps without any
+widget, a scene that draws its state, and this player, which calls both and holds the buttons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import time
+import traceback
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+
+#: Descriptions are renewed this often at most, in seconds: nobody reads faster.
+SAY_EVERY = 0.25
+
+_PACKAGE = str(Path(__file__).parents[1])
+_playing: weakref.ref | None = None
+
+
+class Player:
+    """Buttons, picture and texts around a loop and its scene; display it by naming it in a cell's last line.
+
+    Parameters
+    ----------
+    step : callable ()
+        Advances the loop by one frame.
+    draw : callable () -> bytes
+        Draws the loop's state, as JPEG.
+    describe : callable () -> str
+        The state in words: the picture's alt text.
+    status : callable () -> str, optional
+        A short line (HTML) shown under the picture.
+    actions : mapping of str to callable (), optional
+        Further buttons by their text, such as 'Kick' and 'Reset'.
+    controls : mapping of str to widgets, optional
+        Further controls by name; connect them with `watch`.
+    rows : iterable of widgets, optional
+        How the controls are arranged below the buttons: boxes that hold them; by default one below the other. One
+        that is no box joins the row of the buttons.
+    loop, scene : optional
+        Kept as attributes, for the reader and for tests.
+    rate : float
+        Frames a second at most.
+    width : int
+        Width of the picture on the page, in pixels.
+    idle : float
+        Seconds without a touch after which it pauses by itself (a forgotten page should not heat the room).
+
+    Attributes
+    ----------
+    box : ipywidgets.VBox
+        All of it.
+    buttons : dict of str to ipywidgets.Button
+        By their text: 'Play', 'Pause', 'Step' and those of `actions`.
+    picture : ipywidgets.Image
+    error : str
+        The error that is shown, or ''.
+    frames : int
+        Frames shown since the start.
+    loop, scene, controls
+        As given.
+
+    Notes
+    -----
+    Whatever `step`, `draw`, an action or a watched function raises is shown below the picture; the player pauses and
+    stays alive. Only one player plays at a time: a new one, or one that starts to play, pauses the other.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[], object],
+        draw: Callable[[], bytes],
+        describe: Callable[[], str],
+        *,
+        status: Callable[[], str] | None = None,
+        actions: Mapping[str, Callable[[], object]] | None = None,
+        controls: Mapping[str, ipywidgets.Widget] | None = None,
+        rows: Iterable[ipywidgets.Widget] | None = None,
+        loop: Any = None,
+        scene: Any = None,
+        rate: float = 38.0,
+        width: int = 800,
+        idle: float = 900.0,
+    ):
+        self._step, self._draw, self._describe, self._status = step, draw, describe, status or (lambda: "")
+        self.loop, self.scene, self.controls = loop, scene, dict(controls or {})
+        self.rate, self.idle = float(rate), float(idle)
+        self.error, self.frames = "", 0
+        self._wanted, self._task, self._quiet, self._touched = False, None, False, 0.0
+        self._said, self._saying = 0.0, False
+
+        self.picture = ipywidgets.Image(format="jpeg", layout={"width": f"{width}px", "max_width": "100%"})
+        self.picture.layout.height = "auto"
+        self._words = ipywidgets.HTML(layout={"width": f"{width}px", "max_width": "100%", "margin": "0"})
+        self._message = ipywidgets.HTML(layout={"width": f"{width}px", "max_width": "100%", "margin": "0"})
+        self.buttons: dict[str, ipywidgets.Button] = {}
+        self._button("Play", "play", self.play)
+        self._button("Pause", "pause", self.pause)
+        self._button("Step", "step-forward", self.step)
+        for text, action in (actions or {}).items():
+            self._button(text, "", self._acting(action))
+        rows = list(self.controls.values() if rows is None else rows)
+        boxes = [row for row in rows if isinstance(row, ipywidgets.Box)]
+        beside = [row for row in rows if not isinstance(row, ipywidgets.Box)]
+        row = ipywidgets.HBox([*self.buttons.values(), *beside], layout={"flex_flow": "row wrap"})
+        self.box = ipywidgets.VBox([self.picture, self._words, row, *boxes, self._message])
+        _pause_other(self)
+        self.refresh()
+
+    def _repr_mimebundle_(self, **kwargs):
+        return self.box._repr_mimebundle_(**kwargs)
+
+    # ---- what the buttons do ------------------------------------------------------------------------------------
+
+    @property
+    def playing(self) -> bool:
+        """Whether frames are being shown."""
+        return self._wanted and self._task is not None and not self._task.done()
+
+    def play(self) -> None:
+        """Show frame after frame, until `pause`, an error, or the widget is closed."""
+        global _playing
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError("Play works in a notebook only; here, call step()") from None
+        _pause_other(self)
+        _playing = weakref.ref(self)
+        self._clear()
+        self._touched, self._wanted = time.monotonic(), True
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._run())
+
+    def pause(self) -> None:
+        """Stop after the frame that is being drawn."""
+        self._wanted = False
+        self._say()
+
+    def step(self) -> None:
+        """Pause, and advance by one frame."""
+        self.pause()
+        self.guard(self._step)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw the state as it is."""
+        if self.guard(self._show):
+            self._say()
+
+    def close(self) -> None:
+        """Stop, and remove the widget from the page."""
+        self._wanted = False
+        for widget in (self.picture, self._words, self._message, *self.buttons.values(), self.box):
+            widget.close()
+
+    def watch(self, control, function: Callable[[object], object]) -> None:
+        """Call ``function(value)`` and redraw when the reader changes `control`; its errors are shown."""
+
+        def changed(change):
+            if not self._quiet:
+                self._clear()
+                self._touched = time.monotonic()
+                self.guard(lambda: function(change["new"]))
+                self.refresh()
+
+        control.observe(changed, "value")
+
+    def set(self, control, value) -> None:
+        """Set a watched control without calling its function: the loop moves the slider, not the reader."""
+        self._quiet = True
+        try:
+            control.value = value
+        finally:
+            self._quiet = False
+
+    def guard(self, function: Callable[[], object]) -> bool:
+        """Call `function`; an error is shown, not raised, and pauses. Returns whether it went well."""
+        try:
+            function()
+            return True
+        except Exception as error:
+            self._wanted = False
+            self.error = _in_short(error)
+            self._message.value = (
+                '<div role="alert" style="border-left:4px solid #D55E00; padding:2px 10px; line-height:1.4">'
+                f'<b>Paused by an error.</b><pre style="white-space:pre-wrap; margin:0">{html.escape(self.error)}</pre>'
+                "</div>"
+            )
+            return False
+
+    # ---- how frames get out -------------------------------------------------------------------------------------
+
+    async def _run(self):
+        due = time.monotonic()
+        while self._wanted and not self._closed():
+            if not (self.guard(self._step) and self.guard(self._show)):
+                break
+            if time.monotonic() - self._touched > self.idle:
+                self._message.value = f"Paused after {self.idle / 60:.0f} minutes; press Play to go on."
+                break
+            if time.monotonic() - self._said > SAY_EVERY:
+                self._say()
+            await _sent()
+            due = max(due + 1 / self.rate, time.monotonic())
+            # at least one turn of the event loop, or no slider and no button would ever be heard
+            await asyncio.sleep(due - time.monotonic())
+        self._wanted = False
+        if not self._closed():
+            self._say()
+
+    def _show(self):
+        self.picture.value = self._draw()
+        self.frames += 1
+
+    def _say(self):
+        """Renew the texts now, or a little later if they were renewed just now."""
+        wait = self._said + SAY_EVERY - time.monotonic()
+        if wait > 0 and not self._saying:
+            try:
+                asyncio.get_running_loop().call_later(wait, self._say_now)
+                self._saying = True
+            except RuntimeError:  # no notebook, nobody to spare
+                self._say_now()
+        elif wait <= 0:
+            self._say_now()
+
+    def _say_now(self):
+        self._said, self._saying = time.monotonic(), False
+        if not self._closed():
+            self.guard(lambda: setattr(self._words, "value", _with_alt(self._status(), self._describe())))
+
+    def _closed(self):
+        return self.box.comm is None or self.picture.comm is None
+
+    def _clear(self):
+        self.error = self._message.value = ""
+
+    def _acting(self, action):
+        def act():
+            self.guard(action)
+            self.refresh()
+
+        return act
+
+    def _button(self, text, icon, function):
+        def clicked(_):
+            self._clear()
+            self._touched = time.monotonic()
+            self.guard(function)
+
+        button = ipywidgets.Button(description=text, icon=icon, layout={"width": "auto", "min_width": "76px"})
+        button.on_click(clicked)
+        self.buttons[text] = button
+
+
+def _with_alt(status: str, description: str) -> str:
+    """Return the HTML of the line under the picture, which carries the picture's alt text along.
+
+    `ipywidgets.Image` knows no alt text (as of 8.1), and an <img> in an HTML widget would be made anew with every
+    frame. So the text travels with the status line, and an empty style element hands it over when it is loaded,
+    that is, each time the line changes.
+    """
+    hand_over = (
+        "const p = this.closest('.widget-vbox'), i = p && p.querySelector('img'); if (i) i.alt = this.dataset.alt"
+    )
+    return (
+        f'<div style="line-height:1.5; font-variant-numeric:tabular-nums">{status}</div>'
+        f'<style onload="{hand_over}" data-alt="{html.escape(" ".join(description.split()))}">/**/</style>'
+    )
+
+
+def _in_short(error: BaseException) -> str:
+    """Return the error and the last line of the reader's own code that led to it."""
+    text = f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith(_PACKAGE) and "site-packages" not in f.filename]
+    if own:
+        text += f"\n  in {own[-1].name}, line {own[-1].lineno}: {own[-1].line}"
+    return text
+
+
+def _pause_other(player):
+    global _playing
+    other = _playing() if _playing is not None else None
+    if other is not None and other is not player:
+        other.pause()
+        _playing = None
+
+
+async def _sent(patience: float = 1.0):
+    """Wait until the kernel has handed the messages so far to the network, so that frames cannot pile up."""
+    try:
+        from IPython import get_ipython
+
+        schedule = get_ipython().kernel.iopub_thread.schedule
+    except (ImportError, AttributeError):
+        return  # no Jupyter kernel: nothing is sent
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    schedule(lambda: loop.call_soon_threadsafe(done.set))
+    try:
+        await asyncio.wait_for(done.wait(), patience)
+    except asyncio.TimeoutError:
+        pass
