@@ -56,6 +56,7 @@ class CondensedQP:
     matrices : (theta) -> H, C, weight
     vectors : (theta, fixed, q) -> f, lower, upper
         With the box on z, if there is one, as the first rows of lower and upper.
+    value : (theta, fixed, z) -> value, excess
     expand : (theta, fixed, z, lam, q) -> value, X, U, nu, slack, lam_lb, lam_ub, excess
         lam are daqp's multipliers of the rows C (positive: upper side); excess is by how much hard rows on which no
         input has a say are violated.
@@ -113,9 +114,12 @@ class CondensedQP:
             net[hard] = 0.0
             excess[hard] = violation[hard]
         lam_lb, lam_ub = ca.fmax(-net, 0.0), ca.fmax(net, 0.0)
+        total = cost + ca.dot(rows.weight, slack)
+        unperturbed = ca.substitute(total, t.perturbation, ca.SX.zeros(nu))
+        self.value = BufferedFunction(f"value_{kind}", [t.theta, fixed, z], [unperturbed, excess])
         self.expand = BufferedFunction(
             f"expand_{kind}", [t.theta, fixed, z, lam, t.perturbation],
-            [cost + ca.dot(rows.weight, slack), X.T, U.T, t.adjoint(t.theta, X, U, lam_lb, lam_ub).T,
+            [total, X.T, U.T, t.adjoint(t.theta, X, U, lam_lb, lam_ub).T,
              slack, lam_lb, lam_ub, excess],
             matrices={1, 2, 3},
         )  # fmt: skip
@@ -222,9 +226,10 @@ class QuadraticSolver:
             else:
                 f, lower, upper = qp.vectors(theta, fixed[i], 0.0)
                 model.update(f=f, bupper=upper, blower=lower)
-            z, lam = self._solve_qp(model, qp, fail)
-            value, _, u, _, _, _, _, excess = qp.expand(theta, fixed[i], z, lam[qp.n_box :], 0.0)
+            z, _ = self._solve_qp(model, qp, fail)
+            value, excess = qp.value(theta, fixed[i], z)
             if excess.size and excess.max() > 0.0:
                 fail("infeasible", f"{self.t.row_name(int(excess.argmax()))} is violated whatever the inputs do")
-            values[i], first[i] = value[0], u[0]
+            values[i] = value[0]
+            first[i] = z[: first.shape[1]] if actions is None else actions[i]
         return values, first

@@ -89,10 +89,16 @@ def activity(solution: Solution) -> SimpleNamespace:
     free = solution.u.size - (problem.n_inputs if solution.kind == "Q" else 0)
     pushing = (sides[0] | sides[1]) & ~violated
     count = int(pushing.sum() + boxes[0].sum() + boxes[1].sum())
-    return SimpleNamespace(
+    act = SimpleNamespace(
         lower=sides[0], upper=sides[1], violated=violated, input_lower=boxes[0], input_upper=boxes[1],
         margin=margin, strict=bool(margin > ACTIVE and count <= free),
     )  # fmt: skip
+    if act.strict and count:
+        # few enough active rows can still depend on each other, such as a state bound and the input bound behind it
+        kkt = kkt_of(solution)
+        slopes = kkt.blocks(*kkt.point(solution))[3][kkt.active(solution, act)]
+        act.strict = bool(np.linalg.matrix_rank(slopes, rtol=1e-9) == len(slopes))
+    return act
 
 
 class KKT:
@@ -157,9 +163,9 @@ class KKT:
         ])  # fmt: skip
         return p, y, m
 
-    def active(self, solution: Solution) -> np.ndarray:
-        """Return the indices of the constraints that hold with equality and push."""
-        t, act = solution.transcription, solution.activity
+    def active(self, solution: Solution, act: SimpleNamespace) -> np.ndarray:
+        """Return the indices of the constraints that hold with equality and push, given the `activity`."""
+        t = solution.transcription
         inequalities = np.concatenate([
             act.lower[self.has_lower], act.upper[self.has_upper], ~act.violated[t.soft],
             act.input_lower.ravel()[self.box_lower], act.input_upper.ravel()[self.box_upper],
@@ -190,7 +196,7 @@ def _implicit(solution: Solution):
     """Solve the KKT system for dy/dp and dm/dp with the active set held fixed."""
     kkt = kkt_of(solution)
     L_yy, L_yp, L_pp, c_y, c_p = kkt.blocks(*kkt.point(solution))
-    rows = kkt.active(solution)
+    rows = kkt.active(solution, solution.activity)
     c_y, c_p = c_y[rows], c_p[rows]
     n, m = kkt.n_y, len(rows)
     K = np.zeros((n + m, n + m))
