@@ -52,9 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mpcrl-course", description="A course on MPC and reinforcement learning."
-    )
+    parser = argparse.ArgumentParser(prog="mpcrl-course", description="A course on MPC and reinforcement learning.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     lab = commands.add_parser("lab", help="open the course in JupyterLab")
@@ -63,9 +61,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="run a notebook and show the verdicts of its checks")
     check.add_argument("notebook", help="a path, or an exercise's number or name")
-    check.add_argument(
-        "--timeout", type=_seconds, default=120.0, metavar="SECONDS", help="per cell (default 120)"
-    )
+    check.add_argument("--timeout", type=_seconds, default=120.0, metavar="SECONDS", help="per cell (default 120)")
     check.set_defaults(command=_check)
 
     shown = commands.add_parser("progress", help="show everything recorded so far")
@@ -79,9 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a lecture and write it, with its outputs, as HTML")
     run.add_argument("lecture", help="a path, or a lecture's number or name")
     run.add_argument("--html", type=Path, required=True, metavar="OUT", help="the file to write")
-    run.add_argument(
-        "--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per cell (default 600)"
-    )
+    run.add_argument("--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per cell (default 600)")
     run.set_defaults(command=_run)
     return parser
 
@@ -112,6 +106,7 @@ def _lab(arguments: argparse.Namespace) -> int:
         f"--LabApp.default_url=/lab/tree/{START}",
     ]
     command += ["--no-browser"] if arguments.no_browser else []
+    command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # as in a container
     return subprocess.call(command, cwd=root)
 
 

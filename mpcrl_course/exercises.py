@@ -75,9 +75,7 @@ def build_exercises(root: Path, force: bool = False) -> list[Path]:
     changed = [path for path, text in wanted.items() if _read(path) != text]
     worked_in = [path.name for path in changed if is_worked_in(path)]
     if worked_in and not force:
-        raise FileExistsError(
-            f"somebody has worked in {', '.join(worked_in)}: copy it elsewhere, or use --force"
-        )
+        raise FileExistsError(f"somebody has worked in {', '.join(worked_in)}: copy it elsewhere, or use --force")
     for path in changed:
         path.parent.mkdir(exist_ok=True)
         path.write_text(wanted[path], encoding="utf-8", newline="\n")
@@ -132,9 +130,7 @@ def exercise_text(solution: Path) -> str:
         notebook = nbformat.reads(json.dumps(raw), as_version=4)
         nbformat.validate(notebook)
     except Exception as error:  # nbformat has a dozen ways to say so
-        raise SolutionError(
-            f"{solution.name} is not a notebook: {' '.join(str(error).split())[:120]}"
-        ) from None
+        raise SolutionError(f"{solution.name} is not a notebook: {' '.join(str(error).split())[:120]}") from None
     cells = [
         _exercise_cell(cell, f"{solution.name}, cell {index}")
         for index, cell in enumerate(notebook.cells, start=1)
@@ -192,9 +188,7 @@ def blanked(source: str, where: str = "cell") -> str:
         try:
             ast.parse(text)
         except SyntaxError as error:
-            raise SolutionError(
-                f"{where}: blanked, it is no Python: line {error.lineno}: {error.msg}"
-            ) from None
+            raise SolutionError(f"{where}: blanked, it is no Python: line {error.lineno}: {error.msg}") from None
     return text
 
 
@@ -204,9 +198,7 @@ def _exercise_cell(cell: Any, where: str) -> Any:
         cell.source = blanked(cell.source, where)
         cell.outputs, cell.execution_count = [], None
     elif _MARKER_LIKE.search(cell.source):
-        raise SolutionError(
-            f"{where}: markers belong in code cells; tag a text cell `solution` or `your-answer`"
-        )
+        raise SolutionError(f"{where}: markers belong in code cells; tag a text cell `solution` or `your-answer`")
     elif "your-answer" in cell.metadata.get("tags", []):
         cell.source = YOUR_ANSWER
     else:

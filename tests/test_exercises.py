@@ -43,12 +43,8 @@ def solution_notebook():
         v4.new_markdown_cell(
             "# Solution 06: MPC as value\n\nThe blank [exercise](../exercises/06_toy.ipynb). Solution: x."
         ),
-        v4.new_code_cell(
-            FUNCTION, metadata={"nbgrader": GRADER, "execution": {"t": "now"}}, execution_count=4
-        ),
-        v4.new_code_cell(
-            "### BEGIN SOLUTION stub: guess = None\nguess = 3\n### END SOLUTION\ncheck(1, guess)"
-        ),
+        v4.new_code_cell(FUNCTION, metadata={"nbgrader": GRADER, "execution": {"t": "now"}}, execution_count=4),
+        v4.new_code_cell("### BEGIN SOLUTION stub: guess = None\nguess = 3\n### END SOLUTION\ncheck(1, guess)"),
         v4.new_markdown_cell("Because.", metadata={"tags": ["solution"]}),
         v4.new_markdown_cell("My reason.", metadata={"tags": ["your-answer"]}),
         v4.new_code_cell("1 + 1", metadata={"tags": ["keep"]}, outputs=[v4.new_output("stream", text="2")]),
@@ -195,7 +191,5 @@ def f(x):
 
 
 def test_the_courses_own_exercises_are_in_step():
-    differing = [
-        path for path in out_of_step(ROOT) if not is_worked_in(path)
-    ]  # a student may have worked in one
+    differing = [path for path in out_of_step(ROOT) if not is_worked_in(path)]  # a student may have worked in one
     assert differing == [], "run `mpcrl-course build-exercises`"

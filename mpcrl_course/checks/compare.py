@@ -39,9 +39,7 @@ def close(rtol: float = 1e-6, atol: float = 1e-9) -> Compare:
                 return f"Your answer is {kind_of(yours)}; {len(expected)} values are expected."
             if len(yours) != len(expected):
                 return f"Your answer has {len(yours)} values; {len(expected)} are expected."
-            return _first_difference(
-                (f"[{i}]", y, e) for i, (y, e) in enumerate(zip(yours, expected, strict=True))
-            )
+            return _first_difference((f"[{i}]", y, e) for i, (y, e) in enumerate(zip(yours, expected, strict=True)))
         if isinstance(expected, str) or expected is None:
             return yours == expected or "Your answer differs."
         return _close_arrays(yours, expected)

@@ -115,9 +115,7 @@ class Exercise:
         """
         item = self.item(number)
         if item.hands_out_reference and _is_same(answer, self._handed_out[number]):
-            sentence = (
-                "This is the course's reference, not yours: run the cell with your answer, then this one."
-            )
+            sentence = "This is the course's reference, not yours: run the cell with your answer, then this one."
             show(card(number, item.title, Result(NOT_ATTEMPTED, sentence), stand_in=True))
             return answer
         result = item.judge((answer, because) if isinstance(item, Explain) else answer, self.seed)
@@ -142,9 +140,7 @@ class Exercise:
             If there is none of that number.
         """
         if number not in self.items:
-            raise ValueError(
-                f"exercise {self.number:02d} has items 1 to {len(self.items)}, no item {number!r}"
-            )
+            raise ValueError(f"exercise {self.number:02d} has items 1 to {len(self.items)}, no item {number!r}")
         return self.items[number]
 
     def hint(self, number: int) -> None:
@@ -172,17 +168,13 @@ class Exercise:
     def summary(self) -> None:
         """Show all items with their last verdicts, recorded in this session or an earlier one."""
         verdicts = self._last_verdicts()
-        rows = [
-            [str(n), i.kind, i.title, f"{SYMBOLS[verdicts[n]]} {verdicts[n]}"] for n, i in self.items.items()
-        ]
+        rows = [[str(n), i.kind, i.title, f"{SYMBOLS[verdicts[n]]} {verdicts[n]}"] for n, i in self.items.items()]
         caption = f"Exercise {self.number:02d}, {self.title}: {100 * self.score():.0f} %"
         show(Table(caption, ["item", "kind", "title", "verdict"], rows))
 
     def _last_verdicts(self) -> dict[int, str]:
         try:
-            recorded = progress.load(progress.progress_file())["exercises"].get(
-                f"{self.number:02d}", {"items": {}}
-            )
+            recorded = progress.load(progress.progress_file())["exercises"].get(f"{self.number:02d}", {"items": {}})
         except OSError:
             recorded = {"items": {}}
         verdicts = {n: recorded["items"].get(str(n), {}).get("last", NOT_ATTEMPTED) for n in self.items}

@@ -21,14 +21,14 @@ import operator
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .compare import Agreement, Compare, close, copied, is_blank, kind_of, shown
-from .limits import TookTooLong, within
+from .limits import TookTooLong, collect
 from .progress import NOT_ATTEMPTED, RAISED, RIGHT, WRONG
 
 Probe = tuple | dict  # positional, or named, arguments of one call
@@ -262,9 +262,7 @@ class Fill(Item):
         """Compare what `observe` saw of the student's function with what it saw of the reference."""
         calls = len(probes)
         if all(map(_is_unwritten, yours[:calls])) and not any(map(is_blank, expected[:calls])):
-            return Result(
-                NOT_ATTEMPTED, "It returns nothing yet. (If you have written it: is the `return` missing?)"
-            )
+            return Result(NOT_ATTEMPTED, "It returns nothing yet. (If you have written it: is the `return` missing?)")
         differing = self._differing(yours, expected, calls)
         if not differing:
             return self.right()
@@ -282,9 +280,7 @@ class Fill(Item):
             return Result(RAISED, sentence or "It stopped with an error.", tuple(details), name)
         if place < calls:
             agreement = self._agreement(found, wanted)
-            sentence = sentence or (
-                agreement if isinstance(agreement, str) else "It differs from what is expected."
-            )
+            sentence = sentence or (agreement if isinstance(agreement, str) else "It differs from what is expected.")
             details += _side_by_side(found, wanted)
         else:
             property_name = self.properties[place // calls - 1][0]
@@ -304,9 +300,7 @@ class Fill(Item):
                 return self._agreement(one, other) is True
             return (one is True) == (other is True)  # a property holds or not, whatever it says
 
-        return [
-            i for i, (one, other) in enumerate(zip(some, others, strict=False)) if not agree(i, one, other)
-        ]
+        return [i for i, (one, other) in enumerate(zip(some, others, strict=False)) if not agree(i, one, other)]
 
     def _recognise(self, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Mistake | None:
         # A mistake is recognised if the answer equals it at all places where it differs from the reference.
@@ -393,9 +387,7 @@ class Design(Item):
         if not missed:
             return self.right(tuple(details))
         for mistake in self.mistakes:
-            with contextlib.suppress(
-                Exception
-            ):  # a predicate that cannot read this answer does not recognise it
+            with contextlib.suppress(Exception):  # a predicate that cannot read this answer does not recognise it
                 if mistake.wrong(copied(answer), dict(measured)):
                     return Result(WRONG, mistake.sentence, tuple(details), mistake.name)
         return Result(WRONG, f"Not yet: {' and '.join(missed)} missed.", tuple(details))
@@ -516,23 +508,22 @@ def observe(
         Values or `Raised`, first of the calls, then of the properties. If time ran out it is shorter and ends
         with `TIME_OUT`.
     """
-    seen: list[Any] = []
 
-    def work() -> None:
+    def outcomes() -> Iterator[Any]:
         for probe in probes:
-            seen.append(_outcome(function, function, (), probe))
+            yield _outcome(function, function, (), probe)
         for _, holds in properties:
             for probe in probes:
                 verdict = _outcome(function, holds, (function,), probe)
-                seen.append(bool(verdict) if isinstance(verdict, np.bool_) else verdict)
+                yield bool(verdict) if isinstance(verdict, np.bool_) else verdict
 
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    nowhere = io.StringIO()
+    with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if limit is None:
-            work()
-        elif not within(limit, work):
-            seen.append(TIME_OUT)
-    return seen
+            return list(outcomes())
+        seen, complete = collect(outcomes(), limit)
+    return seen if complete else [*seen, TIME_OUT]
 
 
 def _outcome(watched: Callable, called: Callable, first: tuple, probe: Probe) -> Any:

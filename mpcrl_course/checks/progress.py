@@ -62,10 +62,7 @@ def course_folder(start: Path | None = None) -> Path:
 
 def _is_ours(pyproject: Path) -> bool:
     try:
-        return (
-            re.search(r'^name\s*=\s*["\']mpcrl[-_]course["\']', pyproject.read_text("utf-8"), re.M)
-            is not None
-        )
+        return re.search(r'^name\s*=\s*["\']mpcrl[-_]course["\']', pyproject.read_text("utf-8"), re.M) is not None
     except (OSError, ValueError):
         return False
 

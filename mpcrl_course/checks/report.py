@@ -80,8 +80,7 @@ class Table:
         lines = [list(self.header), *map(list, self.rows)]
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
         text = [
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
+            "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         ]
         return "\n".join([self.caption, text[0], "  ".join("-" * width for width in widths), *text[1:]])
 
@@ -111,11 +110,7 @@ def card(number: int, title: str, result: Result, stand_in: bool = False, hints_
     hints_left
         Whether to offer a hint.
     """
-    footer = (
-        [f"The cells below use the course's reference for item {number}, not your answer."]
-        if stand_in
-        else []
-    )
+    footer = [f"The cells below use the course's reference for item {number}, not your answer."] if stand_in else []
     if hints_left and result.verdict in (RAISED, WRONG):
         footer.append(f"A hint: check.hint({number})")
     heading = f"{SYMBOLS[result.verdict]} Item {number}, {title}: {result.verdict}"

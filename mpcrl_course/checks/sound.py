@@ -54,9 +54,7 @@ def assert_item_sound(item: Item, seed: int = 0) -> None:
 def _assert_mistakes_complete(item: Item, where: str) -> None:
     names = [mistake.name for mistake in item.mistakes]
     sentences = [mistake.sentence for mistake in item.mistakes]
-    assert len(set(names)) == len(names) and len(set(sentences)) == len(sentences), (
-        f"{where}: mistakes repeat"
-    )
+    assert len(set(names)) == len(names) and len(set(sentences)) == len(sentences), f"{where}: mistakes repeat"
     assert all(len(sentence) > 10 for sentence in sentences), f"{where}: a mistake without a sentence"
     if isinstance(item, Predict | Explain) and item.choices:
         wrong = {mistake.wrong for mistake in item.mistakes}

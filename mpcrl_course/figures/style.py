@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,7 +24,7 @@ COLOURS = {
 LINES = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), "-"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     # a marker about every eighth of the axes' diagonal, however many points a curve has
     "axes.prop_cycle": cycler(color=list(COLOURS.values())) + cycler(linestyle=LINES) + cycler(marker=MARKERS)
     + cycler(markevery=[0.12] * len(MARKERS)),

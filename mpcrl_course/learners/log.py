@@ -66,20 +66,21 @@ class Log:
 
 
 def save_state(path, arrays: dict[str, np.ndarray], scalars: dict) -> None:
-    """Write arrays to ``path.npz`` and everything else to ``path.json``; a run killed meanwhile keeps the old pair.
+    """Write arrays to a file that ``path.json`` names, beside all else; a run killed meanwhile keeps the old pair.
 
-    Both files are written beside and renamed, the arrays under a name that the JSON file refers to.
+    Both files are written beside and renamed: the arrays first, under a name of their own (``path-k.npz``).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    old = json.loads(path.with_suffix(".json").read_text())["arrays"] if path.with_suffix(".json").exists() else None
-    name = f"{path.stem}-{scalars['k']}.npz"
-    with open(path.with_name(name), "wb") as file:
+    index = path.with_name(f"{path.name}.json")  # not with_suffix: 'rate_0.1' and 'rate_0.2' are two runs
+    old = json.loads(index.read_text())["arrays"] if index.exists() else None
+    name = f"{path.name}-{scalars['k']}.npz"
+    fresh = path.with_name(f"{path.name}.new")
+    with open(fresh, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    text = json.dumps({**scalars, "arrays": name})
-    temporary = path.with_suffix(".json.new")
-    temporary.write_text(text)
-    os.replace(temporary, path.with_suffix(".json"))
+    os.replace(fresh, path.with_name(name))
+    fresh.write_text(json.dumps({**scalars, "arrays": name}))
+    os.replace(fresh, index)
     if old and old != name:
         path.with_name(old).unlink(missing_ok=True)
 
@@ -87,6 +88,6 @@ def save_state(path, arrays: dict[str, np.ndarray], scalars: dict) -> None:
 def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
     """Read what `save_state` wrote; raises FileNotFoundError that names the file that is missing."""
     path = Path(path)
-    scalars = json.loads(path.with_suffix(".json").read_text())
+    scalars = json.loads(path.with_name(f"{path.name}.json").read_text())
     with np.load(path.with_name(scalars["arrays"]), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}, scalars

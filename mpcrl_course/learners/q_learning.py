@@ -36,9 +36,9 @@ def first_order_step(gradients: np.ndarray, td: np.ndarray) -> np.ndarray:
 def second_order_step(gradients: np.ndarray, td: np.ndarray, sigma: float, hessians=None) -> np.ndarray:
     """Return (G G' - K + sigma I)^-1 G td with G = gradients' and K = sum of td * hessians.
 
-    Without Hessians the matrix identity (G G' + sigma I)^-1 G = G (G'G + sigma I)^-1 leaves a system of the size of the
-    batch: for one sample, a normalised gradient td * g / (|g|^2 + sigma). With Hessians the matrix can be indefinite:
-    a multiple of the identity is added until it is not, so that the step descends on the squared TD error.
+    Without Hessians and for one sample that is a normalised gradient, td * g / (|g|^2 + sigma); for more it follows
+    from the singular values of G, whatever the batch. With Hessians the matrix can be indefinite: then a multiple of
+    the identity is added that makes it positive definite, so that the step descends on the squared TD error.
 
     Parameters
     ----------
@@ -52,11 +52,11 @@ def second_order_step(gradients: np.ndarray, td: np.ndarray, sigma: float, hessi
         if len(td) == 1:
             g = gradients[0]
             return g * (td[0] / (g @ g + sigma))
-        return gradients.T @ np.linalg.solve(gradients @ gradients.T + sigma * np.eye(len(td)), td)
-    matrix = gradients.T @ gradients - np.tensordot(td, hessians, axes=1)
-    lowest = float(np.linalg.eigvalsh(matrix)[0])
-    shift = sigma + max(0.0, -2.0 * lowest)
-    return np.linalg.solve(matrix + shift * np.eye(len(matrix)), gradients.T @ td)
+        U, singular, Vt = np.linalg.svd(gradients, full_matrices=False)
+        return Vt.T @ (singular / (singular**2 + sigma) * (U.T @ td))
+    eigenvalues, E = np.linalg.eigh(gradients.T @ gradients - np.tensordot(td, hessians, axes=1))
+    shift = sigma + max(0.0, -2.0 * float(eigenvalues[0]))
+    return E @ ((E.T @ (gradients.T @ td)) / (eigenvalues + shift))
 
 
 def q_learning(
@@ -118,8 +118,8 @@ def q_learning(
     lower, upper : array_like, optional
         Bounds on theta; an update that leaves them is cut off.
     save, save_every, resume
-        Path (without suffix) of a state that is written every `save_every` steps, when interrupted and at the end, and
-        from which the run goes on bit for bit if `resume`.
+        Path (without suffix) of a state that is written every `save_every` steps and at the end, and from which the run
+        goes on bit for bit if `resume`. An interrupted run goes on from the last state that was written.
     progress : bool
         Whether to show a progress bar.
     on_step : callable (k, theta), optional
@@ -150,7 +150,7 @@ def q_learning(
         return behaviour(k, solution, lambda q: mpc.policy(theta, solution.state, perturbation=q), rng)
 
     if resume:
-        k0, theta, s, a, seconds = _load(save, log, env, replay, rng)
+        k0, theta, s, a, seconds, failures = _load(save, log, env, replay, rng)
         began -= seconds
     else:
         s, _ = env.reset()
@@ -181,9 +181,13 @@ def q_learning(
                 else:
                     H = None if hessian == "none" else np.array([b["h"] for b in batch])
                     step = second_order_step(G, td, sigma, H)
-                theta_new = np.minimum(np.maximum(theta + alpha(k) * step, lower), upper)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    update = theta + alpha(k) * step
+                if not np.isfinite(update).all():
+                    raise SolverError("not converged", "the update of theta is not finite", s, a, theta)
+                theta_new = np.minimum(np.maximum(update, lower), upper)
                 failures = 0
-            except SolverError as error:
+            except (SolverError, np.linalg.LinAlgError) as error:
                 log.failed[k], failed, failures = True, True, failures + 1
                 if failures >= 200:
                     log.stopped = f"200 solves failed in a row, the last with: {error}"
@@ -200,7 +204,7 @@ def q_learning(
             if on_step:
                 on_step(k, theta)
             if save and (k + 1) % save_every == 0:
-                _save(save, k + 1, log, theta, s, a, env, replay, rng, time.perf_counter() - began)
+                _save(save, k + 1, log, theta, s, a, env, replay, rng, time.perf_counter() - began, failures)
             if log.stopped:
                 break
         k = k + 1 if steps > k0 else k0
@@ -209,7 +213,7 @@ def q_learning(
         log.stopped = f"interrupted in step {k}"
     log.seconds = time.perf_counter() - began
     if save and not log.stopped:
-        _save(save, k, log, theta, s, a, env, replay, rng, log.seconds)
+        _save(save, k, log, theta, s, a, env, replay, rng, log.seconds, failures)
     return log.until(k)
 
 
@@ -224,10 +228,11 @@ def _again(mpc, theta, sample, hessian):
     return {"td": td, **_derivatives(mpc, q, hessian)}
 
 
-def _save(path, k, log, theta, s, a, env, replay, rng, seconds):
+def _save(path, k, log, theta, s, a, env, replay, rng, seconds, failures):
     arrays = {"x": log.x[:k], "u": log.u[:k], "cost": log.cost[:k], "td": log.td[:k], "theta": log.theta[: k + 1],
               "failed": log.failed[:k], "s": s, "a": a, **replay.arrays()}  # fmt: skip
-    scalars = {"k": k, "seconds": seconds, "env": env.state_dict(), "rng": rng.bit_generator.state}
+    scalars = {"k": k, "seconds": seconds, "failures": failures}
+    scalars |= {"env": env.state_dict(), "rng": rng.bit_generator.state}
     save_state(path, arrays, scalars)
 
 
@@ -246,4 +251,4 @@ def _load(path, log, env, replay, rng):
     env.reset()
     env.load_state_dict(scalars["env"])
     rng.bit_generator.state = scalars["rng"]
-    return k, log.theta[k].copy(), arrays["s"], arrays["a"], scalars["seconds"]
+    return k, log.theta[k].copy(), arrays["s"], arrays["a"], scalars["seconds"], scalars["failures"]

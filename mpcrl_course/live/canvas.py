@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from typing import Any
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -18,7 +19,7 @@ from PIL import Image
 from mpcrl_course.figures.style import STYLE
 
 #: Live pictures are smaller than printed ones: smaller type, and axes placed by hand (nothing may jump).
-LIVE_STYLE = STYLE | {
+LIVE_STYLE: dict[Any, Any] = STYLE | {
     "figure.constrained_layout.use": False, "font.size": 9.5, "axes.labelsize": 9.5, "axes.titlesize": 9.5,
     "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "legend.fontsize": 8.5,
 }  # fmt: skip

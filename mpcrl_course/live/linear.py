@@ -18,7 +18,7 @@ from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.q_learning import second_order_step
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
-from mpcrl_course.mpc import MPC
+from mpcrl_course.mpc import MPC, Solution
 from mpcrl_course.policies.linear_mpc import linear_mpc
 
 #: Steps that the strips on the right show, and over which the shown mean is taken.
@@ -92,6 +92,9 @@ class LinearLoop:
         self.start = self.mpc.parameters.initial() if theta is None else self.mpc.parameters.check(theta).copy()
         self.gradient, self.update = gradient or MPC.gradient, update or newton_update
         self.plant, self.seed = LinearPlant(noise=noise), seed
+        self.solution: Solution
+        self.action: np.ndarray
+        self._warm: MPC | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -183,7 +186,10 @@ class LinearLoop:
         self.history.append(Step(s, float(a[0]), cost, self.mean_cost, abs(td), violated))
         self.count, self.violations = self.count + 1, self.violations + violated
 
-    def _plan(self):
+    def _plan(self) -> None:
+        if self._warm is not self.mpc:  # the first solve of an MPC takes longer, which is not worth showing
+            self.mpc.V(self.theta, self.plant.x)
+            self._warm = self.mpc
         self.solution = self.mpc.V(self.theta, self.plant.x)
         self.action = self.solution.u0
 
@@ -214,37 +220,39 @@ class LinearScene:
     #: What the phase plane shows: x1 from, to, x2 from, to.
     VIEW = (-0.4, 1.15, -1.15, 1.15)
     LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-    TAIL = 40
+    #: Past states in the plane, and points in each direction at which the value is computed for the shading.
+    TAIL, GRID = 40, 26
 
     def __init__(self, width: int = 800, height: int = 400):
         self.canvas = Canvas(width, height)
-        x1, x2 = np.linspace(*self.VIEW[:2], 32), np.linspace(*self.VIEW[2:], 32)
+        x1, x2 = np.linspace(*self.VIEW[:2], self.GRID), np.linspace(*self.VIEW[2:], self.GRID)
         self._grid = np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)
         self._shown: Any = None
         with self.canvas.style():
-            left, top = 48 / width, 1 - 24 / height
-            bottom, plane_width = 40 / height, 0.5 - 48 / width
+            left, top = 58 / width, 1 - 44 / height
+            bottom, plane_width = 40 / height, 0.5 - 58 / width
             self._make_plane(left, bottom, plane_width, top - bottom)
-            self._make_strips(0.5 + 118 / width, bottom, 0.5 - 130 / width, top - bottom, 22 / height)
+            self._make_strips(0.5 + 118 / width, bottom, 0.5 - 130 / width, top - bottom, 26 / height)
 
     def _make_plane(self, left, bottom, width, height):
         figure, pixels = self.canvas.figure, self.canvas.figure.get_figwidth() * 100
         ax = figure.add_axes((left, bottom, width, height))
-        ax.set(xlim=self.VIEW[:2], ylim=self.VIEW[2:], xlabel="state $x_1$ (dimensionless)", ylabel="state $x_2$",
-               title="closed loop, plan and value")  # fmt: skip
-        ax.yaxis.labelpad = -2
+        ax.set(xlim=self.VIEW[:2], ylim=self.VIEW[2:], title="closed loop, plan, and value (grey)")
+        ax.set(xlabel="state $x_1$ (dimensionless)", ylabel="state $x_2$ (dimensionless)")
+        ax.set_yticks([-1, -0.5, 0, 0.5, 1])
+        ax.yaxis.labelpad = 0
         ax.grid(False)
         colours = ListedColormap([str(g) for g in np.linspace(1.0, 0.62, len(self.LEVELS) + 1)])
         norm = BoundaryNorm(np.log10(self.LEVELS), colours.N, extend="both")
-        self._value = ax.imshow(np.zeros((32, 32)), extent=self.VIEW, origin="lower", aspect="auto", animated=True,
-                                cmap=colours, norm=norm, interpolation="bilinear",
-                                interpolation_stage="data")  # fmt: skip
+        self._value = ax.imshow(np.zeros((self.GRID, self.GRID)), extent=self.VIEW, origin="lower", aspect="auto",
+                                cmap=colours, norm=norm, interpolation="bilinear", interpolation_stage="data",
+                                animated=True)  # fmt: skip
         bar_axes = figure.add_axes((left + width + 8 / pixels, bottom, 9 / pixels, height))
         bar = figure.colorbar(self._value, cax=bar_axes, ticks=np.log10(self.LEVELS))
         bar.ax.set_yticklabels([f"{level:g}" for level in self.LEVELS])
-        bar.ax.set_title(r"$V_\theta$")
-        self._set = Rectangle(LOWER, *(UPPER - LOWER), fill=False, edgecolor="black", linewidth=1.6, animated=True,
-                              label="constraint set")  # fmt: skip
+        bar.ax.set_title(r"$V_\theta(s)$", loc="left")
+        self._set = Rectangle((LOWER[0], LOWER[1]), *(UPPER - LOWER), fill=False, edgecolor="black", linewidth=1.6,
+                              label="constraint set", animated=True)  # fmt: skip
         ax.add_patch(self._set)
         (self._bound,) = ax.plot([0, 0], [LOWER[1], UPPER[1]], color=COLOURS["green"], linestyle="--", marker="",
                                  animated=True, label="bound with back-off")  # fmt: skip
@@ -252,13 +260,14 @@ class LinearScene:
         self._tail = LineCollection([], colors=[(0.835, 0.369, 0.0, alpha) for alpha in fade], linewidths=1.4,
                                     animated=True)  # fmt: skip
         ax.add_collection(self._tail)
-        (self._plan,) = ax.plot([], [], color=COLOURS["blue"], linestyle="-", linewidth=1.2, marker="o", markersize=4,
-                                markevery=1, markerfacecolor="white", animated=True, label="plan $x_0 … x_N$")  # fmt: skip
-        (self._now,) = ax.plot([], [], color=COLOURS["vermilion"], marker="D", markersize=8, markevery=1,
-                               markeredgecolor="black", linestyle="-", animated=True, label="state and its past")  # fmt: skip
-        self._legend = ax.legend(handles=[self._set, self._bound, self._plan, self._now], loc="upper right",
-                                 borderaxespad=0.2)  # fmt: skip
-        self._legend.set_animated(True)
+        shared: dict[str, Any] = {"linestyle": "-", "markevery": 1, "animated": True}
+        (self._plan,) = ax.plot([], [], color=COLOURS["blue"], linewidth=1.2, marker="o", markersize=4,
+                                markerfacecolor="white", label="plan $x_0 … x_N$", **shared)  # fmt: skip
+        (self._now,) = ax.plot([], [], color=COLOURS["vermilion"], marker="D", markersize=8,
+                               markeredgecolor="black", label="state and its past", **shared)  # fmt: skip
+        # outside of the plane it is drawn once: a legend on top of it would cost more than all the rest of a frame
+        figure.legend(handles=[self._set, self._bound, self._plan, self._now], loc="upper left", ncols=4,
+                      bbox_to_anchor=(left, 1.0), borderaxespad=0.2, frameon=False, columnspacing=1.5)  # fmt: skip
         self._plane = ax
 
     def _make_strips(self, left, bottom, width, height, gap):
@@ -270,17 +279,16 @@ class LinearScene:
         for ax in axes[:2]:
             ax.tick_params(labelbottom=False)
         axes[0].set(ylim=(-1.25, 1.25), ylabel="input $u$", yticks=[-1, 0, 1])
-        axes[0].set_title("dashed: bounds on $u$", loc="right")
         for bound in (-1, 1):
             axes[0].axhline(bound, color="black", linestyle="--", linewidth=1)
         axes[1].set(yscale="log", ylim=(1e-3, 1e2), ylabel="stage cost", yticks=[1e-2, 1, 1e2])
-        axes[1].set_title(f"thick: mean of {WINDOW} steps", loc="right")
         axes[2].set(yscale="log", ylim=(1e-4, 1e2), ylabel="|TD error|", yticks=[1e-4, 1e-2, 1, 1e2],
                     xlabel="steps before now")  # fmt: skip
         for ax in axes:
             ax.minorticks_off()
-            ax.title.set_visible(False)
-        thin = dict(linewidth=1.0, marker="", linestyle="-", animated=True)
+        axes[0].set_title("dashed: bounds", loc="right", pad=3)
+        axes[1].set_title(f"thick: mean of {WINDOW} steps", loc="right", pad=3)
+        thin: dict[str, Any] = {"linewidth": 1.0, "marker": "", "linestyle": "-", "animated": True}
         (self._u,) = axes[0].step([], [], where="post", color=COLOURS["blue"], **thin)
         (self._cost,) = axes[1].plot([], [], color=COLOURS["sky"], **thin)
         (self._mean,) = axes[1].plot([], [], color=COLOURS["vermilion"], **(thin | {"linewidth": 2.2}))
@@ -292,7 +300,7 @@ class LinearScene:
         if now == self._shown:
             return
         values, _ = loop.mpc.values(loop.theta, self._grid)
-        self._value.set_data(np.log10(np.clip(values, 1e-3, 1e3)).reshape(32, 32))
+        self._value.set_data(np.log10(np.clip(values, 1e-3, 1e3)).reshape(self.GRID, self.GRID))
         self.canvas.layer([self._value, *self._plane.spines.values(), self._set])
         self._shown = now
 
@@ -315,7 +323,7 @@ class LinearScene:
         self._cost.set_data(ago, np.maximum(rows[:, 1], 1e-6))
         self._mean.set_data(ago, rows[:, 2])
         self._td.set_data(ago, np.maximum(rows[:, 3], 1e-9))
-        return self.canvas.frame([self._bound, self._tail, self._plan, self._now, self._legend,
+        return self.canvas.frame([self._bound, self._tail, self._plan, self._now,
                                   self._u, self._cost, self._mean, self._td])  # fmt: skip
 
     def describe(self, loop: LinearLoop) -> str:
@@ -332,8 +340,8 @@ class LinearScene:
             f"Phase plane of the linear plant after {loop.count} steps: the state x1 = {x[0]:.3f}, x2 = {x[1]:.3f} is "
             f"{inside} the constraint set (x1 from 0 to 1, x2 from -1 to 1). The plan of "
             f"{len(loop.solution.u)} steps ends at x1 = {end[0]:.3f}, x2 = {end[1]:.3f}. The MPC keeps x1 above its "
-            f"back-off {loop.back_off():.3f}; next input u = {loop.action[0]:.3f}, value V = {loop.solution.value:.3g}. "
-            + past
+            f"back-off {loop.back_off():.3f}; next input u = {loop.action[0]:.3f}, value V = {loop.solution.value:.3g}."
+            f" {past}"
         )
 
 
@@ -394,28 +402,23 @@ def linear_live(
         loop.reset()
         follow()
 
-    def change(name):
-        def changed(value):
-            try:
-                loop.change(**{name: value})
-            finally:
-                scene.shade(loop)
-
-        return changed
-
     player = Player(
         step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
-        actions={"Kick": loop.kick, "Reset": reset}, controls=controls, rows=_arrange(controls), width=width,
+        actions={"Kick": loop.kick, "Reset": reset}, controls=controls, rows=_arrange(controls, width), width=width,
         loop=loop, scene=scene,
     )  # fmt: skip
+
+    def changer(name):
+        return lambda value: loop.change(**{name: value})
+
     for name in ("back_off", "horizon", "discount", "noise"):
-        player.watch(controls[name], change(name))
+        player.watch(controls[name], changer(name), then=lambda: scene.shade(loop))
     player.watch(learn, lambda value: follow())
     return player
 
 
 def _controls(loop, width):
-    half = {"style": {"description_width": "150px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
+    half = {"style": {"description_width": "130px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
     back_off = min(max(loop.back_off(), 0.0), 0.3)
     return {
         "back_off": ipywidgets.FloatSlider(value=back_off, min=0.0, max=0.3, step=0.01, readout_format=".2f",
@@ -431,15 +434,17 @@ def _controls(loop, width):
     }  # fmt: skip
 
 
-def _arrange(controls):
+def _arrange(controls, width):
     sliders = [controls[name] for name in ("back_off", "horizon", "discount", "noise")]
-    return [controls["learn"], ipywidgets.HBox(sliders, layout={"flex_flow": "row wrap"})]
+    layout = {"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"}
+    return [controls["learn"], ipywidgets.HBox(sliders, layout=layout)]
 
 
 def _status(loop):
     share = f"violated {loop.violations} of {loop.count} steps"
     latest = [step.td for step in list(loop.history)[-WINDOW:]]
-    parts = [f"solve time {1e6 * loop.solution.time:.0f} µs", f"V(s) = {loop.solution.value:.3g}"]
+    first = [f"solve time {1e6 * loop.solution.time:.0f} µs", f"V(s) = {loop.solution.value:.3g}"]
     if latest:
-        parts += [f"mean stage cost {loop.mean_cost:.3f}", f"mean |TD error| {np.mean(latest):.3f}"]
-    return " · ".join([*parts, share, f"back-off {loop.back_off():.3f}", f"{loop.updates} updates of θ"])
+        first += [f"mean stage cost {loop.mean_cost:.3f}", f"mean |TD error| {np.mean(latest):.3f}"]
+    second = [share, f"back-off {loop.back_off():.3f}", f"{loop.updates} updates of θ"]
+    return " · ".join(first) + "<br>" + " · ".join(second)

@@ -93,7 +93,8 @@ class Player:
         self.loop, self.scene, self.controls = loop, scene, dict(controls or {})
         self.rate, self.idle = float(rate), float(idle)
         self.error, self.frames = "", 0
-        self._wanted, self._task, self._quiet, self._touched = False, None, False, 0.0
+        self._task: asyncio.Task | None = None
+        self._wanted, self._quiet, self._touched = False, False, 0.0
         self._said, self._saying = 0.0, False
 
         self.picture = ipywidgets.Image(format="jpeg", layout={"width": f"{width}px", "max_width": "100%"})
@@ -160,14 +161,26 @@ class Player:
         for widget in (self.picture, self._words, self._message, *self.buttons.values(), self.box):
             widget.close()
 
-    def watch(self, control, function: Callable[[object], object]) -> None:
-        """Call ``function(value)`` and redraw when the reader changes `control`; its errors are shown."""
+    def watch(
+        self,
+        control: Any,
+        function: Callable[[Any], object],
+        then: Callable[[], object] | None = None,
+    ) -> None:
+        """Call ``function(value)`` and redraw when the reader changes `control`; its errors are shown.
+
+        Slow parts of the picture belong into `then`, called afterwards: the reader sees the effect at once, and the
+        finished picture a moment later.
+        """
 
         def changed(change):
-            if not self._quiet:
-                self._clear()
-                self._touched = time.monotonic()
-                self.guard(lambda: function(change["new"]))
+            if self._quiet:
+                return
+            self._clear()
+            self._touched = time.monotonic()
+            self.guard(lambda: function(change["new"]))
+            self.refresh()
+            if then is not None and self.guard(then):
                 self.refresh()
 
         control.observe(changed, "value")

@@ -71,7 +71,7 @@ class MPC:
         SolverError
             Infeasible, unbounded or not converged; says where.
         """
-        theta, s = self.parameters.check(theta), self._vector(s, self.problem.n_states, "state")
+        theta, s = self.parameters.check(theta).copy(), self._vector(s, self.problem.n_states, "state")
         if perturbation is not None:
             perturbation = self._vector(perturbation, self.problem.n_inputs, "perturbation")
         return self._solve.solve(theta, s, perturbation=perturbation, warm_start=warm_start)
@@ -82,7 +82,7 @@ class MPC:
 
     def Q(self, theta, s, a, *, warm_start: Solution | None = None) -> Solution:
         """Solve the problem with the first input fixed to a (and without its box): the action value Q_theta(s, a)."""
-        theta, s = self.parameters.check(theta), self._vector(s, self.problem.n_states, "state")
+        theta, s = self.parameters.check(theta).copy(), self._vector(s, self.problem.n_states, "state")
         a = self._vector(a, self.problem.n_inputs, "action")
         return self._solve.solve(theta, s, a, warm_start=warm_start)
 
@@ -127,7 +127,7 @@ class MPC:
     kkt_residual = staticmethod(sensitivities.kkt_residual)
 
     def _vector(self, value, n, name):
-        value = np.asarray(value, dtype=float)
+        value = np.array(value, dtype=float)  # a copy: a solution outlives what the caller does to these arrays
         if value.shape != (n,):
             if value.shape == () and n == 1:
                 value = value.reshape(1)

@@ -10,9 +10,11 @@ import time
 
 import casadi as ca
 import numpy as np
+from scipy.linalg import null_space
 
+from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.solution import Solution, SolverError
-from mpcrl_course.mpc.transcription import Transcription
+from mpcrl_course.mpc.transcription import Transcription, pick
 
 OPTIONS: dict[str, dict] = {
     "piqp": {
@@ -48,17 +50,21 @@ class LiftedSolver:
         y = ca.vertcat(ca.vec(t.X), ca.vec(t.U), t.sigma)
         self._has_lower, self._has_upper = np.flatnonzero(t.has_lower), np.flatnonzero(t.has_upper)
         rows = ca.vertcat(
-            (t.lower - t.slack - t.h)[self._has_lower.tolist()], (t.h - t.upper - t.slack)[self._has_upper.tolist()]
+            pick(t.lower - t.slack - t.h, self._has_lower), pick(t.h - t.upper - t.slack, self._has_upper)
         )
         p = ca.vertcat(t.theta, t.s, t.perturbation, t.a)
-        self._solvers, self._bounds = {}, {}
+        self._solvers, self._bounds, self._curvature = {}, {}, {}
         for kind in ("V", "Q"):
             equalities = ca.vertcat(t.X[:, 0] - t.s, t.gaps)
             if kind == "Q":
                 equalities = ca.vertcat(equalities, t.U[:, 0] - t.a)
-            nlp = {"x": y, "p": p, "f": t.cost, "g": ca.vertcat(equalities, rows)}
+            nlp = {"x": y, "p": p, "f": t.cost, "g": ca.densify(ca.vertcat(equalities, rows))}
             make = ca.qpsol if plugin == "piqp" else ca.nlpsol
             self._solvers[kind] = make(f"{kind}_{plugin}", plugin, nlp, OPTIONS[plugin])
+            if plugin == "piqp":
+                xu = y[: t.X.numel() + t.U.numel()]
+                blocks = [ca.hessian(t.cost, xu)[0], ca.jacobian(equalities, xu)]
+                self._curvature[kind] = BufferedFunction(f"curvature_{kind}", [t.theta], blocks)
             box = []
             for bound, edge in ((problem.input_lower, -np.inf), (problem.input_upper, np.inf)):
                 u = np.tile(bound, (problem.horizon, 1))
@@ -85,24 +91,34 @@ class LiftedSolver:
         if t.n_rows and weight.min() < 0.0:
             row = t.row_name(int(weight.argmin()))
             raise SolverError("unbounded", f"negative slack weight {weight.min():.3g} of {row}", state, action, theta)
+        if self.plugin == "piqp" and not self._convex(kind, theta):
+            raise SolverError("unbounded", "the cost is not convex in the inputs", state, action, theta)
         q = np.zeros(nu) if perturbation is None else perturbation
         if warm_start is None:
             u = np.clip(np.zeros((N, nu)), problem.input_lower, problem.input_upper)
             guess = np.concatenate([np.tile(state, N + 1), u.ravel(), np.zeros(t.sigma.numel())])
         else:
             guess = np.concatenate([warm_start.x.ravel(), warm_start.u.ravel(), warm_start.flat_slack[t.soft]])
-        answer = self._solvers[kind](
-            x0=guess, p=np.concatenate([theta, state, q, q if action is None else action]), **self._bounds[kind]
-        )
+        p = np.concatenate([theta, state, q, q if action is None else action])
+        try:
+            answer = self._solvers[kind](x0=guess, p=p, **self._bounds[kind])
+        except RuntimeError as error:  # CasADi refuses the problem: some bound is not a number
+            reason = str(error).strip().splitlines()[-1]
+            raise SolverError("not converged", f"{self.plugin}: {reason}", state, action, theta) from None
         stats = self._solvers[kind].stats()
         y, lam_y, lam_g = (answer[key].full().ravel() for key in ("x", "lam_x", "lam_g"))
         value = float(answer["f"].full().item())
         word = str(stats.get("return_status", ""))
         if not stats["success"] or not np.isfinite(value):
-            for key, (status, reason) in WORDS.items():
-                if key in word.lower():
-                    raise SolverError(status, f"{reason} ({self.plugin}: {word})", state, action, theta)
-            raise SolverError("not converged", f"{self.plugin}: {word}", state, action, theta)
+            status, reason = next((WORDS[key] for key in WORDS if key in word.lower()), ("not converged", ""))
+            g, bounds = answer["g"].full().ravel(), self._bounds[kind]
+            gap = float(np.maximum(bounds["lbg"] - g, g - bounds["ubg"]).max())
+            if status == "not converged" and t.hard_names and gap > 1e-4:  # piqp seldom says it in words
+                status, reason = WORDS["infeasible"]
+            if status == "infeasible":
+                reason += f" ({', '.join(t.hard_names) or 'none, so it is numbers that overflow'})"
+            said = f"{self.plugin}: {word}"
+            raise SolverError(status, f"{reason} ({said})" if reason else said, state, action, theta)
         n_x, n_u = nx * (N + 1), nu * N
         slack, lam_lb, lam_ub = np.zeros(t.n_rows), np.zeros(t.n_rows), np.zeros(t.n_rows)
         slack[t.soft] = y[n_x + n_u :]
@@ -116,6 +132,17 @@ class LiftedSolver:
             np.maximum(-lam_u, 0.0), np.maximum(lam_u, 0.0), theta, state, action, perturbation,
             word, time.perf_counter() - start, slack, np.maximum(lam_lb, 0.0), np.maximum(lam_ub, 0.0), t,
         )  # fmt: skip
+
+    def _convex(self, kind, theta) -> bool:
+        """Return whether the cost is convex in the inputs: piqp would call a saddle point solved."""
+        H, G = self._curvature[kind](theta)
+        tiny = 1e-10 * (1.0 + np.abs(H).max())
+        try:
+            np.linalg.cholesky(H + tiny * np.eye(len(H)))
+        except np.linalg.LinAlgError:  # not in states and inputs taken apart; perhaps along the dynamics
+            Z = null_space(G)
+            return not Z.size or bool(np.linalg.eigvalsh(Z.T @ H @ Z)[0] > -tiny)
+        return True
 
     def solve_batch(self, theta, states, actions=None):
         """Return values and first inputs for many states, one after the other, each started from its neighbour.

@@ -32,14 +32,14 @@ class Parameters:
     """
 
     def __init__(self, **blocks):
-        self._blocks = {name: np.asarray(value, dtype=float) for name, value in blocks.items()}
+        self._blocks = {name: np.array(value, dtype=float) for name, value in blocks.items()}
         for name, block in self._blocks.items():
             if block.ndim > 2:
                 raise ValueError(f"parameter '{name}' has shape {block.shape}: give a number, vector or matrix")
             if not np.isfinite(block).all():
                 raise ValueError(f"parameter '{name}' has an initial value that is not finite: {block}")
         ends = np.cumsum([block.size for block in self._blocks.values()])
-        starts = [0, *ends[:-1]]
+        starts = [0, *ends][: len(ends)]
         self._slices = {name: slice(int(i), int(j)) for name, i, j in zip(self._blocks, starts, ends, strict=True)}
         self.size = int(ends[-1]) if self._blocks else 0
 
@@ -96,7 +96,7 @@ class Parameters:
                     for name, block in self._blocks.items()
                 }
             )
-        theta = self.check(theta)
+        theta = self.check(theta).copy()
         return SimpleNamespace(
             **{
                 name: theta[self._slices[name]].reshape(block.shape, order="F")[()]

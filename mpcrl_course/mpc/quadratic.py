@@ -172,7 +172,7 @@ class QuadraticSolver:
         """Condense and hand the QP to daqp; None if no input is free."""
         H, C, weight = qp.matrices(theta)
         f, lower, upper = qp.vectors(theta, fixed, q)
-        if not np.isfinite(H.sum() + f.sum() + C.sum()):
+        if not (np.isfinite(H).all() and np.isfinite(C).all() and np.isfinite(f).all()):
             fail("not converged", "the condensed problem is not finite")
         if weight.size and weight.min() < 0.0:
             row = self.t.row_name(qp.moving[int(weight.argmin()) - qp.n_box])
@@ -202,7 +202,7 @@ class QuadraticSolver:
         if model is None:
             return np.zeros(0), np.zeros(0)
         z, _, flag, info = model.solve()
-        if flag < 1 or not np.isfinite(z.sum()):
+        if flag < 1 or not np.isfinite(z).all():
             fail(*FLAGS.get(flag, ("not converged", f"daqp returned {flag}")))
         qp.model = model
         return z.copy(), info["lam"].copy()

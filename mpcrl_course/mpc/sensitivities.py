@@ -13,8 +13,8 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.mpc.fast import BufferedFunction
-from mpcrl_course.mpc.solution import ACTIVE, Solution, SolverError
-from mpcrl_course.mpc.transcription import Transcription
+from mpcrl_course.mpc.solution import ACTIVE, KINK, Solution, SolverError
+from mpcrl_course.mpc.transcription import Transcription, pick
 
 
 def gradient(solution: Solution) -> np.ndarray:
@@ -91,13 +91,13 @@ def activity(solution: Solution) -> SimpleNamespace:
     count = int(pushing.sum() + boxes[0].sum() + boxes[1].sum())
     act = SimpleNamespace(
         lower=sides[0], upper=sides[1], violated=violated, input_lower=boxes[0], input_upper=boxes[1],
-        margin=margin, strict=bool(margin > ACTIVE and count <= free),
+        margin=margin, strict=bool(margin > KINK and count <= free),
     )  # fmt: skip
     if act.strict and count:
         # few enough active rows can still depend on each other, such as a state bound and the input bound behind it
         kkt = kkt_of(solution)
         slopes = kkt.blocks(*kkt.point(solution))[3][kkt.active(solution, act)]
-        act.strict = bool(np.linalg.matrix_rank(slopes, rtol=1e-9) == len(slopes))
+        act.strict = bool(np.linalg.matrix_rank(slopes, tol=1e-9 * np.linalg.norm(slopes)) == len(slopes))
     return act
 
 
@@ -123,11 +123,11 @@ class KKT:
         self.box_upper = np.array([i for i in range(first, n_u) if np.isfinite(box_upper[i])], dtype=int)
         c = ca.vertcat(
             equalities,
-            (t.lower - t.slack - t.h)[self.has_lower.tolist()],
-            (t.h - t.upper - t.slack)[self.has_upper.tolist()],
+            pick(t.lower - t.slack - t.h, self.has_lower),
+            pick(t.h - t.upper - t.slack, self.has_upper),
             -t.sigma,
-            (ca.DM(box_lower) - u)[self.box_lower.tolist()] if self.box_lower.size else ca.SX(0, 1),
-            (u - ca.DM(box_upper))[self.box_upper.tolist()] if self.box_upper.size else ca.SX(0, 1),
+            pick(ca.DM(box_lower) - u, self.box_lower),
+            pick(u - ca.DM(box_upper), self.box_upper),
         )
         m = ca.SX.sym("m", c.numel())
         L = t.cost + ca.dot(m, c)

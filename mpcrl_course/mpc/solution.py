@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 #: A multiplier, slack or margin below this (relative to the row's weight) counts as zero.
 ACTIVE = 1e-6
+#: A solution closer than this to a change of its active set counts as a kink: there, interior-point solutions
+#: are accurate to the square root of their tolerance only.
+KINK = 1e-5
 
 
 class SolverError(RuntimeError):

@@ -17,6 +17,12 @@ def columns(matrix) -> list:
     return ca.horzsplit(matrix, 1)
 
 
+def pick(column, indices):
+    """Return some entries of a CasADi column as a column (indexing turns no entries of a single one into a row)."""
+    indices = [int(i) for i in indices]
+    return ca.reshape(column[indices], len(indices), 1)
+
+
 def stack(problem: OptimalControlProblem, X, U, theta) -> SimpleNamespace:
     """Write cost and constraint rows of a whole horizon for given expressions X and U.
 
@@ -182,6 +188,11 @@ class Transcription:
             parts[name] = flat[start : start + len(stages) * m].reshape(len(stages), m)
             start += len(stages) * m
         return parts
+
+    @property
+    def hard_names(self) -> list[str]:
+        """Names of the constraints with hard rows, for messages."""
+        return [name for name, hard in self.by_name(~self.soft).items() if hard.any()]
 
     def row_name(self, i: int) -> str:
         """Return 'name, row j, stage k' of the i-th row, for messages."""

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import sys
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpcrl_course.checks import progress
+from mpcrl_course.checks import limits, progress
 from mpcrl_course.checks.compare import close, is_blank, shown
 from mpcrl_course.checks.engine import (
     NOT_ATTEMPTED,
@@ -26,7 +27,7 @@ from mpcrl_course.checks.engine import (
     Result,
     assert_item_sound,
 )
-from mpcrl_course.checks.limits import TookTooLong, _within_by_thread, within
+from mpcrl_course.checks.limits import TookTooLong, _within_by_thread, collect, within
 from mpcrl_course.checks.report import Table, card
 
 REASON = "Its expectation over the next state vanishes exactly where the Bellman equation holds."
@@ -68,9 +69,7 @@ PREDICT = Predict(
         Mistake("ten steps", "That is the sum of the first steps, cut off.", (6.0, 7.0)),
         Mistake("discounted once more", "The first cost is not discounted.", 9.0),
         Mistake("undiscounted", "Without a discount the sum never ends.", (1000.0, float("inf"))),
-        Mistake(
-            "reward", "We minimise costs: the value of a positive cost is positive.", (float("-inf"), 0.0)
-        ),
+        Mistake("reward", "We minimise costs: the value of a positive cost is positive.", (float("-inf"), 0.0)),
         Mistake("squared", "That is the discount applied twice.", 1 / (1 - 0.81)),
     ],
 )
@@ -143,12 +142,8 @@ DESIGN = Design(
         Mistake("negative", "This pushes away from 0.", lambda a, m: a["gain"] < 0, {"gain": -0.3}),
         Mistake("unstable", "The closed loop is unstable.", lambda a, m: a["gain"] > 2.1, {"gain": 2.5}),
         Mistake("shy", "Stable, but slow.", lambda a, m: 0.1 < a["gain"] < 0.5, {"gain": 0.4}),
-        Mistake(
-            "timid", "The plant itself is unstable by 0.1.", lambda a, m: a["gain"] <= 0.1, {"gain": 0.05}
-        ),
-        Mistake(
-            "large", "Cheap, but the gain is above its bound.", lambda a, m: a["gain"] > 1, {"gain": 1.1}
-        ),
+        Mistake("timid", "The plant itself is unstable by 0.1.", lambda a, m: a["gain"] <= 0.1, {"gain": 0.05}),
+        Mistake("large", "Cheap, but the gain is above its bound.", lambda a, m: a["gain"] > 1, {"gain": 1.1}),
     ],
 )
 
@@ -252,9 +247,7 @@ def test_an_unsound_item_is_reported(item, complaint):
 def test_right_gives_the_answer_back_and_says_why(check, capsys):
     mine = FILL.variants[0]
     assert check(3, mine) is mine
-    assert capsys.readouterr().out == (
-        "✓ Item 3, TD error: right. Its mean is what Q-learning drives to zero.\n"
-    )
+    assert capsys.readouterr().out == ("✓ Item 3, TD error: right. Its mean is what Q-learning drives to zero.\n")
 
 
 def test_blank_goes_on_with_the_badged_reference(check, capsys):
@@ -309,9 +302,7 @@ def test_mistake_that_shows_on_some_probes_only_is_named():
     )
     assert clip.judge(lambda x: max(x, -1.0)).mistake == "upper"
     assert clip.judge(lambda x: x * 1.0).mistake == "both"
-    assert (
-        clip.judge(lambda x: max(x, -1.0) if x != 0.4 else 0.3).mistake == "upper"
-    )  # and another fault besides
+    assert clip.judge(lambda x: max(x, -1.0) if x != 0.4 else 0.3).mistake == "upper"  # and another fault besides
     assert clip.judge(lambda x: min(x, 1.0)).mistake is None
 
 
@@ -369,9 +360,7 @@ def test_property_failing_alone_is_wrong():
         reference=lambda x: x / np.linalg.norm(x),
         compare=lambda yours, expected: True,
         probes=lambda rng: [(rng.normal(size=2),) for _ in range(3)],
-        properties=[
-            ("length 1", lambda f, x: abs(np.linalg.norm(f(x)) - 1) < 1e-9 or "Its length is not 1.")
-        ],
+        properties=[("length 1", lambda f, x: abs(np.linalg.norm(f(x)) - 1) < 1e-9 or "Its length is not 1.")],
     )
     assert item.judge(lambda x: np.array([1.0, 0.0])).verdict == RIGHT
     result = item.judge(lambda x: x)
@@ -496,9 +485,7 @@ def test_a_buffer_returned_again_and_again_fools_nobody():
         buffer[:] = 2 * x
         return buffer
 
-    item = Fill(
-        1, "double", reference=lambda x: 2 * x, probes=lambda rng: [(rng.normal(size=2),) for _ in range(3)]
-    )
+    item = Fill(1, "double", reference=lambda x: 2 * x, probes=lambda rng: [(rng.normal(size=2),) for _ in range(3)])
     assert item.judge(reused).verdict == RIGHT
 
 
@@ -531,7 +518,7 @@ def test_blanks_and_lines():
 def test_endless_loop_is_stopped(check, spin, capsys):
     start = time.monotonic()
     assert check(3, spin) is td_error
-    assert time.monotonic() - start < 4  # 1 s, and some for a busy machine
+    assert time.monotonic() - start < 10  # 1 s, and some for a busy machine
     assert "⚠ Item 3, TD error: raised an error. It took longer than 1 s" in capsys.readouterr().out
 
 
@@ -553,11 +540,9 @@ def test_design_that_hangs_is_stopped(spin):
 
 def test_limit_off_the_main_thread(spin):
     verdicts = []
-    thread = threading.Thread(
-        target=lambda: verdicts.append(broken(FILL, time_limit=0.1).judge(spin).verdict)
-    )
+    thread = threading.Thread(target=lambda: verdicts.append(broken(FILL, time_limit=0.1).judge(spin).verdict))
     thread.start()
-    thread.join(5)
+    thread.join(30)
     assert verdicts == [RAISED]
 
 
@@ -569,6 +554,50 @@ def test_limits_leave_nothing_behind(way, spin):
     time.sleep(0.1)
     with pytest.raises(ZeroDivisionError):
         way(5.0, lambda: 1 / 0)
+
+
+@pytest.mark.parametrize("way", [within, _within_by_thread])
+def test_work_that_ends_with_its_time_leaves_no_exception_on_its_way(way, monkeypatch):
+    monkeypatch.setattr(limits, "AGAIN", 1e-4)
+    for _ in range(100):
+        way(0.001, lambda: time.sleep(0.001))
+        sum(range(1000))  # a late exception would arrive here
+
+
+def test_solver_that_swallows_interruptions_is_stopped(capfd):
+    casadi = pytest.importorskip("casadi")
+    x = casadi.SX.sym("x", 2)
+    options = {"print_time": 0, "ipopt": {"print_level": 0, "tol": 1e-30, "max_iter": 10**9}}
+    rosenbrock = {"x": x, "f": (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2}
+    solver = casadi.nlpsol("solver", "ipopt", rosenbrock, options)
+
+    def solve_for_ever(*_):
+        while True:
+            solver(x0=[1.7, 2.3])
+
+    def solve_long(*_):
+        return [solver(x0=[1.7, 2.3]) for _ in range(1000)] and 1.0
+
+    item = Fill(1, "long", reference=lambda x: 1.0, probes=lambda rng: [(1.3,)], time_limit=0.2)
+    start, trace = time.monotonic(), sys.gettrace()
+    assert "longer than 0.2 s" in item.judge(solve_for_ever).sentence
+    assert "longer than 0.2 s" in item.judge(solve_long).sentence
+    assert time.monotonic() - start < 10
+    assert sys.gettrace() is trace
+    assert capfd.readouterr().err == ""
+
+
+def test_what_comes_late_is_not_collected():
+    def late():
+        yield 1
+        try:
+            time.sleep(10)
+        except TookTooLong:
+            pass
+        yield 2
+
+    assert collect(late(), 0.05) == ([1], False)
+    assert collect(iter("ab"), 5.0) == (["a", "b"], True)
 
 
 def test_limit_returns_the_alarm_it_found():
@@ -618,9 +647,7 @@ def td_error_by_student(cost, discount, v_next, q):
 
 
 def test_everything_right_is_100_percent(check):
-    for number, answer in enumerate(
-        [10, "b", td_error_by_student, DEBUG.variants[0], {"gain": 0.9}], start=1
-    ):
+    for number, answer in enumerate([10, "b", td_error_by_student, DEBUG.variants[0], {"gain": 0.9}], start=1):
         check(number, answer)
     check(6, "b", REASON)
     assert check.score() == 1
@@ -637,9 +664,7 @@ def test_html_is_escaped_and_says_everything_in_words():
     evil = Result(WRONG, "a < b", (("yours", "<script>alert(1)</script>"),))
     html = card(3, "<b>", evil, stand_in=True, hints_left=True)._repr_html_()
     assert "<script>" not in html and "&lt;script&gt;alert(1)" in html and "a &lt; b" in html
-    assert (
-        "Item 3, &lt;b&gt;: wrong" in html and "course&#x27;s reference" in html and "check.hint(3)" in html
-    )
+    assert "Item 3, &lt;b&gt;: wrong" in html and "course&#x27;s reference" in html and "check.hint(3)" in html
     assert "<script>" not in Table("<script>", ["<script>"], [["<script>"]])._repr_html_()
 
 
@@ -686,9 +711,7 @@ def test_unreadable_progress_is_set_aside(check, file, text, capsys):
     file.parent.mkdir()
     file.write_text(text)
     check(3, td_error_by_student)
-    assert (
-        "The progress file could not be read; it is kept as progress.unreadable-" in capsys.readouterr().out
-    )
+    assert "The progress file could not be read; it is kept as progress.unreadable-" in capsys.readouterr().out
     assert [path.read_text() for path in file.parent.glob("*.unreadable-*.json")] == [text]
     assert progress.load(file)["exercises"]["99"]["items"]["3"]["last"] == RIGHT
 
@@ -702,9 +725,7 @@ def test_progress_that_cannot_be_written_stops_nothing(check, file, capsys):
 
 def _many_checks(file, number):
     def add(data):
-        entry = data["exercises"].setdefault(
-            number, {"title": "", "items": {"1": progress.new_entry("fill", "")}}
-        )
+        entry = data["exercises"].setdefault(number, {"title": "", "items": {"1": progress.new_entry("fill", "")}})
         progress.note(entry["items"]["1"], WRONG, "")
 
     for _ in range(25):
@@ -731,7 +752,7 @@ def test_lock_left_by_a_dead_process_is_broken(file):
     file.with_name("progress.json.lock").touch()
     start = time.monotonic()
     progress.change(file, lambda data: None)
-    assert file.is_file() and time.monotonic() - start < 5
+    assert file.is_file() and time.monotonic() - start < 10
 
 
 def test_course_folder_is_the_nearest_marked_one(tmp_path, monkeypatch):

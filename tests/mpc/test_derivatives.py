@@ -134,16 +134,14 @@ def test_nonlinear_problem_with_ipopt(d, s, a):
 
 
 @pytest.mark.parametrize(
-    "s, violated, hard_row, on_the_bound", [([0.5, 0.8], 5, 0.5716, 0), ([0.5, 0.0], 0, 0.0, 1)]
+    "weight, s, violated, on_the_bound, hard_row", [(3.0, [0.5, 0.8], 5, 0, 0.5716), (8.0, [0.42, 0.9], 4, 1, 0.0)]
 )
-def test_nonlinear_problem_where_soft_and_hard_rows_push(s, violated, hard_row, on_the_bound):
+def test_nonlinear_problem_where_soft_and_hard_rows_push(weight, s, violated, on_the_bound, hard_row):
     """Chosen points at which every kind of row pushes: the property above may miss them."""
-    theta, s, a = PENDULUM.parameters.initial(), np.array(s), np.array([0.7])
+    theta, s, a = PENDULUM.parameters.pack(w=weight), np.array(s), np.array([0.7])
     v = PENDULUM.V(theta, s)
-    assert (
-        v.activity.violated.sum() == violated
-        and (v.activity.upper & ~v.activity.violated)[:6].sum() == on_the_bound
-    )
+    assert v.activity.violated.sum() == violated
+    assert (v.activity.upper & ~v.activity.violated)[:6].sum() == on_the_bound
     assert v.lam_ub["power"].max() == pytest.approx(hard_row, abs=1e-3)
     assert smooth(PENDULUM, theta, s, a, margin=1e-3)
     check_all(PENDULUM, theta, s, a, h=1e-5, first=1e-6, second=1e-4)

@@ -1,0 +1,142 @@
+"""The linear plant: Gymnasium's rules, the definition's numbers, bad input."""
+
+import casadi as ca
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from mpcrl_course.envs import LinearPlant, linear
+
+
+@pytest.mark.filterwarnings("ignore:.*(Box observation space|not within the observation space|unbounded).*")
+def test_gymnasium_check():
+    check_env(LinearPlant(steps=10), skip_render_check=True)
+
+
+def test_it_is_seeded():
+    def run(seed):
+        env = LinearPlant()
+        env.reset(seed=seed)
+        return np.array([env.step([0.1])[0] for _ in range(20)])
+
+    np.testing.assert_array_equal(run(1), run(1))
+    assert np.abs(run(1) - run(2)).max() > 1e-3
+
+
+def test_start_and_reset_options():
+    env = LinearPlant()
+    np.testing.assert_array_equal(env.reset(seed=0)[0], [0.0, 0.15])
+    np.testing.assert_array_equal(env.reset(options={"x": [0.5, -0.2]})[0], [0.5, -0.2])
+    np.testing.assert_array_equal(LinearPlant(start=[0.3, 0.1]).reset()[0], [0.3, 0.1])
+    for bad in ([0.1], [np.nan, 0.0], [[0.1, 0.2]]):
+        with pytest.raises(ValueError, match="finite state of shape"):
+            env.reset(options={"x": bad})
+
+
+def test_cost_by_hand():
+    """1/2 (|x|^2 + 1/2 u^2 + 100 * violation), of the current state and input."""
+    for x, u, expected in (
+        ([0.0, 0.0], 0.0, 0.0),
+        ([0.5, -0.4], 0.6, 0.5 * (0.25 + 0.16 + 0.18)),
+        ([-0.1, 0.2], 1.0, 0.5 * (0.01 + 0.04 + 0.5 + 100 * 0.1)),
+        ([1.2, -1.5], -1.0, 0.5 * (1.44 + 2.25 + 0.5 + 100 * (0.2 + 0.5))),
+    ):
+        assert linear.stage_cost(x, [u]) == pytest.approx(expected, abs=1e-12)
+        env = LinearPlant()
+        env.reset(options={"x": x})
+        _, reward, terminated, truncated, info = env.step([u])
+        assert -reward == info["cost"] == pytest.approx(expected, abs=1e-12)
+        assert not terminated and not truncated
+    batch = linear.stage_cost([[0.0, 0.0], [-0.1, 0.2]], [[0.0], [1.0]])
+    np.testing.assert_allclose(batch, [0.0, 5.275])
+
+
+def test_step_and_noise():
+    """x+ = A x + B u + (e, 0) with e ~ U(-0.1, 0): range, mean and spread over 4000 steps."""
+    env, rng = LinearPlant(), np.random.default_rng(0)
+    env.reset(seed=3)
+    e = np.empty((4000, 2))
+    for i in range(len(e)):
+        x, u = rng.uniform(-1, 1, 2), rng.uniform(-1, 1)
+        env.reset(options={"x": x})
+        e[i] = env.step([u])[0] - (np.array([[0.9, 0.35], [0, 1.1]]) @ x + np.array([0.0813, 0.2]) * u)
+    np.testing.assert_allclose(e[:, 1], 0.0, atol=1e-15)
+    assert -0.1 <= e[:, 0].min() < -0.0995 and -0.0005 < e[:, 0].max() <= 1e-15
+    assert e[:, 0].mean() == pytest.approx(-0.05, abs=0.0015)  # three standard errors
+    assert e[:, 0].std() == pytest.approx(0.1 / np.sqrt(12), rel=0.03)
+    quiet = LinearPlant(noise=0.0)
+    quiet.reset(options={"x": [0.2, 0.1]})
+    np.testing.assert_allclose(quiet.step([0.5])[0], [0.9 * 0.2 + 0.035 + 0.5 * 0.0813, 0.11 + 0.1], atol=1e-15)
+
+
+def test_numpy_casadi_and_environment_are_one_model():
+    x, u = ca.SX.sym("x", 2), ca.SX.sym("u", 1)
+    f = ca.Function("f", [x, u], [linear.dynamics(x, u)])
+    env, rng = LinearPlant(noise=0.0), np.random.default_rng(1)
+    for _ in range(20):
+        s, a = rng.uniform(-1, 1, 2), rng.uniform(-1, 1, 1)
+        env.reset(options={"x": s})
+        expected = env.step(a)[0]
+        np.testing.assert_allclose(f(s, a).full().ravel(), expected, atol=1e-14)
+        np.testing.assert_allclose(linear.dynamics(s, a), expected, atol=1e-14)
+
+
+def test_actions_are_clipped_or_refused():
+    env, clipped = LinearPlant(noise=0.0), LinearPlant(noise=0.0)
+    env.reset(), clipped.reset()
+    one, other = env.step([3.0]), clipped.step([1.0])
+    np.testing.assert_array_equal(one[0], other[0])
+    assert one[1] == other[1]
+    for bad, message in (([0.1, 0.2], r"shape \(2,\)"), ([], r"shape \(0,\)"), ([np.nan], "not finite")):
+        before = env.x.copy()
+        with pytest.raises(ValueError, match=message):
+            env.step(bad)
+        np.testing.assert_array_equal(env.x, before)
+    assert np.isfinite(env.step(0.3)[1])  # a plain number will do
+
+
+def test_bad_declarations():
+    with pytest.raises(ValueError, match="noise"):
+        LinearPlant(noise=-0.1)
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        LinearPlant(start=[0.0, 0.0, 0.0])
+
+
+def test_episode_is_truncated_after_its_steps():
+    env = LinearPlant(steps=3)
+    for _ in range(2):
+        env.reset(seed=0)
+        assert [env.step([0.0])[3] for _ in range(3)] == [False, False, True]
+
+
+def test_what_is_returned_is_not_the_plant_itself():
+    env = LinearPlant()
+    x, _ = env.reset(seed=0)
+    x[:] = 9.0
+    y = env.step([0.0])[0]
+    y[:] = 9.0
+    assert np.abs(env.x).max() < 1
+
+
+def test_state_dict_goes_on_exactly_there():
+    env = LinearPlant(steps=10)
+    env.reset(seed=5)
+    for _ in range(4):
+        env.step([0.3])
+    saved, state = env.state_dict(), env.np_random.bit_generator.state
+    expected = [env.step([-0.2]) for _ in range(6)]
+    other = LinearPlant(steps=10)
+    other.reset(seed=1)
+    other.load_state_dict(saved)
+    other.np_random.bit_generator.state = state
+    for one, two in zip(expected, (other.step([-0.2]) for _ in range(6))):
+        np.testing.assert_array_equal(one[0], two[0])
+        assert one[1:4] == two[1:4]
+
+
+def test_it_can_be_wrapped():
+    env = gym.wrappers.TimeLimit(LinearPlant(), 2)
+    env.reset(seed=0)
+    env.step(np.array([0.0]))
+    assert env.step(np.array([0.0]))[3]
