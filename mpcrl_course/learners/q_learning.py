@@ -162,13 +162,14 @@ def q_learning(
             s_next, reward, terminated, truncated, _ = env.step(a)
             cost = -reward
             log.x[k], log.u[k], log.cost[k] = s, a, cost
-            theta_new, a_next, v, failed = theta, a, None, False
+            theta_new, a_next, ended = theta, a, terminated or truncated
             try:
-                v = mpc.V(theta, s_next)
-                a_next = behave(k + 1, v, theta)
-                q = mpc.Q(theta, s, a)
                 # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
-                delta = cost + (0.0 if terminated else mpc.discount * v.value) - q.value
+                v = None if terminated else mpc.V(theta, s_next)
+                if act == "before" and not ended:
+                    a_next = behave(k + 1, v, theta)
+                q = mpc.Q(theta, s, a)
+                delta = cost + (0.0 if v is None else mpc.discount * v.value) - q.value
                 log.td[k] = delta
                 replay.add(s=s, a=a, cost=cost, s_next=s_next, terminated=terminated, td=delta,
                            **_derivatives(mpc, q, hessian))  # fmt: skip
@@ -188,14 +189,14 @@ def q_learning(
                 theta_new = np.minimum(np.maximum(update, lower), upper)
                 failures = 0
             except (SolverError, np.linalg.LinAlgError) as error:
-                log.failed[k], failed, failures = True, True, failures + 1
+                log.failed[k], log.td[k], failures = True, np.nan, failures + 1
                 if failures >= 200:
                     log.stopped = f"200 solves failed in a row, the last with: {error}"
             theta = theta_new
             log.theta[k + 1] = theta
-            if terminated or truncated:
+            if ended:
                 s_next, _ = env.reset()
-            if terminated or truncated or (act == "after" and not failed):
+            if ended or act == "after":
                 try:
                     a_next = behave(k + 1, mpc.policy(theta, s_next), theta)
                 except SolverError:

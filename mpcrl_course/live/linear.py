@@ -411,8 +411,11 @@ def linear_live(
     def changer(name):
         return lambda value: loop.change(**{name: value})
 
+    def shade():
+        scene.shade(loop)
+
     for name in ("back_off", "horizon", "discount", "noise"):
-        player.watch(controls[name], changer(name), then=lambda: scene.shade(loop))
+        player.watch(controls[name], changer(name), then=shade)
     player.watch(learn, lambda value: follow())
     return player
 

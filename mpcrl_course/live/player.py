@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import threading
 import time
 import traceback
 import weakref
@@ -71,6 +72,10 @@ class Player:
     -----
     Whatever `step`, `draw`, an action or a watched function raises is shown below the picture; the player pauses and
     stays alive. Only one player plays at a time: a new one, or one that starts to play, pauses the other.
+
+    JupyterLab delivers what the reader does in a thread of its own (a subshell). Loops and solvers are not made for
+    that, so the player hands everything over to the thread and event loop in which it was made: there, frames,
+    callbacks and cells follow each other and never overlap. Slider moves that arrive meanwhile are taken together.
     """
 
     def __init__(
@@ -94,7 +99,10 @@ class Player:
         self.rate, self.idle = float(rate), float(idle)
         self.error, self.frames = "", 0
         self._task: asyncio.Task | None = None
-        self._wanted, self._quiet, self._touched = False, False, 0.0
+        self._finishing: dict[Callable, asyncio.Task] = {}
+        self._wanted, self._touched = False, 0.0
+        self._quiet: int | None = None  # the thread in which `set` moves a control
+        self._thread, self._home = threading.get_ident(), _running_loop()
         self._said, self._saying = 0.0, False
 
         self.picture = ipywidgets.Image(format="jpeg", layout={"width": f"{width}px", "max_width": "100%"})
@@ -128,14 +136,13 @@ class Player:
     def play(self) -> None:
         """Show frame after frame, until `pause`, an error, or the widget is closed."""
         global _playing
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise RuntimeError("Play works in a notebook only; here, call step()") from None
+        loop = _running_loop()
+        if loop is None:
+            raise RuntimeError("Play works in a notebook only; here, call step()")
         _pause_other(self)
         _playing = weakref.ref(self)
-        self._clear()
-        self._touched, self._wanted = time.monotonic(), True
+        self._touch()
+        self._wanted = True
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._run())
 
@@ -169,29 +176,44 @@ class Player:
     ) -> None:
         """Call ``function(value)`` and redraw when the reader changes `control`; its errors are shown.
 
-        Slow parts of the picture belong into `then`, called afterwards: the reader sees the effect at once, and the
-        finished picture a moment later.
+        Slow parts of the picture belong into `then`, called after the first picture was sent: the reader sees the
+        effect at once, and the finished picture a moment later.
         """
+        moves: list = []
 
         def changed(change):
-            if self._quiet:
+            if self._quiet == threading.get_ident():
                 return
-            self._clear()
-            self._touched = time.monotonic()
-            self.guard(lambda: function(change["new"]))
+            moves.append(change["new"])
+            if len(moves) == 1:
+                self._hand_over(react)
+
+        def react():
+            value = moves[-1]
+            moves.clear()
+            self._touch()
+            self.guard(lambda: function(value))
             self.refresh()
-            if then is not None and self.guard(then):
-                self.refresh()
+            if then is not None:
+                self._afterwards(then)
 
         control.observe(changed, "value")
 
     def set(self, control, value) -> None:
-        """Set a watched control without calling its function: the loop moves the slider, not the reader."""
-        self._quiet = True
+        """Set a watched control without calling its function: the loop moves the slider, not the reader.
+
+        A slider's value is rounded to its step and kept in its range; otherwise the browser would do so, and send
+        the rounded value back as if the reader had moved it.
+        """
+        step = getattr(control, "step", None)
+        if step:
+            value = round(control.min + round((value - control.min) / step) * step, 9)
+            value = type(control.value)(min(max(value, control.min), control.max))
+        self._quiet = threading.get_ident()
         try:
             control.value = value
         finally:
-            self._quiet = False
+            self._quiet = None
 
     def guard(self, function: Callable[[], object]) -> bool:
         """Call `function`; an error is shown, not raised, and pauses. Returns whether it went well."""
@@ -232,15 +254,30 @@ class Player:
         self.picture.value = self._draw()
         self.frames += 1
 
+    def _afterwards(self, then):
+        async def finish():
+            await _sent()
+            del self._finishing[then]
+            if self.guard(then):
+                self.refresh()
+
+        loop = _running_loop()
+        if loop is None:
+            if self.guard(then):
+                self.refresh()
+        elif then not in self._finishing:
+            self._finishing[then] = loop.create_task(finish())
+
     def _say(self):
         """Renew the texts now, or a little later if they were renewed just now."""
         wait = self._said + SAY_EVERY - time.monotonic()
         if wait > 0 and not self._saying:
-            try:
-                asyncio.get_running_loop().call_later(wait, self._say_now)
-                self._saying = True
-            except RuntimeError:  # no notebook, nobody to spare
+            loop = _running_loop()
+            if loop is None:  # no notebook, nobody to spare
                 self._say_now()
+            else:
+                self._saying = True
+                loop.call_later(wait, self._say_now)
         elif wait <= 0:
             self._say_now()
 
@@ -252,8 +289,19 @@ class Player:
     def _closed(self):
         return self.box.comm is None or self.picture.comm is None
 
+    def _touch(self):
+        self._touched = time.monotonic()
+        self._clear()
+
     def _clear(self):
         self.error = self._message.value = ""
+
+    def _hand_over(self, function):
+        """Call `function` in the thread of this player: now, if this is it, else as soon as it is free."""
+        if self._home is None or self._home.is_closed() or threading.get_ident() == self._thread:
+            function()
+        else:
+            self._home.call_soon_threadsafe(function)
 
     def _acting(self, action):
         def act():
@@ -263,13 +311,12 @@ class Player:
         return act
 
     def _button(self, text, icon, function):
-        def clicked(_):
-            self._clear()
-            self._touched = time.monotonic()
+        def act():
+            self._touch()
             self.guard(function)
 
         button = ipywidgets.Button(description=text, icon=icon, layout={"width": "auto", "min_width": "76px"})
-        button.on_click(clicked)
+        button.on_click(lambda _: self._hand_over(act))
         self.buttons[text] = button
 
 
@@ -297,6 +344,13 @@ def _in_short(error: BaseException) -> str:
     if own:
         text += f"\n  in {own[-1].name}, line {own[-1].lineno}: {own[-1].line}"
     return text
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _pause_other(player):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from threading import Lock
 
 import casadi as ca
 import numpy as np
@@ -48,6 +49,7 @@ class MPC:
         if solver != "ipopt" and not quadratic:
             raise ValueError(f"'{solver}' solves quadratic problems only, and this one is not: use ipopt")
         self.solver = solver
+        self._lock = Lock()  # a notebook's widgets may ask from another thread than its cells
         self._solve = (
             QuadraticSolver(self.transcription) if solver == "daqp" else LiftedSolver(self.transcription, solver)
         )
@@ -74,7 +76,8 @@ class MPC:
         theta, s = self.parameters.check(theta).copy(), self._vector(s, self.problem.n_states, "state")
         if perturbation is not None:
             perturbation = self._vector(perturbation, self.problem.n_inputs, "perturbation")
-        return self._solve.solve(theta, s, perturbation=perturbation, warm_start=warm_start)
+        with self._lock:
+            return self._solve.solve(theta, s, perturbation=perturbation, warm_start=warm_start)
 
     def policy(self, theta, s, *, perturbation=None, warm_start: Solution | None = None) -> Solution:
         """Solve for the action: the same problem as V, asked for ``solution.u0`` = pi_theta(s)."""
@@ -84,7 +87,8 @@ class MPC:
         """Solve the problem with the first input fixed to a (and without its box): the action value Q_theta(s, a)."""
         theta, s = self.parameters.check(theta).copy(), self._vector(s, self.problem.n_states, "state")
         a = self._vector(a, self.problem.n_inputs, "action")
-        return self._solve.solve(theta, s, a, warm_start=warm_start)
+        with self._lock:
+            return self._solve.solve(theta, s, a, warm_start=warm_start)
 
     def values(self, theta, states, actions=None) -> tuple[np.ndarray, np.ndarray]:
         """Solve V (or Q, with actions) for many states at once.
@@ -110,7 +114,8 @@ class MPC:
             actions = self._matrix(actions, self.problem.n_inputs, "actions")
             if len(actions) != len(states):
                 raise ValueError(f"{len(states)} states but {len(actions)} actions were given")
-        return self._solve.solve_batch(theta, states, actions)
+        with self._lock:
+            return self._solve.solve_batch(theta, states, actions)
 
     @cached_property
     def lagrangian_is_affine(self) -> bool:

@@ -22,6 +22,8 @@ from mpcrl_course.mpc.transcription import Transcription, rollout, stack
 
 #: A violation of a row on which no input has a say counts as none below this (it is rounding, or a kink).
 ROUNDING = 1e-9
+#: A hard row that no input can move is infeasible when it is violated by more than this.
+INFEASIBLE = 1e-6
 #: Reciprocal of the quadratic weight that daqp adds to a linear slack penalty: large makes the l1 penalty exact.
 #: 1e6 leaves KKT residuals below 1e-7 of the value; from 1e8 on, 1 of 8000 random problems is solved wrongly.
 RECIPROCAL_WEIGHT = 1e6
@@ -53,13 +55,14 @@ class CondensedQP:
 
     Attributes
     ----------
-    matrices : (theta) -> H, C, weight
+    matrices : (theta) -> H, C, weight, all_weights
+        weight in the order of daqp (the box on z first, with zeros), all_weights over all rows of the problem.
     vectors : (theta, fixed, q) -> f, lower, upper
         With the box on z, if there is one, as the first rows of lower and upper.
     value : (theta, fixed, z) -> value, excess
     expand : (theta, fixed, z, lam, q) -> value, X, U, nu, slack, lam_lb, lam_ub, excess
-        lam are daqp's multipliers of the rows C (positive: upper side); excess is by how much hard rows on which no
-        input has a say are violated.
+        lam are daqp's multipliers of the rows C (positive: upper side); excess is by how much hard rows are violated
+        that no input can move.
     """
 
     def __init__(self, t: Transcription, kind: str):
@@ -86,7 +89,7 @@ class CondensedQP:
         f, shift = (ca.substitute(e, z, ca.SX.zeros(z.numel())) for e in (gradient, h))
         self.matrices = BufferedFunction(
             f"matrices_{kind}", [t.theta],
-            [H, ca.jacobian(h, z), ca.vertcat(ca.SX.zeros(self.n_box), rows.weight[moving])],
+            [H, ca.jacobian(h, z), ca.vertcat(ca.SX.zeros(self.n_box), rows.weight[moving]), rows.weight],
             matrices={0, 1},
         )  # fmt: skip
         self.vectors = BufferedFunction(
@@ -97,22 +100,22 @@ class CondensedQP:
                 ca.vertcat(ca.DM(box_upper), rows.upper[moving] - shift),
             ],
         )  # fmt: skip
-        # back from z: what a row without free inputs costs, every slack, and the multipliers of both sides
+        # back from z: every slack, and the multipliers of both sides. A violated soft row pushes with its whole
+        # weight, whether an input moves it (then daqp says so too) or not (then daqp has not seen it).
         lam = ca.SX.sym("lam", self.n_rows)
         violation = ca.fmax(rows.lower - rows.h, rows.h - rows.upper)
         violation = ca.if_else(violation > ROUNDING, violation, 0.0)
-        net = ca.if_else(violation > 0.0, ca.if_else(rows.h > rows.upper, rows.weight, -rows.weight), 0.0)
+        net, slack, excess = (ca.SX.zeros(t.n_rows) for _ in range(3))
         if moving:
             net[moving] = lam
-        soft, hard = np.flatnonzero(t.soft).tolist(), np.flatnonzero(~t.soft & t.fixed_rows[kind]).tolist()
-        slack = ca.SX.zeros(t.n_rows)
+        soft, hard = np.flatnonzero(t.soft).tolist(), np.flatnonzero(~t.soft).tolist()
         if soft:
-            net[soft] = ca.fmin(ca.fmax(net[soft], -rows.weight[soft]), rows.weight[soft])
+            within = ca.fmin(ca.fmax(net, -rows.weight), rows.weight)
+            whole = ca.if_else(rows.h > rows.upper, rows.weight, -rows.weight)
+            net[soft] = ca.if_else(violation > 0.0, whole, within)[soft]
             slack[soft] = violation[soft]
-        excess = ca.SX.zeros(t.n_rows)
         if hard:
-            net[hard] = 0.0
-            excess[hard] = violation[hard]
+            excess[hard] = ca.if_else(violation > INFEASIBLE, violation, 0.0)[hard]
         lam_lb, lam_ub = ca.fmax(-net, 0.0), ca.fmax(net, 0.0)
         total = cost + ca.dot(rows.weight, slack)
         unperturbed = ca.substitute(total, t.perturbation, ca.SX.zeros(nu))
@@ -136,27 +139,21 @@ class QuadraticSolver:
 
     def __init__(self, transcription: Transcription):
         self.t = transcription
-        self._qps: dict[str, CondensedQP] = {}
-
-    def qp(self, kind: str) -> CondensedQP:
-        """Return the condensed QP of 'V' or 'Q', derived on first use."""
-        if kind not in self._qps:
-            self._qps[kind] = CondensedQP(self.t, kind)
-        return self._qps[kind]
+        self.qp = {kind: CondensedQP(transcription, kind) for kind in ("V", "Q")}
 
     def solve(self, theta, state, action=None, perturbation=None, warm_start=None) -> Solution:
         """Solve V (action None) or Q; `warm_start` is accepted and not needed."""
         start = time.perf_counter()
         t, problem = self.t, self.t.problem
         kind = "V" if action is None else "Q"
-        qp = self.qp(kind)
+        qp = self.qp[kind]
         fixed = state if action is None else np.concatenate((state, action))
         q = 0.0 if perturbation is None else perturbation
 
         def fail(status, reason):
             raise SolverError(status, reason, state, action, theta)
 
-        z, lam = self._solve_qp(self._model(qp, theta, fixed, q, fail), qp, fail)
+        z, lam = self._solve_qp(qp, self._model(qp, theta, fixed, q, fail), theta, fixed, q, fail)
         value, x, u, nu, slack, lam_lb, lam_ub, excess = qp.expand(theta, fixed, z, lam[qp.n_box :], q)
         if excess.size and excess.max() > 0.0:
             row = int(excess.argmax())
@@ -170,42 +167,61 @@ class QuadraticSolver:
 
     def _model(self, qp: CondensedQP, theta, fixed, q, fail):
         """Condense and hand the QP to daqp; None if no input is free."""
-        H, C, weight = qp.matrices(theta)
+        H, C, weight, all_weights = qp.matrices(theta)
         f, lower, upper = qp.vectors(theta, fixed, q)
         if not (np.isfinite(H).all() and np.isfinite(C).all() and np.isfinite(f).all()):
             fail("not converged", "the condensed problem is not finite")
-        if weight.size and weight.min() < 0.0:
-            row = self.t.row_name(qp.moving[int(weight.argmin()) - qp.n_box])
-            fail("unbounded", f"negative slack weight {weight.min():.3g} of {row}")
-        if (lower > upper).any():
-            i = int((lower > upper).argmax())
+        if all_weights.size and not (all_weights >= 0.0).all():
+            i = int(np.argmin(all_weights))
+            fail("unbounded", f"negative slack weight {all_weights[i]:.3g} of {self.t.row_name(i)}")
+        if not (lower <= upper).all():
+            i = int(np.argmin(lower <= upper))
             row = self.t.row_name(qp.moving[i - qp.n_box])
+            if np.isnan(lower[i] + upper[i]):
+                fail("not converged", f"a bound of {row} is not a number")
             fail("infeasible", f"the lower bound of {row} lies {lower[i] - upper[i]:.3g} above its upper bound")
         if qp.n_z == 0:
             return None
         model, flag = qp.model, None
         qp.model = None  # only a solve that succeeds puts it back: nothing of a failed one is used again
-        if model is None:
+        if model is None or not qp.n_rows:  # (daqp cannot update a QP without rows)
             model = daqp.Model()
             model.settings = SETTINGS
             flag = model.setup(H, f, C, upper, lower, qp.sense)[0]
         else:  # everything is new, also the working set; only memory is kept (3 µs instead of 15)
             flag = model.update(H=H, f=f, A=C, bupper=upper, blower=lower, sense=qp.sense)
         if flag is not None and flag < 0:
-            fail(*FLAGS.get(flag, ("not converged", f"daqp returned {flag} in its set-up")))
+            self._explain(qp, flag, theta, fixed, q, fail)
         if qp.any_soft:
             model.soft_weights(qp.reciprocal, qp.reciprocal, weight, weight)
         return model
 
-    @staticmethod
-    def _solve_qp(model, qp, fail):
+    def _solve_qp(self, qp, model, theta, fixed, q, fail):
         if model is None:
             return np.zeros(0), np.zeros(0)
         z, _, flag, info = model.solve()
         if flag < 1 or not np.isfinite(z).all():
-            fail(*FLAGS.get(flag, ("not converged", f"daqp returned {flag}")))
+            self._explain(qp, flag, theta, fixed, q, fail)
         qp.model = model
         return z.copy(), info["lam"].copy()
+
+    def _explain(self, qp, flag, theta, fixed, q, fail):
+        """Raise the SolverError of a failed solve; if infeasible, name the row that no input can satisfy best."""
+        status, reason = FLAGS.get(flag, ("not converged", f"daqp returned {flag}"))
+        if status == "infeasible":
+            H, C, weight, _ = qp.matrices(theta)
+            f, lower, upper = qp.vectors(theta, fixed, q)
+            relaxed = daqp.Model()  # the same QP with every hard row soft, dearly
+            sense = np.where(np.arange(qp.sense.size) < qp.n_box, 0, 8).astype(np.intc)
+            relaxed.setup(H, f, C, upper, lower, sense)
+            dear = np.where(qp.sense == 8, weight, 1e3 * (1.0 + np.abs(H).max() + np.abs(f).max()))
+            relaxed.soft_weights(qp.reciprocal, qp.reciprocal, dear, dear)
+            rows = C @ relaxed.solve()[0]
+            violation = np.maximum(lower[qp.n_box :] - rows, rows - upper[qp.n_box :])
+            violation[qp.soft] = 0.0
+            i = int(violation.argmax())
+            reason = f"{self.t.row_name(qp.moving[i])} cannot be satisfied: it is missed by {violation[i]:.3g} at best"
+        fail(status, reason)
 
     def solve_batch(self, theta, states, actions=None):
         """Return values and first inputs for many states: one factorisation serves them all.
@@ -216,17 +232,17 @@ class QuadraticSolver:
         def fail(status, reason):
             raise SolverError(status, reason, states[i], None if actions is None else actions[i], theta)
 
-        qp = self.qp("V" if actions is None else "Q")
+        qp = self.qp["V" if actions is None else "Q"]
         fixed = states if actions is None else np.hstack([states, actions])
         values, first = np.empty(len(states)), np.empty((len(states), self.t.problem.n_inputs))
         model = None
         for i in range(len(states)):
-            if model is None:
+            if model is None or not qp.n_rows:
                 model = self._model(qp, theta, fixed[i], 0.0, fail)
             else:
                 f, lower, upper = qp.vectors(theta, fixed[i], 0.0)
                 model.update(f=f, bupper=upper, blower=lower)
-            z, _ = self._solve_qp(model, qp, fail)
+            z, _ = self._solve_qp(qp, model, theta, fixed[i], 0.0, fail)
             value, excess = qp.value(theta, fixed[i], z)
             if excess.size and excess.max() > 0.0:
                 fail("infeasible", f"{self.t.row_name(int(excess.argmax()))} is violated whatever the inputs do")

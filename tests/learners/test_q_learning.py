@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mpcrl_course.envs import LinearPlant
+from mpcrl_course.envs.linear import stage_cost
 from mpcrl_course.learners.behaviour import epsilon_greedy, exponential, perturbed_cost
 from mpcrl_course.learners.log import load_state
 from mpcrl_course.learners.q_learning import first_order_step, q_learning, second_order_step, td_error
@@ -49,17 +50,11 @@ def test_every_step_of_the_reference(solver):
         np.testing.assert_allclose(g, STEPS["dQ"][k], atol=1e-6)
         step = second_order_step(g[None], np.array([delta]), 1e-3)
         np.testing.assert_allclose(theta + 0.05 * step, STEPS["theta"][k + 1], atol=1e-8)
-        assert float(np.asarray(LinearPlant_cost(x, u))) == pytest.approx(cost, abs=1e-9)
+        assert stage_cost(x, np.atleast_1d(u)) == pytest.approx(float(cost), abs=1e-9)
         # the action taken next comes from the theta before the update
         assert (
             mpc.policy(theta, x_next).u0[0] == pytest.approx(np.ravel(STEPS["U"])[min(k + 1, 59)], abs=2e-5) or k == 59
         )
-
-
-def LinearPlant_cost(x, u):
-    from mpcrl_course.envs.linear import stage_cost
-
-    return stage_cost(x, np.atleast_1d(u))
 
 
 class Replayed(LinearPlant):
@@ -300,6 +295,28 @@ def test_termination_masks_bootstrapping_and_truncation_does_not(terminate, repl
         np.testing.assert_allclose(log.theta[12], log.theta[11] + 0.05 * second_order_step(G, td, 1e-3), atol=1e-9)
 
 
+def test_nothing_is_solved_at_a_terminal_state(monkeypatch):
+    """A state that ends the episode may well be one at which the MPC has no solution."""
+    mpc, asked = linear_mpc(), []
+    monkeypatch.setattr(mpc, "V", lambda theta, s, **options: asked.append(s[0]) or MPC.V(mpc, theta, s, **options))
+    log = run(30, mpc=mpc, env=Episodes(terminate=True))
+    assert not log.failed.any() and not np.isnan(log.td).any()
+    assert len(asked) == 1 + 20 + 10  # the first state, every target that counts, every new episode's start
+
+
+@pytest.mark.parametrize("act", ["before", "after"])
+@pytest.mark.parametrize("terminate", [True, False])
+def test_behaviour_is_asked_once_a_step(act, terminate):
+    calls = []
+
+    def behaviour(k, solution, policy, rng):
+        calls.append(k)
+        return solution.u0
+
+    run(12, act=act, env=Episodes(terminate), behaviour=behaviour)
+    assert calls == list(range(13))
+
+
 # --- failures ---------------------------------------------------------------------------------------------
 
 
@@ -351,13 +368,10 @@ def test_theta_stays_finite_however_wild_the_step(step_size):
 def test_a_weight_that_learning_turns_negative():
     """The slack weight is a parameter: once negative, the problem is unbounded, its samples are skipped."""
 
-    def stage_cost(k, x, u, p):
-        return 0.5 * 0.9**k * (x.T @ x + 0.5 * u**2)
-
     problem = OptimalControlProblem(
         n_states=2, n_inputs=1, horizon=5, discount=0.9, parameters=Parameters(w=0.5, V0=0.0),
         dynamics=lambda x, u, p: np.array([[0.9, 0.35], [0, 1.1]]) @ x + np.array([0.0813, 0.2]) * u,
-        stage_cost=lambda k, x, u, p: stage_cost(k, x, u, p) + (p.V0 if k == 0 else 0),
+        stage_cost=lambda k, x, u, p: 0.5 * 0.9**k * (x.T @ x + 0.5 * u**2) + (p.V0 if k == 0 else 0),
         terminal_cost=lambda x, p: 2 * x.T @ x, input_lower=-1, input_upper=1,
         constraints={"bound": lambda k, x, u, p: Rows(x[0], lower=0.0, weight=p.w) if k > 0 else None},
     )  # fmt: skip
@@ -376,6 +390,17 @@ def test_a_weight_that_learning_turns_negative():
 
 EXPLORING = lambda: {"replay": Replay(30, 6, 2), "behaviour": perturbed_cost(exponential(0.7, 0.99), 0.5)}  # noqa: E731
 FRESH = {"act": "after", "order": 1, "fresh": True}
+
+
+class RandomStart(LinearPlant):
+    """Draws its start too: resuming must not spend a random number on it."""
+
+    def reset(self, **options):
+        super().reset(**options)
+        self.x = self.np_random.uniform([0.0, -0.1], [0.5, 0.1])
+        return self.x.copy(), {}
+
+
 SETTINGS = {
     "plain": dict,
     "replay and exploration": EXPLORING,
@@ -383,6 +408,7 @@ SETTINGS = {
     "after, fresh, first order": lambda: {**FRESH, "step_size": 1e-5, "replay": Replay(10, 3, 0)},
     "diverging: stopped after 200 failures": lambda: {**FRESH, "step_size": 1e-3, "replay": Replay(10, 3, 0)},
     "episodes": lambda: {"env": LinearPlant(steps=40)},
+    "episodes with random starts": lambda: {"env": RandomStart(steps=40)},
 }
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import re
+import threading
 
 import ipywidgets
 import pytest
@@ -153,6 +154,45 @@ def test_moving_a_slider_from_the_loop_does_not_call_back():
     assert slider.value == 7 and calls == []
     slider.value = 8
     assert calls == [8, "then"]
+
+
+def test_a_slider_moved_from_the_loop_stays_on_its_grid():
+    slider = ipywidgets.FloatSlider(min=0.0, max=0.3, step=0.01)
+    whole = ipywidgets.IntSlider(min=1, max=20)
+    player = Counter().player()
+    for value, on_grid in ((0.248783, 0.25), (0.071, 0.07), (0.5, 0.3), (-1.0, 0.0)):
+        player.set(slider, value)
+        assert slider.value == on_grid  # exactly: anything else comes back from the browser as a reader's move
+    player.set(whole, 7)
+    assert whole.value == 7 and isinstance(whole.value, int)
+
+
+def test_moves_from_another_thread_are_handled_in_the_player_s_own_and_taken_together():
+    slider, seen = ipywidgets.IntSlider(max=1000), []
+
+    async def scenario():
+        counter = Counter()
+        player = counter.player(controls={"slider": slider}, actions={"Who": lambda: seen.append(("button", here()))})
+        player.watch(slider, lambda value: seen.append((value, here())))
+
+        def reader():
+            for value in range(1, 51):
+                slider.value = value
+            player.buttons["Who"].click()
+            player.buttons["Play"].click()
+
+        thread = threading.Thread(target=reader)
+        thread.start()
+        thread.join()  # our event loop is busy all the time
+        assert seen == []
+        await asyncio.sleep(0.1)
+        assert player.playing and counter.n > 0
+        player.pause()
+        await asyncio.sleep(0.05)
+
+    here = threading.get_ident
+    asyncio.run(scenario())
+    assert seen == [(50, here()), ("button", here())]
 
 
 def test_closing_stops_the_loop():

@@ -166,3 +166,21 @@ def test_derivatives_at_a_singular_kkt_system_raise():
         mpc.hessian(q)
     with pytest.raises(SolverError, match="multipliers are not unique"):
         mpc.sensitivity(q)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_soft_row_that_pushes_with_its_full_weight_but_is_not_violated_is_a_kink(solver):
+    """min u^2 + w max(0, -(s + u)): held on the bound down to s = -w/2, violated below; at -w/2 both at once."""
+    problem = OptimalControlProblem(
+        n_states=1, n_inputs=1, horizon=1, parameters=Parameters(w=0.5), dynamics=lambda x, u, p: x + u,
+        stage_cost=lambda k, x, u, p: u**2, terminal_cost=lambda x, p: 0,
+        constraints={"floor": lambda k, x, u, p: Rows(x, lower=0.0, weight=p.w) if k else None},
+    )  # fmt: skip
+    mpc = MPC(problem, solver)
+    held, kink, violated = (mpc.V([0.5], [s]) for s in (-0.2, -0.25, -0.3))
+    assert held.strict and violated.strict and not kink.strict
+    assert held.lam_lb["floor"].item() == pytest.approx(0.4, abs=1e-6) and not held.activity.violated.any()
+    assert held.activity.margin == pytest.approx(0.1, abs=1e-5)  # multiplier 0.4 of 0.5
+    assert violated.slack["floor"].item() == pytest.approx(0.05, abs=1e-6)
+    np.testing.assert_allclose(mpc.policy_jacobian(held), 0.0, atol=1e-6)
+    np.testing.assert_allclose(mpc.policy_jacobian(violated), 0.5, atol=1e-6)  # u = w/2

@@ -115,12 +115,12 @@ def test_solutions_of_the_back_ends_are_the_same():
                 )
 
 
-@pytest.mark.parametrize("solver, count", [("daqp", 400), ("piqp", 60), ("ipopt", 30)])
-def test_kkt_residuals_at_random(solver, count):
+@pytest.mark.parametrize("solver, count, tolerance", [("daqp", 600, 3e-7), ("piqp", 60, 1e-9), ("ipopt", 30, 1e-10)])
+def test_kkt_residuals_at_random(solver, count, tolerance):
     """Random parameters, states far outside the bounds too: a residual, not only agreement somewhere."""
     mpc, rng = linear_mpc(solver=solver), np.random.default_rng(8)
     for i in range(count):
         theta = mpc.parameters.initial() + 0.1 * rng.standard_normal(16)
         s = rng.uniform(-1, 1, 2) * (1 if i % 3 else 10)
         solution = mpc.V(theta, s) if i % 2 else mpc.Q(theta, s, rng.uniform(-1.5, 1.5))
-        assert mpc.kkt_residual(solution) <= 1e-7 * max(1.0, abs(solution.value))
+        assert mpc.kkt_residual(solution) <= tolerance * max(1.0, abs(solution.value))
