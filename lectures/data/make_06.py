@@ -1,4 +1,7 @@
-"""Fifty seeds of Q-learning on the linear plant, for lecture 06: `python lectures/data/make_06.py` (about a minute)."""
+"""Fifty seeds of Q-learning on the linear plant, and a scan of step sizes, for lecture 06.
+
+Run it with `python lectures/data/make_06.py` (about a minute on two cores).
+"""
 
 from pathlib import Path
 
@@ -17,6 +20,7 @@ METHODS = {
     "first": {"order": 1, "step_size": 3e-5},
     "explored": {"order": 1, "step_size": 3e-5, "explore": True},
 }
+SCAN = [3e-6, 1e-5, 3e-5, 1e-4, 2e-4]  # step sizes of the first-order method, ten seeds each
 
 
 def train(seed: int, explore: bool = False, **options):
@@ -33,10 +37,12 @@ def train(seed: int, explore: bool = False, **options):
 
 def main():
     """Run all seeds and write seeds_06.npz beside this file."""
-    jobs = [(name, seed) for name in METHODS for seed in range(SEEDS)]
-    runs = Parallel(n_jobs=-1, return_as="generator")(delayed(train)(seed, **METHODS[name]) for name, seed in jobs)
+    jobs = [(seed, METHODS[name]) for name in METHODS for seed in range(SEEDS)]
+    jobs += [(seed, {"order": 1, "step_size": step_size}) for step_size in SCAN for seed in range(10)]
+    runs = Parallel(n_jobs=-1, return_as="generator")(delayed(train)(seed, **options) for seed, options in jobs)
     results = list(tqdm(runs, total=len(jobs), desc="seeds"))
-    arrays = {}
+    scan = np.array([cost[-10:].mean() for _, cost, _ in results[len(METHODS) * SEEDS :]]).reshape(len(SCAN), 10)
+    arrays = {"scan_step_size": np.array(SCAN), "scan_cost": scan}
     for i, name in enumerate(METHODS):
         part = results[i * SEEDS : (i + 1) * SEEDS]
         for what, values in zip(("td", "cost", "theta"), zip(*part, strict=True), strict=True):

@@ -487,7 +487,7 @@ step = Fill(
     "second-order step",
     reference=learn_step,
     probes=_step_probes,
-    when_right="With one sample and no Hessian this is δ g/(‖g‖² + σ): a gradient step of normalised length.",
+    when_right="With one sample and no Hessian this is δ g/(‖g‖² + ς): a gradient step of normalised length.",
     hints=[
         "Three lines: the vector of TD errors, the matrix, the step. Solve a linear system rather than invert.",
         "The rows of `gradients` are the columns of G: what is then G Gᵀ, and what G δ?",
@@ -519,12 +519,12 @@ step = Fill(
                 "Gδ is a mean over the batch, but the matrix holds sums: the step gets shorter with the batch.",
                 _slipped(lambda b: {"rhs": b.G @ b.td / b.T})),
         Mistake("means everywhere",
-                "σ I weighs T times too much: either it is added for every sample, or everything else is a mean. "
-                "Use sums over the batch, and add σ I once.",
+                "ς I weighs T times too much: either it is added for every sample, or everything else is a mean. "
+                "Use sums over the batch, and add ς I once.",
                 _slipped(lambda b: {"matrix": (b.GG - b.K) / b.T + b.sigma * b.I, "rhs": b.G @ b.td / b.T})),
-        Mistake("σ left out", "σ I is missing: with fewer samples than parameters, what inverts G Gᵀ?",
+        Mistake("ς left out", "ς I is missing: with fewer samples than parameters, what inverts G Gᵀ?",
                 _slipped(lambda b: {"matrix": b.GG - b.K})),
-        Mistake("σ in every entry", "σ has been added to every entry of the matrix; it belongs on the diagonal.",
+        Mistake("ς in every entry", "ς has been added to every entry of the matrix; it belongs on the diagonal.",
                 _slipped(lambda b: {"matrix": b.GG - b.K + b.sigma})),
         Mistake("matrix not inverted", "The matrix multiplies Gδ; its inverse should.",
                 _slipped(lambda b: {"rhs": (m := b.GG - b.K + b.sigma * b.I) @ m @ b.G @ b.td})),
@@ -544,7 +544,7 @@ STEP_SIZE, SIGMA = 0.05, 1e-3
 
 
 def learn(theta, seed: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return theta after some steps of Q-learning on the plant, and all TD errors."""
+    """Return the TD errors of some steps of Q-learning on the plant, and theta after them."""
     return _learn()(theta, seed, steps)
 
 
@@ -575,7 +575,7 @@ def _learn(
             td.append(target(-reward, v.value) - q_solution.value)
             theta = theta + sign * STEP_SIZE * td[-1] * slope / (slope @ slope + SIGMA)
             s, a = s_next, act(theta, s_next, v)
-        return theta, np.array(td)
+        return np.array(td), theta
 
     return loop
 
@@ -584,7 +584,7 @@ def _by_course(theta, seed, steps):
     rng = np.random.default_rng(seed)
     log = learner.q_learning(mpc, LinearPlant(), theta, steps=steps, rng=rng, step_size=STEP_SIZE, sigma=SIGMA,
                              progress=False)  # fmt: skip
-    return log.theta[-1], log.td
+    return log.td, log.theta[-1]
 
 
 def _by_recursion(theta, seed, steps):
@@ -593,12 +593,12 @@ def _by_recursion(theta, seed, steps):
 
     def after(theta, s, a, left):
         if not left:
-            return theta, []
+            return [], theta
         s_next, reward, *_ = env.step(a)
         delta, q = learner.td_error(mpc, theta, s, a, -reward, s_next)
         change = learner.second_order_step(mpc.gradient(q)[None], np.array([delta]), SIGMA)
-        last, td = after(theta + STEP_SIZE * change, s_next, mpc.policy(theta, s_next).u0, left - 1)
-        return last, [delta, *td]
+        td, last = after(theta + STEP_SIZE * change, s_next, mpc.policy(theta, s_next).u0, left - 1)
+        return [delta, *td], last
 
     return after(theta, start, mpc.policy(theta, start).u0, steps)
 
@@ -743,8 +743,7 @@ design = Design(
     reference=_theta(),
     measure=_hidden,
     targets={"mean stage cost": ("<=", 0.032), "steps with x1 < 0": ("<=", 0)},
-    when_right="A model, the noise's mean and one number for its spread: about half of what the θ learned in the "
-    "lecture costs.",
+    when_right="No learning: a model, the noise's mean and one number for its spread.",
     hints=[
         "Three things are wrong in the initial θ. Two are in the model: compare it with the plant's equation, noise "
         "and all. "
@@ -812,39 +811,36 @@ explain = Explain(
     "what learning is for",
     reference="b",
     choices={
-        "a": "It had too few steps: with four times as many its cost would come down to that of item 6.",
-        "b": "Its steps follow the TD error where its own closed loop goes: V and Q can come to agree there although "
-        "the "
-        "policy is not the best that these parameters allow.",
-        "c": "It learned a wrong model, and an MPC with a wrong model cannot be optimal.",
-        "d": "The second-order step is to blame: here the Hessians are zero, and a plain gradient would point "
-        "elsewhere.",
-        "e": "It cannot represent the policy of item 6: learning has other parameters than design.",
+        "a": "The second-order learner had too few steps; its cost would come down in the end.",
+        "b": "The steps follow the TD error along the learner's own closed loop. V and Q can come to agree there for "
+        "many θ, "
+        "of different cost, and the start decides which of them is reached.",
+        "c": "The second-order learner ends with a wrong model, and an MPC with a wrong model cannot be optimal.",
+        "d": "The Hessians are zero here, so the second-order step points elsewhere than the gradient, to a worse θ.",
+        "e": "A smaller mean |δ| means a lower cost: with a still smaller one the learner would match item 6.",
     },
     when_right="Now compare your reason with the discussion in the solution.",
     hints=[
-        "Which number does Q-learning make small? Is it the cost of the closed loop?",
-        "Test (a) by a longer run, and (d) with one sample and K = 0 in the formula of item 4. Then think of the "
-        "theorem of the "
-        "lecture, and of the shape of θ.",
+        "Read the table by pairs: which two lines differ in the method only, which in the number of steps only, which "
+        "in "
+        "the start only?",
+        "Which number does Q-learning make small, and on which states? Is it the cost of the closed loop?",
     ],
     mistakes=[
         Mistake("too few steps",
-                "Try it: with 20 000 steps the mean |δ| halves again, from about 0.05 to 0.02, but the greedy cost "
-                "stays at "
-                "0.06. Something else is being made small.", "a"),
+                "Four times as many steps are in the table: |δ| halves, the cost stays.", "a"),
         Mistake("wrong model",
-                "The lecture's theorem says the opposite: with the right stage and terminal cost an MPC with a wrong "
-                "model is "
-                "optimal.", "c"),
-        Mistake("second order",
-                "With one sample and K = 0 the step of item 4 is δ g/(‖g‖² + σ): it points where the plain gradient "
-                "points. "
-                "Only its length differs.", "d"),
-        Mistake("other parameters",
-                "Design and learning set the same sixteen numbers of the same MPC: θ of item 6 is a point that "
-                "learning "
-                "could have reached.", "e"),
+                "The lecture's theorem says the opposite: with the right cost an MPC with a wrong model can be "
+                "optimal. And "
+                "the first-order learner's model is wrong, too.", "c"),
+        Mistake("direction of the step",
+                "With one sample and K = 0 the step of item 4 is δ g/(‖g‖² + ς): it points where the gradient points. "
+                "In the "
+                "table each method stays where the other one has left it.", "d"),
+        Mistake("small TD error means low cost",
+                "Compare the first two lines: |δ| halves, and the cost hardly moves. δ tells whether V and Q agree "
+                "with what "
+                "happens, not whether something better could happen.", "e"),
     ],
 )  # fmt: skip
 

@@ -262,7 +262,7 @@ class Fill(Item):
         """Compare what `observe` saw of the student's function with what it saw of the reference."""
         calls = len(probes)
         if all(map(_is_unwritten, yours[:calls])) and not any(map(is_blank, expected[:calls])):
-            return Result(NOT_ATTEMPTED, "It returns nothing yet. (If you have written it: is the `return` missing?)")
+            return Result(NOT_ATTEMPTED, "It returns nothing yet. (If you have written it: is its last line a return?)")
         differing = self._differing(yours, expected, calls)
         if not differing:
             return self.right()

@@ -141,8 +141,9 @@ def q_learning(
     lower = -np.inf if lower is None else mpc.parameters.check(lower)
     upper = np.inf if upper is None else mpc.parameters.check(upper)
     replay, alpha = replay or Replay(), as_schedule(step_size)
-    env = env.unwrapped
-    env.np_random = rng
+    if save and env is not env.unwrapped:
+        raise ValueError(f"a run that is saved needs the plant itself, not {env}: a wrapper's own state would be lost")
+    env.unwrapped.np_random = rng
     log = Log.empty(steps, mpc.problem.n_states, mpc.problem.n_inputs, theta.size)
     began, k0, failures = time.perf_counter(), 0, 0
 
@@ -156,6 +157,8 @@ def q_learning(
         s, _ = env.reset()
         a = behave(0, mpc.policy(theta, s), theta)
     log.theta[k0] = theta
+    if save and not resume:
+        _save(save, 0, log, theta, s, a, env, replay, rng, 0.0, 0)
     k = k0
     try:
         for k in tqdm(range(k0, steps), initial=k0, total=steps, disable=not progress, desc="Q-learning", unit="step"):

@@ -18,7 +18,7 @@ import numpy as np
 
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.solution import Solution, SolverError
-from mpcrl_course.mpc.transcription import Transcription, rollout, stack
+from mpcrl_course.mpc.transcription import Transcription, pick, rollout, stack
 
 #: A violation of a row on which no input has a say counts as none below this (it is rounding, or a kink).
 ROUNDING = 1e-9
@@ -85,19 +85,19 @@ class CondensedQP:
         )
         self.sense = np.concatenate([np.zeros(self.n_box), np.where(self.soft, 8, 0)]).astype(np.intc)
         self.reciprocal = np.full(self.sense.size, RECIPROCAL_WEIGHT)
-        h = rows.h[moving]
+        h = pick(rows.h, moving)
         f, shift = (ca.substitute(e, z, ca.SX.zeros(z.numel())) for e in (gradient, h))
         self.matrices = BufferedFunction(
             f"matrices_{kind}", [t.theta],
-            [H, ca.jacobian(h, z), ca.vertcat(ca.SX.zeros(self.n_box), rows.weight[moving]), rows.weight],
+            [H, ca.jacobian(h, z), ca.vertcat(ca.SX.zeros(self.n_box), pick(rows.weight, moving)), rows.weight],
             matrices={0, 1},
         )  # fmt: skip
         self.vectors = BufferedFunction(
             f"vectors_{kind}", [t.theta, fixed, t.perturbation],
             [
                 f,
-                ca.vertcat(ca.DM(box_lower), rows.lower[moving] - shift),
-                ca.vertcat(ca.DM(box_upper), rows.upper[moving] - shift),
+                ca.vertcat(ca.DM(box_lower), pick(rows.lower, moving) - shift),
+                ca.vertcat(ca.DM(box_upper), pick(rows.upper, moving) - shift),
             ],
         )  # fmt: skip
         # back from z: every slack, and the multipliers of both sides. A violated soft row pushes with its whole
@@ -182,7 +182,7 @@ class QuadraticSolver:
             fail("infeasible", f"the lower bound of {row} lies {lower[i] - upper[i]:.3g} above its upper bound")
         if qp.n_z == 0:
             return None
-        model, flag = qp.model, None
+        model = qp.model
         qp.model = None  # only a solve that succeeds puts it back: nothing of a failed one is used again
         if model is None or not qp.n_rows:  # (daqp cannot update a QP without rows)
             model = daqp.Model()
@@ -190,7 +190,7 @@ class QuadraticSolver:
             flag = model.setup(H, f, C, upper, lower, qp.sense)[0]
         else:  # everything is new, also the working set; only memory is kept (3 µs instead of 15)
             flag = model.update(H=H, f=f, A=C, bupper=upper, blower=lower, sense=qp.sense)
-        if flag is not None and flag < 0:
+        if flag < 0:
             self._explain(qp, flag, theta, fixed, q, fail)
         if qp.any_soft:
             model.soft_weights(qp.reciprocal, qp.reciprocal, weight, weight)
@@ -208,7 +208,7 @@ class QuadraticSolver:
     def _explain(self, qp, flag, theta, fixed, q, fail):
         """Raise the SolverError of a failed solve; if infeasible, name the row that no input can satisfy best."""
         status, reason = FLAGS.get(flag, ("not converged", f"daqp returned {flag}"))
-        if status == "infeasible":
+        if status == "infeasible" and qp.n_rows:
             H, C, weight, _ = qp.matrices(theta)
             f, lower, upper = qp.vectors(theta, fixed, q)
             relaxed = daqp.Model()  # the same QP with every hard row soft, dearly
@@ -241,7 +241,8 @@ class QuadraticSolver:
                 model = self._model(qp, theta, fixed[i], 0.0, fail)
             else:
                 f, lower, upper = qp.vectors(theta, fixed[i], 0.0)
-                model.update(f=f, bupper=upper, blower=lower)
+                if model.update(f=f, bupper=upper, blower=lower) < 0:
+                    fail("not converged", "daqp refuses the new bounds")
             z, _ = self._solve_qp(qp, model, theta, fixed[i], 0.0, fail)
             value, excess = qp.value(theta, fixed[i], z)
             if excess.size and excess.max() > 0.0:

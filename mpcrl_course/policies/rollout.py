@@ -26,8 +26,7 @@ def rollout(policy: Callable, env, steps: int, rng: np.random.Generator):
     cost : ndarray, shape (steps,)
         Stage costs, minus the rewards.
     """
-    env = env.unwrapped
-    env.np_random = rng
+    env.unwrapped.np_random = rng
     s, _ = env.reset()
     x, u, cost = [], [], np.zeros(steps)
     for k in range(steps):
