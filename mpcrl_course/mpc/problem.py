@@ -22,7 +22,8 @@ class Rows(NamedTuple):
     expression : casadi.SX
         Column of m expressions in x, u and the parameters.
     lower, upper : array_like or casadi.SX or None
-        Bounds, m rows or a scalar; None if there is no bound on that side.
+        Bounds, m rows or a scalar; None if there is no bound on that side. A lower bound above its upper bound is
+        an error of the declaration: the condensed back end refuses it also where slacks would make it feasible.
     weight : array_like or casadi.SX or None
         Cost of a unit of slack, m rows or a scalar; None for hard rows.
     """

@@ -42,7 +42,7 @@ def is_quadratic(transcription: Transcription) -> bool:
     """Return whether cost, dynamics and rows have the structure of a QP in (X, U) for every theta."""
     t = transcription
     y = ca.vertcat(ca.vec(t.X), ca.vec(t.U))
-    curvature = ca.hessian(t.stage_costs, y)[0]
+    curvature = ca.hessian(t.path_cost, y)[0]
     slopes = ca.jacobian(ca.vertcat(t.gaps, t.h), y)
     return not (
         ca.depends_on(ca.vertcat(ca.vec(curvature), ca.vec(slopes)), y)

@@ -43,6 +43,7 @@ def gradient_action(solution: Solution) -> np.ndarray:
 def _gradients(solution):
     t = solution.transcription
     q = 0.0 if solution.perturbation is None else solution.perturbation
+    # arrays of shape (stages, entries), row by row, are what CasADi stores of (entries, stages), column by column
     return t.gradients(
         solution.theta, solution.x.ravel(), solution.u.ravel(), solution.flat_slack[t.soft], solution.nu.ravel(),
         solution.flat_lb, solution.flat_ub, q,
@@ -52,52 +53,59 @@ def _gradients(solution):
 def activity(solution: Solution) -> SimpleNamespace:
     """Classify every constraint row and every input bound at a solution.
 
+    One side of a row, with distance d to its bound, multiplier m and slack weight w (infinite if hard), is
+
+    ==========  =====================  ===========================
+    inactive    d > 0 and m = 0        margin d
+    active      d = 0 and 0 < m < w    margin min(m, w - m), scaled
+    violated    d < 0 and m = w        margin -d
+    ==========  =====================  ===========================
+
+    and on the border of two of these cases, where the margin vanishes, the solution has a kink. A row that no input
+    can move has no case in between: its margin is |d|.
+
     Returns
     -------
     SimpleNamespace
         lower, upper : bool arrays over the rows, that side is active or violated;
         violated : rows whose slack is positive; input_lower, input_upper : bool (N, n_inputs), active bounds;
-        margin : smallest distance to a change of the active set (scaled); strict : see `Solution.strict`.
+        margin : the smallest margin; strict : see `Solution.strict`.
     """
     t, problem = solution.transcription, solution.transcription.problem
     h, lower, upper, weight = t.rows(solution.theta, solution.x.ravel(), solution.u.ravel())
+    scale = np.maximum(1.0, weight)
     weight = np.where(t.soft, weight, np.inf)
-    scale = np.maximum(1.0, np.where(np.isfinite(weight), weight, 1.0))
     violated = t.soft & (np.maximum(lower - h, h - upper) > ACTIVE)
-    margins, sides = [], []
-    for multiplier, distance in ((solution.flat_lb, h - lower), (solution.flat_ub, upper - h)):
-        side = multiplier > ACTIVE * scale
-        sides.append(side)
-        # away from a kink either the distance or the multiplier is clearly positive …
-        margins.append(np.where(side, multiplier / scale, distance))
-        # … and the multiplier of a soft row is either below its weight or the row is clearly violated
-        margins.append(np.where(side, np.where(violated, -distance, (weight - multiplier) / scale), np.inf))
-        # a row on which no input has a say has no unique multiplier on its bound
-        margins.append(np.where(t.fixed_rows[solution.kind], np.abs(distance), np.inf))
-    boxes = []
-    for multiplier, distance in (
-        (solution.lam_input_lb, solution.u - problem.input_lower),
-        (solution.lam_input_ub, problem.input_upper - solution.u),
-    ):
-        if solution.kind == "Q":
-            distance = distance.copy()
-            distance[0] = np.inf
-        side = multiplier > ACTIVE
-        boxes.append(side)
-        margins.append(np.where(side, multiplier, distance).ravel())
-    margin = min((float(m.min()) for m in margins if m.size), default=np.inf)
-    free = solution.u.size - (problem.n_inputs if solution.kind == "Q" else 0)
-    pushing = (sides[0] | sides[1]) & ~violated
-    count = int(pushing.sum() + boxes[0].sum() + boxes[1].sum())
+    fixed = t.fixed_rows[solution.kind]
+
+    def margin(d, m):
+        active = np.minimum(m, weight - m) / scale
+        return np.select([fixed, m <= ACTIVE * scale, violated], [np.abs(d), d, -d], active)
+
+    # in Q the first input is given: it has no bounds
+    given = np.arange(problem.horizon)[:, None] < (1 if solution.kind == "Q" else 0)
+    d_lower = np.where(given, np.inf, solution.u - problem.input_lower)
+    d_upper = np.where(given, np.inf, problem.input_upper - solution.u)
+    input_lower, input_upper = solution.lam_input_lb > ACTIVE, solution.lam_input_ub > ACTIVE
+    margins = [
+        margin(h - lower, solution.flat_lb),
+        margin(upper - h, solution.flat_ub),
+        np.where(input_lower, solution.lam_input_lb, d_lower).ravel(),
+        np.where(input_upper, solution.lam_input_ub, d_upper).ravel(),
+    ]
+    smallest = min(float(m.min()) for m in margins if m.size)
+    row_lower, row_upper = solution.flat_lb > ACTIVE * scale, solution.flat_ub > ACTIVE * scale
+    pushing = int(((row_lower | row_upper) & ~violated).sum() + input_lower.sum() + input_upper.sum())
     act = SimpleNamespace(
-        lower=sides[0], upper=sides[1], violated=violated, input_lower=boxes[0], input_upper=boxes[1],
-        margin=margin, strict=bool(margin > KINK and count <= free),
+        lower=row_lower, upper=row_upper, violated=violated, input_lower=input_lower, input_upper=input_upper,
+        margin=smallest, strict=smallest > KINK and pushing <= solution.u.size - given.sum() * problem.n_inputs,
     )  # fmt: skip
-    if act.strict and count:
+    if act.strict and pushing:
         # few enough active rows can still depend on each other, such as a state bound and the input bound behind it
         kkt = kkt_of(solution)
         slopes = kkt.blocks(*kkt.point(solution))[3][kkt.active(solution, act)]
         act.strict = bool(np.linalg.matrix_rank(slopes, tol=1e-9 * np.linalg.norm(slopes)) == len(slopes))
+    act.strict = bool(act.strict)
     return act
 
 

@@ -66,6 +66,8 @@ class Solution:
         The solver's own word.
     time : float
         Seconds spent.
+    flat_slack, flat_lb, flat_ub : ndarray, shape (rows,)
+        Slack and multipliers of all rows in one array each, in the order of the transcription.
     """
 
     kind: str

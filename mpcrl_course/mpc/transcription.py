@@ -87,8 +87,8 @@ class Transcription:
     ----------
     theta, s, a, perturbation, X, U, sigma : casadi.SX
         Parameters, state, fixed first action, linear cost of u_0, states, inputs, slacks (one a soft row).
-    cost : casadi.SX
-        Objective with slacks and perturbation.
+    path_cost, cost : casadi.SX
+        Stage and terminal costs; and the whole objective, with the costs of slacks and perturbation.
     gaps : casadi.SX
         x_{k+1} - f(x_k, u_k), all stages.
     h, lower, upper, weight : casadi.SX
@@ -114,7 +114,7 @@ class Transcription:
         full = ca.SX.zeros(self.n_rows, 1)
         full[np.flatnonzero(self.soft).tolist()] = self.sigma
         self.slack = full
-        self.stage_costs = rows.cost
+        self.path_cost = rows.cost
         self.cost = rows.cost + ca.dot(self.weight, full) + ca.dot(self.perturbation, self.U[:, 0])
         p, x, u = problem.parameters.unpack(self.theta), columns(self.X), columns(self.U)
         self.next = [problem.dynamics(x[k], u[k], p) for k in range(N)]
@@ -165,7 +165,7 @@ class Transcription:
         Stationarity in x_k reads  nu_k = (df/dx_k)' nu_{k+1} - dl/dx_k - (dh/dx_k)'(lam_ub - lam_lb).
         """
         x = columns(self.X)
-        own = columns(ca.gradient(self.stage_costs + ca.dot(self.lam_ub - self.lam_lb, self.h), self.X))
+        own = columns(ca.gradient(self.path_cost + ca.dot(self.lam_ub - self.lam_lb, self.h), self.X))
         nu = [-own[-1]]
         for k in reversed(range(self.problem.horizon)):
             nu.insert(0, ca.jtimes(self.next[k], x[k], nu[0], True) - own[k])
