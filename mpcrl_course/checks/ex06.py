@@ -6,6 +6,7 @@ multipliers, the second-order step, a loop with a fault, a theta that needs no l
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import SimpleNamespace
@@ -48,8 +49,8 @@ predict = Predict(
     ],
     mistakes=[
         Mistake("V0 ignored",
-                "This is δ before the change, or with V0 counted alike in the target and in Q. It enters both, "
-                "but not with the same factor.", _delta(COST, V_NEXT, V_HERE)),
+                "This is δ before the change, or with V0 counted alike in the target and in Q. It enters both, but "
+                "not with the same factor.", _delta(COST, V_NEXT, V_HERE)),
         Mistake("V0 in the target only",
                 "You have raised V(s⁺) but not Q(s, a). Both are values of the same problem, and V0 is in its "
                 "objective.", _delta(COST, V_NEXT + RAISE, V_HERE)),
@@ -104,7 +105,9 @@ def minimum(opti: ca.Opti, cost: ca.MX) -> float:
         return float(opti.solve().value(cost))
     except RuntimeError as error:
         status = str(error).partition("return_status is '")[2].partition("'")[0]
-        raise RuntimeError(f"no solution; the solver says: {status}" if status else str(error)) from None
+        if status:
+            error = RuntimeError(f"no solution found ({status}): do the constraints contradict each other?")
+        raise error from None
 
 
 def ocp_value(theta, s, a=None) -> float:
@@ -215,8 +218,8 @@ problem = Fill(
     hints=[
         "Write V first (a is None) and run the check: its message is then about Q alone. What does Q know that V "
         "decides?",
-        "A loop over k = 0 … N−1 holds one stage: its cost, the step from x[:, k] to x[:, k+1], the two soft bounds on "
-        "x[:, k+1] with slack[:, k], the sign of that slack, and the box on u[k].",
+        "A loop over k = 0 … N−1 holds one stage: its cost, the step from x[:, k] to x[:, k+1], the two soft bounds "
+        "on x[:, k+1] with slack[:, k], the sign of that slack, and the box on u[k].",
         "For Q: one more equality, on u[0]; and the box only where the MPC still has a choice.",
     ],
     mistakes=[
@@ -316,6 +319,18 @@ def _discounted(plan, block):
     return np.concatenate([weights @ plan.x[:N], weights @ plan.u])
 
 
+def _same_blocks(yours, expected):
+    """Compare two gradients, and say which blocks of theta differ."""
+    agreement = close()(yours, expected)
+    if agreement is True or np.shape(yours) != np.shape(expected):
+        return agreement
+    with contextlib.suppress(TypeError, ValueError):
+        same = np.isclose(np.asarray(yours, dtype=float), expected, rtol=1e-6, atol=1e-9)
+        wrong = [name for name in ("V0", "x_lb", "x_ub", "b", "f", "A", "B") if not same[parameters.index(name)].all()]
+        return f"Not right on this plan: the block{'s' if len(wrong) > 1 else ''} of {', '.join(wrong)}."
+    return agreement
+
+
 def _by_loop(x, u, nu, lam_lb, lam_ub):
     g = np.zeros(16)
     g[0] = 1.0
@@ -363,15 +378,15 @@ gradient = Fill(
     "gradient from the multipliers",
     reference=theta_gradient,
     probes=_gradient_probes,
+    compare=_same_blocks,
     when_right="No solver was called: the multipliers of one solve hold all sixteen derivatives.",
     hints=[
         "Write the Lagrangian's terms with θ on paper and differentiate them one block at a time. Only V0, x_lb, "
-        "x_ub, b, "
-        "f, A and B count: x, u and the multipliers are given numbers.",
+        "x_ub, b, f, A and B count: x, u and the multipliers are given numbers.",
         "nu has N + 1 rows. Row 0 belongs to x_0 = s, in which θ does not occur; the step from k to k + 1 has row k + "
         "1.",
-        "Σ_k ν_{k+1} x_kᵀ is a product of two matrices with one row for each k, the first one transposed. "
-        "np.ravel(M, order=\"F\") lists a matrix by columns.",
+        "Σ_k ν_{k+1} x_kᵀ is a product of two matrices with one row for each k, the first one transposed. np.ravel(M, "
+        "order=\"F\") lists a matrix by columns.",
     ],
     mistakes=[
         Mistake("sign of ν",
@@ -399,8 +414,8 @@ gradient = Fill(
         Mistake("bounds swapped", "The blocks of x_lb and x_ub have got each other's multipliers.",
                 _changed(x_lb=lambda plan, _: plan.ub.sum(0), x_ub=lambda plan, _: -plan.lb.sum(0))),
         Mistake("A by rows",
-                "A12 and A21 have changed places: either the product is transposed, or it is laid out by rows. "
-                "θ stores A by columns.", _changed(A=lambda plan, block: block.T)),
+                "A12 and A21 have changed places: either the product is transposed, or it is laid out by rows. θ "
+                "stores A by columns.", _changed(A=lambda plan, block: block.T)),
         Mistake("A with the next state",
                 "In A's block ν_{k+1} meets x_{k+1}; but A multiplies the state from which the step starts.",
                 _changed(A=lambda plan, _: -plan.nu[1:].T @ plan.x[1:])),
@@ -519,8 +534,8 @@ step = Fill(
                 "Gδ is a mean over the batch, but the matrix holds sums: the step gets shorter with the batch.",
                 _slipped(lambda b: {"rhs": b.G @ b.td / b.T})),
         Mistake("means everywhere",
-                "ς I weighs T times too much: either it is added for every sample, or everything else is a mean. "
-                "Use sums over the batch, and add ς I once.",
+                "ς I weighs T times too much: either it is added for every sample, or everything else is a mean. Use "
+                "sums over the batch, and add ς I once.",
                 _slipped(lambda b: {"matrix": (b.GG - b.K) / b.T + b.sigma * b.I, "rhs": b.G @ b.td / b.T})),
         Mistake("ς left out", "ς I is missing: with fewer samples than parameters, what inverts G Gᵀ?",
                 _slipped(lambda b: {"matrix": b.GG - b.K})),
@@ -639,12 +654,12 @@ debug = Debug(
                 "taken comes from the old θ: value that one.",
                 _learn(q=_fresh_v)),
         Mistake("acting after the update",
-                "Now the action comes from the updated θ, and Q is right. It was the other way round: keep the action, "
-                "repair what is compared with it. A greedy action at the same θ lies on the kink of Q.",
+                "Now the action comes from the updated θ, and Q is right. It was the other way round: keep the "
+                "action, repair what is compared with it. A greedy action at the same θ lies on the kink of Q.",
                 _learn(act=_after_update)),
         Mistake("acting after the update, with V",
-                "At the new θ, V(s) and Q(s, π(s)) agree again, but there V's gradient is only one of many: the action "
-                "lies on the kink of Q. Keep the action as it was.",
+                "At the new θ, V(s) and Q(s, π(s)) agree again, but there V's gradient is only one of many: the "
+                "action lies on the kink of Q. Keep the action as it was.",
                 _learn(q=_fresh_v, act=_after_update)),
         Mistake("gradient at the wrong θ",
                 "The TD errors are computed well, but the gradient still comes from the last step's solution: it is "
@@ -720,6 +735,8 @@ def measure(theta, seeds: Sequence[int]) -> dict[str, float]:
 
 
 def _hidden(theta, seed: int) -> dict[str, float]:
+    if isinstance(theta, dict):
+        raise TypeError("give θ as the vector that parameters.pack(...) returns, not a dict")
     return measure(theta, [seed, seed + 1, seed + 2])
 
 
@@ -746,11 +763,9 @@ design = Design(
     when_right="No learning: a model, the noise's mean and one number for its spread.",
     hints=[
         "Three things are wrong in the initial θ. Two are in the model: compare it with the plant's equation, noise "
-        "and all. "
-        "The third is what a plan without noise cannot see.",
+        "and all. The third is what a plan without noise cannot see.",
         "The noise is uniform on (−0.1, 0). Its mean is known and belongs in the prediction; only what is left of it "
-        "is "
-        "uncertain. How far can x₁ fall below its prediction in one step?",
+        "is uncertain. How far can x₁ fall below its prediction in one step?",
         "Use parameters.pack(A=…, B=…, b=[…, …], x_lb=[…, …]); try x_lb1 from 0 to 0.1 and watch both numbers.",
     ],
     mistakes=[
@@ -758,9 +773,8 @@ design = Design(
                 "A12 and A21 have changed places. θ stores A by columns; parameters.pack(A=…) does it for you.",
                 _recognise(lambda p, _: np.allclose(p.A, PLANT_A.T, atol=5e-3)), _theta(A=PLANT_A.T)),
         Mistake("wrong model kept",
-                "The MPC's A, B are not the plant's. A back-off can make a wrong model safe, but this cheap only with "
-                "luck: "
-                "start from the plant's equation.",
+                "The MPC's A, B are not the plant's. A back-off can make a wrong model safe, but hardly at this "
+                "price: start from the plant's equation.",
                 _recognise(lambda p, true: not true), parameters.pack(b=[-0.05, 0.0], x_lb=[0.05, 0.0])),
         Mistake("sign of the noise's mean",
                 "b pushes the prediction the wrong way: in which direction does the noise push x₁ on average?",
@@ -770,13 +784,11 @@ design = Design(
                 _recognise(lambda p, _: abs(p.b[1]) > 1e-3 and abs(p.b[0]) <= 1e-3), _theta(b=[0.0, -0.05])),
         Mistake("noise's mean forgotten",
                 "The model has no b: the MPC expects x₁ too high, every time and by the same amount. A back-off can "
-                "hide that, "
-                "but at a price.",
+                "hide that, but at a price.",
                 _recognise(lambda p, _: abs(p.b[0]) <= 1e-3), _theta(b=[0.0, 0.0], x_lb=[0.1, 0.0])),
         Mistake("worst case for the mean",
                 "b predicts nearly the worst noise at every step. It is safe and dear, since the plan expects a drift "
-                "that does "
-                "not come: what is the noise on average?",
+                "that does not come: what is the noise on average?",
                 _recognise(lambda p, _: p.b[0] < -0.08), _theta(b=[-0.1, 0.0], x_lb=[0.0, 0.0])),
         Mistake("back-off outwards",
                 "x_lb1 is negative: that allows the MPC to plan beyond the bound.",
@@ -790,8 +802,7 @@ design = Design(
                 _recognise(lambda p, _: abs(p.x_lb[0]) <= 1e-3 and abs(p.x_lb[1]) > 1e-3), _theta(x_lb=[0.0, 0.05])),
         Mistake("no back-off",
                 "The prediction is right on average, so that half of the noise carries x₁ below it. On the bound "
-                "there is no "
-                "room for that half.",
+                "there is no room for that half.",
                 _recognise(lambda p, _: abs(p.x_lb[0]) <= 1e-3), _theta(x_lb=[0.0, 0.0])),
         Mistake("back-off too small",
                 "Nearly: the worst noise still carries x₁ across the bound. How far below its prediction can it fall?",
@@ -813,8 +824,7 @@ explain = Explain(
     choices={
         "a": "The second-order learner had too few steps; its cost would come down in the end.",
         "b": "The steps follow the TD error along the learner's own closed loop. V and Q can come to agree there for "
-        "many θ, "
-        "of different cost, and the start decides which of them is reached.",
+        "several θ, of different cost, and the start decides which of them is reached.",
         "c": "The second-order learner ends with a wrong model, and an MPC with a wrong model cannot be optimal.",
         "d": "The Hessians are zero here, so the second-order step points elsewhere than the gradient, to a worse θ.",
         "e": "A smaller mean |δ| means a lower cost: with a still smaller one the learner would match item 6.",
@@ -822,8 +832,7 @@ explain = Explain(
     when_right="Now compare your reason with the discussion in the solution.",
     hints=[
         "Read the table by pairs: which two lines differ in the method only, which in the number of steps only, which "
-        "in "
-        "the start only?",
+        "in the start only?",
         "Which number does Q-learning make small, and on which states? Is it the cost of the closed loop?",
     ],
     mistakes=[
@@ -831,16 +840,13 @@ explain = Explain(
                 "Four times as many steps are in the table: |δ| halves, the cost stays.", "a"),
         Mistake("wrong model",
                 "The lecture's theorem says the opposite: with the right cost an MPC with a wrong model can be "
-                "optimal. And "
-                "the first-order learner's model is wrong, too.", "c"),
+                "optimal. And the first-order learner's model is wrong, too.", "c"),
         Mistake("direction of the step",
                 "With one sample and K = 0 the step of item 4 is δ g/(‖g‖² + ς): it points where the gradient points. "
-                "In the "
-                "table each method stays where the other one has left it.", "d"),
+                "In the table each method stays where the other one has left it.", "d"),
         Mistake("small TD error means low cost",
                 "Compare the first two lines: |δ| halves, and the cost hardly moves. δ tells whether V and Q agree "
-                "with what "
-                "happens, not whether something better could happen.", "e"),
+                "with what happens, not whether something better could happen.", "e"),
     ],
 )  # fmt: skip
 

@@ -374,6 +374,11 @@ def test_debug_knows_the_code_as_given():
     assert dict(result.details)["input"].startswith("P = ")
 
 
+def test_a_function_without_return_is_told_so_in_plain_text():
+    sentence = FILL.judge(lambda *_: None).sentence
+    assert "return" in sentence and "`" not in sentence  # a card shows text, no Markdown
+
+
 def test_passing_a_value_for_a_function_is_explained():
     assert "Pass the function itself" in FILL.judge(3.4).sentence
 

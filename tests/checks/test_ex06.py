@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import casadi as ca
 import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
 
 from mpcrl_course.checks import ex06
-from mpcrl_course.checks.engine import RIGHT, WRONG, assert_item_sound
+from mpcrl_course.checks.engine import NOT_ATTEMPTED, RAISED, WRONG, assert_item_sound
 from mpcrl_course.exercises import exercise_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,3 +25,109 @@ ITEMS = ex06.exercise.items.values()
 @pytest.mark.parametrize("seed", [0, 1, 20_000])
 def test_items_are_sound(item, seed):
     assert_item_sound(item, seed)
+
+
+# ------------------------------------------------------------------------------- what a student would also write
+
+
+def test_a_message_names_the_blocks_that_differ():
+    def by_rows_and_x_n(x, u, nu, lam_lb, lam_ub):
+        g = ex06.theta_gradient(x, u, nu, lam_lb, lam_ub)
+        g[7:9] += x[-1]
+        g[5] += 1.0
+        return g
+
+    result = ex06.gradient.judge(by_rows_and_x_n)
+    assert (result.verdict, result.mistake) == (WRONG, None)
+    assert result.sentence == "Not right on this plan: the blocks of b, f."
+    assert "shape (16,)" in ex06.gradient.judge(lambda x, u, nu, lam_lb, lam_ub: x).sentence
+
+
+def test_minimum_says_that_there_is_no_solution():
+    opti = ca.Opti("conic")
+    x = opti.variable()
+    opti.subject_to(x >= 1)
+    opti.subject_to(x <= 0)
+    with pytest.raises(RuntimeError, match="do the constraints contradict each other"):
+        ex06.minimum(opti, x**2)
+
+
+def test_the_problem_written_twice_gives_the_same_values():
+    rng = np.random.default_rng(5)
+    again = ex06._written()
+    for _ in range(20):
+        theta, s, a = ex06._some_theta(rng), rng.uniform([-0.3, -1.2], [1.5, 1.2]), rng.uniform(-1.5, 1.5, 1)
+        assert again(theta, s) == pytest.approx(ex06.mpc.V(theta, s).value, rel=1e-6, abs=1e-7)
+        assert again(theta, s, a) == pytest.approx(ex06.mpc.Q(theta, s, a).value, rel=1e-6, abs=1e-7)
+
+
+def test_predict_numbers_are_those_of_the_mpc():
+    s, a, theta = np.array([-0.02, 0.8]), np.array([-1.0]), ex06.parameters.initial()
+    s_next = ex06.PLANT_A @ s + ex06.PLANT_B * a - [0.08, 0.0]
+    assert ex06.mpc.policy(theta, s).u0 == pytest.approx(a)
+    measured = [ex06.stage_cost(s, a), ex06.mpc.V(theta, s).value, ex06.mpc.V(theta, s_next).value]
+    measured.append(ex06.mpc.Q(theta, s_next, [0.0]).value)
+    assert measured == pytest.approx([ex06.COST, ex06.V_HERE, ex06.V_NEXT, ex06.Q_ZERO], abs=0.006)
+
+
+def test_design_has_some_margin_and_a_hidden_seed_decides_nothing():
+    costs = [ex06.measure(ex06.design.reference, [seed, seed + 1, seed + 2]) for seed in (10, 2000, 31_000)]
+    assert max(m["mean stage cost"] for m in costs) < 0.0312
+    assert all(m["steps with x1 < 0"] == 0 for m in costs)
+
+
+@pytest.mark.parametrize("theta", [[0.0, 0.05], {"x_lb": 0.05}, np.full(16, np.nan)], ids=["short", "dict", "NaN"])
+def test_design_of_the_wrong_form_says_so(theta):
+    result = ex06.design.judge(theta)
+    assert "θ" in str(result.details) or "theta" in str(result.details)
+    assert result.verdict == RAISED
+
+
+def test_the_given_loop_fails_and_the_repaired_one_learns():
+    late = {}
+    for loop in (ex06.loop_as_given, ex06.learn):
+        td = [loop(ex06.parameters.initial(), seed, 1500)[0][-100:] for seed in (0, 1, 2)]
+        late[loop.__name__] = np.abs(td).mean(axis=1)
+    assert 2 * np.median(late["learn"]) < np.median(late["loop_as_given"])  # single seeds are chaotic
+
+
+# ------------------------------------------------------------------------------------------------ the notebooks
+
+
+def test_exercise_is_in_step_with_its_solution():
+    exercise = (ROOT / "exercises" / NAME).read_text(encoding="utf-8")
+    assert exercise == exercise_text(ROOT / "solutions" / NAME)
+
+
+def test_notebooks_are_committed_without_outputs():
+    for folder in ("exercises", "solutions"):
+        notebook = json.loads((ROOT / folder / NAME).read_text(encoding="utf-8"))
+        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
+        ids = [cell["id"] for cell in notebook["cells"]]
+        assert len(set(ids)) == len(ids) and not any("SOLUTION" in str(cell) for cell in code if folder == "exercises")
+
+
+def test_choices_in_the_notebook_are_those_of_the_check():
+    notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
+    text = next(cell.source for cell in notebook.cells if cell.id == "explain-text")
+    assert [key for key in "abcdefg" if f"- **{key}** " in text] == list(ex06.explain.choices)
+
+
+def test_blank_exercise_runs_with_the_reference(tmp_path, monkeypatch):
+    record = tmp_path / "progress.json"
+    monkeypatch.setenv("MPCRL_COURSE_PROGRESS", str(record))
+    notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(ROOT / "exercises")}}).execute()
+    items = json.loads(record.read_text(encoding="utf-8"))["exercises"]["06"]["items"]
+    assert [items[str(n)]["last"] for n in range(1, 8)] == [NOT_ATTEMPTED] * 7
+    shown = {cell.id: str(cell.get("outputs", "")) for cell in notebook.cells}
+    for cell, number in (("problem", 2), ("gradient", 3), ("step", 4), ("debug", 5), ("design", 6)):
+        assert f"use the course's reference for item {number}" in shown[cell].replace("&#x27;", "'").replace("\\'", "'")
+
+
+def test_solution_scores_full_marks(tmp_path):
+    command = [sys.executable, "-m", "mpcrl_course", "check", str(ROOT / "solutions" / NAME)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "7 of 7 right." in done.stdout
