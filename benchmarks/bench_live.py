@@ -49,13 +49,13 @@ def main():
         return 1
     rows = []
     for name, times in latencies.items():
-        target = f"{LATENCY:.0f}" if name == SLIDERS[0] else None
-        rows.append((f"{name}, key to picture, ms", statistics.median(times), max(times), target))
+        rows.append((f"{name}, key to picture, ms", statistics.median(times), max(times), f"{LATENCY:.0f}"))
     rows.append(("playing, frames/s", playing, None, f"{RATE:.0f}"))
-    rows.append(("playing and learning, frames/s", learning, None, None))
+    rows.append(("playing and learning, frames/s", learning, None, f"{RATE:.0f}"))
     table(f"live widget in JupyterLab, {PRESSES} presses, {SECONDS:g} s", rows, ("", "median", "max", "target"))
-    met = statistics.median(latencies[SLIDERS[0]]) <= LATENCY and playing >= RATE
-    print("  horizon and discount: nearly every press builds an MPC that was not there before")
+    slowest = max(statistics.median(times) for times in latencies.values())
+    met = slowest <= LATENCY and min(playing, learning) >= RATE
+    print("  horizon and discount: every press shows a new MPC (the next one of a moving slider is built ahead)")
     busy = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(f"  targets {'met' if met else 'MISSED'} ({os.cpu_count()} cores{busy})")
     return 0 if met else 1

@@ -142,6 +142,12 @@ class LinearLoop:
             self.mpc, self.theta = before
             raise
 
+    def prepare(self, horizon: int | None = None, discount: float | None = None) -> None:
+        """Build the MPC of a horizon or discount that is likely to be asked for next, so that it is there in time."""
+        horizon, discount = horizon or self.mpc.problem.horizon, discount or self.mpc.discount
+        if 1 <= horizon <= 20 and 0.5 <= discount < 1.0:
+            self._other(horizon, discount)
+
     def kick(self, amount=None) -> None:
         """Push the state by `amount` (2,), or by a random one that leaves it inside the picture."""
         before = self.plant.x
@@ -197,7 +203,7 @@ class LinearLoop:
         given = self._given
         if given is not None and (horizon, discount) == (given.problem.horizon, given.discount):
             return given
-        return self._build(int(horizon), float(discount))
+        return self._build(int(horizon), round(float(discount), 6))
 
 
 def _checked(name, value, theta):
@@ -414,8 +420,22 @@ def linear_live(
     def shade():
         scene.shade(loop)
 
-    for name in ("back_off", "horizon", "discount", "noise"):
+    def shade_and_look_ahead(name):
+        last = controls[name].value
+
+        def then():
+            nonlocal last
+            scene.shade(loop)
+            value = controls[name].value
+            loop.prepare(**{name: 2 * value - last})  # a slider that moves goes on moving
+            last = value
+
+        return then
+
+    for name in ("back_off", "noise"):
         player.watch(controls[name], changer(name), then=shade)
+    for name in ("horizon", "discount"):
+        player.watch(controls[name], changer(name), then=shade_and_look_ahead(name))
     player.watch(learn, lambda value: follow())
     return player
 

@@ -139,14 +139,20 @@ class QuadraticSolver:
 
     def __init__(self, transcription: Transcription):
         self.t = transcription
-        self.qp = {kind: CondensedQP(transcription, kind) for kind in ("V", "Q")}
+        self._qps = {"V": CondensedQP(transcription, "V")}
+
+    def qp(self, kind: str) -> CondensedQP:
+        """Return the condensed QP of 'V' or 'Q' (that of Q is derived when it is first asked for)."""
+        if kind not in self._qps:
+            self._qps[kind] = CondensedQP(self.t, kind)
+        return self._qps[kind]
 
     def solve(self, theta, state, action=None, perturbation=None, warm_start=None) -> Solution:
         """Solve V (action None) or Q; `warm_start` is accepted and not needed."""
         start = time.perf_counter()
         t, problem = self.t, self.t.problem
         kind = "V" if action is None else "Q"
-        qp = self.qp[kind]
+        qp = self.qp(kind)
         fixed = state if action is None else np.concatenate((state, action))
         q = 0.0 if perturbation is None else perturbation
 
@@ -232,7 +238,7 @@ class QuadraticSolver:
         def fail(status, reason):
             raise SolverError(status, reason, states[i], None if actions is None else actions[i], theta)
 
-        qp = self.qp["V" if actions is None else "Q"]
+        qp = self.qp("V" if actions is None else "Q")
         fixed = states if actions is None else np.hstack([states, actions])
         values, first = np.empty(len(states)), np.empty((len(states), self.t.problem.n_inputs))
         model = None
