@@ -252,6 +252,7 @@ def _execute(path: Path, timeout: float, environment: dict[str, str]) -> tuple[A
             interrupt_on_timeout=True,
             allow_errors=True,
             kernel_name="python3",
+            extra_arguments=["--log-level=ERROR"],  # not the kernel's warnings about itself
             resources={"metadata": {"path": str(path.parent)}},
             on_cell_executed=lambda **_: bar.update(),
         )
