@@ -553,7 +553,7 @@ step = Fill(
     variants=[_by_woodbury, _by_samples],
 )  # fmt: skip
 
-# ------------------------------------------------------------------------------ 5: a loop that saves a solve
+# ------------------------------------------------------------------------------ 5: a loop that does not learn
 
 STEP_SIZE, SIGMA = 0.05, 1e-3
 
@@ -636,13 +636,13 @@ def _after_update(theta, s, v):
 
 debug = Debug(
     5,
-    "a loop that saves a solve",
+    "a loop that does not learn",
     reference=learn,
     given=loop_as_given,
     probes=_loop_probes,
     compare=close(rtol=1e-5, atol=1e-7),
-    when_right="Q(s, π(s)) = V(s) holds at one θ only. Between the two solves θ has moved; the saving costs the "
-    "learning.",
+    when_right="Q(s, π(s)) = V(s) holds at one θ only, and between the two solves θ has moved: above all the gradient "
+    "was one of another θ.",
     hints=[
         "The TD error of the first step is right, that of the second is not. What has changed between the two?",
         "δ compares V(s⁺) and Q(s, a), and the gradient is one of Q. At which θ has each of the three been computed?",
@@ -822,12 +822,16 @@ explain = Explain(
     "what learning is for",
     reference="b",
     choices={
-        "a": "The second-order learner had too few steps; its cost would come down in the end.",
-        "b": "The steps follow the TD error along the learner's own closed loop. V and Q can come to agree there for "
-        "several θ, of different cost, and the start decides which of them is reached.",
-        "c": "The second-order learner ends with a wrong model, and an MPC with a wrong model cannot be optimal.",
-        "d": "The Hessians are zero here, so the second-order step points elsewhere than the gradient, to a worse θ.",
-        "e": "A smaller mean |δ| means a lower cost: with a still smaller one the learner would match item 6.",
+        "a": "It had too few steps: its TD error still falls with 20 000 of them, and with more the cost "
+        "would come down, too.",
+        "b": "The steps follow the TD error along the learner's own closed loop. V and Q can agree there for "
+        "several θ, of different cost; start and steps decide which of them is reached.",
+        "c": "It ends with a wrong model, and an MPC that predicts with a wrong model cannot be optimal, "
+        "however its bounds and its cost are adapted.",
+        "d": "The Hessians are zero here, so the second-order step points elsewhere than the gradient, to a "
+        "worse θ, in which it then stays.",
+        "e": "A smaller mean |δ| means a lower cost, as the first-order lines show: with a still smaller one "
+        "the learner would match item 6.",
     },
     when_right="Now compare your reason with the discussion in the solution.",
     hints=[

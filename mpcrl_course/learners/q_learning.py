@@ -4,7 +4,8 @@
     first:  theta <- theta + alpha * mean of delta grad Q
     second: theta <- theta + alpha * (sum of grad Q grad Q' - delta hess Q + sigma I)^-1 * sum of delta grad Q
 
-V_theta, Q_theta and their derivatives come from one optimal-control problem.
+V_theta, Q_theta and their derivatives come from one optimal-control problem. The second-order step is Newton's on
+1/2 delta^2 with a fixed target (semi-gradient); where its matrix is indefinite it is shifted (`second_order_step`).
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from mpcrl_course.mpc.parameters import Parameters
 class Rows(NamedTuple):
     """Constraint rows ``lower <= expression <= upper`` of one stage, hard or soft.
 
-    With a `weight` w the rows are soft: each has one slack s >= 0, shared by its two sides,
-    ``lower - s <= expression <= upper + s``, that costs w s in the objective (an exact l1 penalty).
+    With a `weight` w the rows are soft: each has one slack sigma >= 0, shared by its two sides,
+    ``lower - sigma <= expression <= upper + sigma``, that costs w sigma in the objective (an exact l1 penalty).
 
     Attributes
     ----------

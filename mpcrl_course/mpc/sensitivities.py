@@ -28,7 +28,7 @@ def gradient_state(solution: Solution) -> np.ndarray:
 
 
 def gradient_action(solution: Solution) -> np.ndarray:
-    """Return dQ/da: what the fixed first action's own stationarity lacks, shape (n_inputs,).
+    """Return dQ/da = dL/du_0, the Lagrangian's derivative without the multiplier of u_0 = a, shape (n_inputs,).
 
     Raises
     ------

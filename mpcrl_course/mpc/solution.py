@@ -40,16 +40,16 @@ class SolverError(RuntimeError):
 class Solution:
     """The solution of one optimal-control problem, with its multipliers.
 
-    The Lagrangian is  cost + nu_0'(x_0 - s) + sum_k nu_{k+1}'(x_{k+1} - f(x_k, u_k)) + lam_lb'(lb - s - h)
-    + lam_ub'(h - ub - s) + the same for the box on the inputs: CasADi's convention, every inequality written
-    as a row <= 0, so that all of its multipliers are >= 0.
+    The Lagrangian is  cost + nu_0'(x_0 - s) + sum_k nu_{k+1}'(x_{k+1} - f(x_k, u_k)) + lam_lb'(lb - sigma - h)
+    + lam_ub'(h - ub - sigma) - mu'sigma + the same as for the rows h for the box on the inputs: CasADi's convention,
+    every inequality written as a row <= 0, so that all of its multipliers are >= 0 (mu = weight - lam_lb - lam_ub).
 
     Attributes
     ----------
     kind : str
         'V' or 'Q'.
     value : float
-        Optimal cost: V_theta(s) or Q_theta(s, a).
+        Optimal cost: V_theta(s) or Q_theta(s, a); with a perturbation q, including its cost q'u_0.
     x : ndarray, shape (N + 1, n_states)
         Predicted states; x[0] is s.
     u : ndarray, shape (N, n_inputs)

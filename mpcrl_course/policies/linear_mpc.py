@@ -1,8 +1,8 @@
 """The learnable MPC of the linear plant (Gros & Zanon 2020), as in lecture 06.
 
-min  V0 + x_N' S x_N + sum_k f'[x_k; u_k] + 1/2 sum_k gamma^k (|x_k|^2 + 1/2 u_k^2 + w 1's_{k+1})
+min  V0 + x_N' S x_N + sum_k f'[x_k; u_k] + 1/2 sum_k gamma^k (|x_k|^2 + 1/2 u_k^2 + w 1'sigma_{k+1})
 s.t. x_0 = s,  x_{k+1} = A x_k + B u_k + b,  |u_k| <= 1,
-     lb + x_lb - s_k <= x_k <= ub + x_ub + s_k,  s_k >= 0   (k = 1 … N)
+     lb + x_lb - sigma_k <= x_k <= ub + x_ub + sigma_k,  sigma_k >= 0   (k = 1 … N)
 """
 
 from __future__ import annotations
