@@ -1,0 +1,388 @@
+"""The pendulum live: value iteration unfolds on its grid while the greedy policy already drives (lecture 01)."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import ipywidgets
+import numpy as np
+from matplotlib.collections import LineCollection
+
+from mpcrl_course.dp.finite import FiniteMDP, bellman
+from mpcrl_course.dp.grid import Grid
+from mpcrl_course.dp.pendulum import greedy_policy, pendulum_grid, pendulum_mdp
+from mpcrl_course.envs.pendulum import MAX_SPEED, Pendulum, PendulumParameters, wrap
+from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
+from mpcrl_course.figures.style import COLOURS
+from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.player import Player
+
+#: Steps of one run (10 s), sweeps that the strip shows, and torques to choose from.
+RUN, SWEEPS = 200, 400
+TORQUES = np.linspace(-2.0, 2.0, 9)
+
+Backup = Callable[[FiniteMDP, np.ndarray], np.ndarray]
+
+
+class ValueLoop:
+    """One sweep of value iteration and one step of the plant under the greedy policy, again and again.
+
+    Parameters
+    ----------
+    backup : callable (mdp, V) -> V, optional
+        One sweep; by default `mpcrl_course.dp.bellman`.
+    gamma : float
+        Discount.
+    noise : float
+        Standard deviation of the random torque, N m; the grid's process and the plant both have it.
+    size : int
+        Grid points of angle and velocity, odd.
+    start : array_like, shape (2,)
+        Angle (rad) and velocity (rad/s) at which every run starts.
+    seed : int
+        Of the noise.
+
+    Attributes
+    ----------
+    grid, mdp : Grid, FiniteMDP
+        Now; change them with `change`.
+    V : ndarray, shape (S,)
+        Value after the sweeps so far.
+    residuals : list of float
+        Largest change of each sweep since the last `reset`.
+    path : deque of (ndarray, float)
+        States and torques of this run.
+    cost, last_cost : float
+        Cost of this run so far, and of the latest complete run of 10 s (NaN before the first).
+    """
+
+    def __init__(
+        self,
+        backup: Backup | None = None,
+        *,
+        gamma: float = 0.98,
+        noise: float = 0.0,
+        size: int = 41,
+        start=(np.pi, 0.0),
+        seed: int = 0,
+    ):
+        self.backup = backup or bellman
+        self._build = lru_cache(maxsize=16)(_process)
+        self.gamma, self.noise, self.size, self.seed = float(gamma), float(noise), int(size), seed
+        self.start = np.array(start, dtype=float)
+        self.plant = Pendulum(PendulumParameters(process_noise=self.noise), steps=None)
+        self.grid: Grid
+        self.mdp: FiniteMDP
+        self.grid, self.mdp = self._build(self.size, self.noise)
+        self.mdp = self.mdp.discounted(self.gamma)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the value (V = 0) and start the run again."""
+        self.V = np.zeros(self.mdp.states)
+        self.residuals: list[float] = []
+        self.sweep_time = float("nan")
+        self.last_cost, self.changed = float("nan"), True
+        self._kicks = np.random.default_rng([self.seed, 1])
+        self.plant.np_random = np.random.default_rng(self.seed)
+        self.restart()
+
+    def restart(self) -> None:
+        """Start the run again, with the value as it is."""
+        self.plant.reset(options={"x": self.start})
+        self.path: deque[tuple[np.ndarray, float]] = deque(maxlen=RUN)
+        self.count, self.cost, self.torque = 0, 0.0, 0.0
+
+    @property
+    def x(self) -> np.ndarray:
+        """Angle (rad, not wrapped) and velocity (rad/s) of the plant."""
+        return self.plant.x
+
+    @property
+    def residual(self) -> float:
+        """Largest change of the latest sweep (NaN before the first)."""
+        return self.residuals[-1] if self.residuals else float("nan")
+
+    def value(self, x) -> float:
+        """Return the value at a state, interpolated."""
+        return float(self.grid.interpolate(self.V, np.asarray(x, dtype=float)[None])[0])
+
+    def greedy(self) -> np.ndarray:
+        """Return the greedy torque at every grid point, shape (size, size)."""
+        return TORQUES[self.mdp.action_values(self.V).argmin(axis=1)].reshape(self.grid.sizes)
+
+    def change(self, gamma: float | None = None, noise: float | None = None, size: int | None = None,
+               start=None) -> None:  # fmt: skip
+        """Change discount, noise, grid or start; the value goes on from where it is, on the new grid if need be."""
+        gamma = self.gamma if gamma is None else float(gamma)
+        noise = self.noise if noise is None else float(noise)
+        size = self.size if size is None else int(size)
+        grid, mdp = self._build(size, noise)
+        mdp = mdp.discounted(gamma)
+        if size != self.size:
+            self.V = self.grid.interpolate(self.V, grid.points)
+        self.gamma, self.noise, self.size, self.grid, self.mdp = gamma, noise, size, grid, mdp
+        self.plant.parameters = replace(self.plant.parameters, process_noise=noise)
+        self.changed = True
+        if start is not None:
+            start = np.array(start, dtype=float)
+            if start.shape != (2,) or not np.isfinite(start).all():
+                raise ValueError(f"the start must be a finite state of shape (2,), not {start}")
+            self.start = start
+            self.restart()
+
+    def kick(self) -> None:
+        """Push the pendulum: its velocity changes by 1 to 3 rad/s, in either direction."""
+        push = self._kicks.uniform(1.0, 3.0) * self._kicks.choice([-1.0, 1.0])
+        v = np.clip(self.plant.x[1] + push, -MAX_SPEED, MAX_SPEED)
+        self.plant.x = np.array([self.plant.x[0], v])
+
+    def sweep(self) -> None:
+        """Improve the value by one sweep."""
+        begun = time.perf_counter()
+        V = _checked(self.backup(self.mdp, self.V.copy()), self.V)
+        self.sweep_time = time.perf_counter() - begun
+        self.residuals.append(float(np.abs(V - self.V).max()))
+        self.changed = self.changed or self.residuals[-1] > 1e-3
+        self.V = V
+
+    def drive(self) -> None:
+        """Take one step of the plant with the greedy torque; after 10 s the run starts again."""
+        if self.count == RUN:
+            self.last_cost = self.cost
+            self.restart()
+        u = greedy_policy(self.grid, self.V, TORQUES, self.gamma)(self.plant.x)
+        self.path.append((self.plant.x, float(u[0])))
+        info = self.plant.step(u)[4]
+        self.torque, self.cost, self.count = float(u[0]), self.cost + info["cost"], self.count + 1
+
+    def step(self) -> None:
+        """One sweep, one step of the plant."""
+        self.sweep()
+        self.drive()
+
+
+def _process(size: int, noise: float) -> tuple[Grid, FiniteMDP]:
+    grid = pendulum_grid(size, size)
+    return grid, pendulum_mdp(grid, TORQUES, 0.9, PendulumParameters(process_noise=noise), nodes=3)
+
+
+def _checked(V, before):
+    if V is None:
+        raise ValueError("your backup function returned None: is its last line a return?")
+    V = np.asarray(V, dtype=float)
+    if V.shape != before.shape:
+        raise ValueError(f"your backup function returned shape {V.shape}, but V has shape {before.shape}")
+    if not np.isfinite(V).all():
+        raise ValueError("your backup function returned a number that is not finite")
+    return V
+
+
+class ValueScene:
+    """Draws a `ValueLoop`: value (or greedy torque) and run in the phase plane, pendulum, torque and residual."""
+
+    #: Highest value that has a colour of its own, past states in the plane, and steps in the torque's strip.
+    HIGHEST, TAIL, STRIP = 400.0, 60, 100
+
+    def __init__(self, width: int = 800, height: int = 400):
+        self.canvas = Canvas(width, height)
+        self.torques = False
+        self._shown: Any = None
+        with self.canvas.style():
+            self._make_plane(width, height)
+            self._make_right(width, height)
+
+    def _make_plane(self, width, height):
+        figure = self.canvas.figure
+        left, bottom, top = 52 / width, 42 / height, 1 - 44 / height
+        ax = figure.add_axes((left, bottom, 0.5 - 64 / width, top - bottom))
+        ax.set(xlim=(-np.pi, np.pi), ylim=(-MAX_SPEED, MAX_SPEED), xlabel="angle $q$ (rad), 0 = upright")
+        ax.set_ylabel("velocity $v$ (rad/s)", labelpad=0)
+        ax.set_xticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
+        ax.grid(False)
+        extent = (-np.pi, np.pi, -MAX_SPEED, MAX_SPEED)
+        image: dict[str, Any] = {"extent": extent, "origin": "lower", "aspect": "auto", "animated": True}
+        # colours of the square root of V, so that small values differ too
+        self._value = ax.imshow(np.zeros((2, 2)), vmin=0.0, vmax=np.sqrt(self.HIGHEST), cmap="cividis",
+                                interpolation="nearest", **image)  # fmt: skip
+        bar_axes = figure.add_axes((0.5 - 4 / width, bottom, 9 / width, top - bottom))
+        levels = np.array([0, 10, 50, 100, 200, 400])
+        bar = figure.colorbar(self._value, cax=bar_axes, ticks=np.sqrt(levels))
+        bar.ax.set_yticklabels([str(level) for level in levels])
+        bar.ax.set_title("$V$", loc="left", pad=3)
+        fade = np.linspace(0.05, 1.0, self.TAIL)
+        self._tail = LineCollection([], colors=[(1.0, 1.0, 1.0, alpha) for alpha in fade], linewidths=2.0,
+                                    animated=True)  # fmt: skip
+        ax.add_collection(self._tail)
+        point: dict[str, Any] = {"linestyle": "", "markeredgecolor": "black", "markevery": 1, "animated": True}
+        (self._start,) = ax.plot([], [], color="white", marker="o", markersize=7, label="start", **point)
+        (self._now,) = ax.plot([], [], color=COLOURS["vermilion"], marker="D", markersize=8, label="state", **point)
+        figure.legend(handles=[self._start, self._now], loc="upper left", ncols=2, frameon=False,
+                      bbox_to_anchor=(left, 1.0), borderaxespad=0.2)  # fmt: skip
+        (self._title,) = [ax.text(1.0, 1.02, "", transform=ax.transAxes, ha="right", animated=True)]
+        self._plane = ax
+
+    def _make_right(self, width, height):
+        figure = self.canvas.figure
+        left = 0.5 + 62 / width
+        side = 188
+        ax = figure.add_axes((left - 22 / width, 1 - (side + 12) / height, side / width, side / height))
+        self.drawing = PendulumDrawing(ax, max_torque=TORQUES[-1], animated=True)
+        thin: dict[str, Any] = {"linewidth": 1.3, "marker": "", "linestyle": "-", "animated": True}
+        torque_left = left + (side + 12) / width
+        ax = figure.add_axes((torque_left, 1 - 178 / height, 1 - torque_left - 14 / width, 134 / height))
+        ax.set(xlim=(-self.STRIP * 0.05, 0), ylim=(-2.3, 2.3), yticks=[-2, 0, 2], title="torque (N m)")
+        ax.set_xlabel("time before now (s)", labelpad=1)
+        for bound in (-2, 2):
+            ax.axhline(bound, color="black", linestyle="--", linewidth=1, marker="")
+        (self._u,) = ax.step([], [], where="post", color=COLOURS["vermilion"], **thin)
+        ax = figure.add_axes((left + 32 / width, 42 / height, 1 - left - 46 / width, 116 / height))
+        ax.set(yscale="log", xlim=(-SWEEPS, 0), ylim=(1e-5, 30), yticks=[1e-4, 1e-2, 1], xlabel="sweeps before now")
+        ax.set_xticks(range(-SWEEPS, 1, 100))
+        ax.set_ylabel("change (cost)", labelpad=1)
+        ax.set_title("largest change of V in each sweep; dotted: factor γ", loc="right", pad=3)
+        ax.minorticks_off()
+        (self._residual,) = ax.plot([], [], color=COLOURS["blue"], **thin)
+        (self._slope,) = ax.plot([], [], color="black", **(thin | {"linestyle": ":"}))
+
+    def shade(self, loop: ValueLoop) -> None:
+        """Colour the plane with the value, or the greedy torque, if it has changed."""
+        if self._shown == self.torques and not loop.changed:
+            return
+        if self.torques:
+            picture = (loop.greedy() / 2.0 + 1.0) * 0.5 * np.sqrt(self.HIGHEST)
+        else:
+            picture = np.sqrt(np.clip(loop.V, 0.0, self.HIGHEST)).reshape(loop.grid.sizes)
+        high = MAX_SPEED + 0.5 * loop.grid.step[1]  # a pixel is a grid point with half a step around it
+        self._value.set_data(picture.T)
+        self._value.set_extent((-np.pi, np.pi, -high, high))
+        self._plane.set(xlim=(-np.pi, np.pi), ylim=(-MAX_SPEED, MAX_SPEED))
+        what = "torque: dark −2, bright +2 N m" if self.torques else "value V(q, v)"
+        self._title.set_text(f"{what}; γ = {loop.gamma:.3f}, noise {loop.noise:.1f} N m")
+        self.canvas.layer([self._value, self._title, *self._plane.spines.values()])
+        self._shown, loop.changed = self.torques, False
+
+    def draw(self, loop: ValueLoop) -> bytes:
+        """Draw the loop's state; returns a JPEG."""
+        self.shade(loop)
+        states = np.array([x for x, _ in list(loop.path)[-self.TAIL :]] + [loop.x])
+        states[:, 0] = wrap(states[:, 0])
+        segments = np.stack([states[:-1], states[1:]], axis=1)
+        segments = segments[np.abs(np.diff(segments[:, :, 0], axis=1)[:, 0]) < np.pi]  # not across the seam
+        self._tail.set_segments([np.zeros((0, 2))] * (self.TAIL - len(segments)) + list(segments))
+        self._now.set_data(states[-1:, 0], states[-1:, 1])
+        self._start.set_data(wrap(loop.start[:1]), loop.start[1:])
+        self.drawing.set(loop.x[0], loop.torque)
+        torques = np.array([u for _, u in list(loop.path)[-self.STRIP :]])
+        self._u.set_data(0.05 * np.arange(-len(torques), 0), torques)
+        recent = np.maximum(np.array(loop.residuals[-SWEEPS:]), 1e-9)
+        ago = np.arange(-len(recent), 0)
+        self._residual.set_data(ago, recent)
+        self._slope.set_data(ago, recent[0] * loop.gamma ** np.arange(len(recent)) if len(recent) else [])
+        return self.canvas.frame([self._tail, self._start, self._now, self._u, self._residual, self._slope,
+                                  *self.drawing.artists])  # fmt: skip
+
+    def describe(self, loop: ValueLoop) -> str:
+        """Return the state in words."""
+        sweeps = len(loop.residuals)
+        done = f"the last one changed V by {loop.residual:.2g} at most" if sweeps else "V is 0 everywhere"
+        last = f" The latest complete run of 10 s cost {loop.last_cost:.1f}." if np.isfinite(loop.last_cost) else ""
+        return (
+            f"Value iteration on a grid of {loop.size} by {loop.size} points at discount {loop.gamma:.3f} and noise "
+            f"{loop.noise:.1f} N m after {sweeps} sweeps; {done}. V at the start (angle {loop.start[0]:.2f} rad, "
+            f"velocity {loop.start[1]:.2f} rad/s) is {loop.value(loop.start):.1f}, the largest value "
+            f"{loop.V.max():.1f}. {describe_pendulum(loop.x[0], loop.x[1], loop.torque)} {loop.count} steps into this "
+            f"run, which has cost {loop.cost:.1f} so far.{last}"
+        )
+
+
+def pendulum_live(
+    backup: Backup | None = None,
+    *,
+    gamma: float = 0.98,
+    noise: float = 0.0,
+    size: int = 41,
+    start=(np.pi, 0.0),
+    seed: int = 0,
+    width: int = 800,
+    height: int | None = None,
+) -> Player:
+    """Return value iteration on the pendulum as a live picture; name it in a cell's last line to see it.
+
+    Parameters
+    ----------
+    backup, gamma, noise, size, start, seed
+        See `ValueLoop`; `backup(mdp, V)` may be the reader's own function.
+    width, height : int
+        Size of the picture in pixels; by default half as high as wide.
+
+    Returns
+    -------
+    Player
+        Its `loop` is a ValueLoop, its `scene` a ValueScene, its `controls` are 'gamma', 'noise', 'size', 'angle',
+        'velocity' and 'torques', its buttons Play, Pause, Step, Kick and Reset.
+
+    Notes
+    -----
+    Reset sets V to 0; a slider leaves it, so that one sees how the value moves on to the new fixed point.
+    """
+    loop = ValueLoop(backup, gamma=gamma, noise=noise, size=size, start=start, seed=seed)
+    scene = ValueScene(width, height or width // 2)
+    controls = _controls(loop, width)
+    player = Player(
+        loop.step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
+        actions={"Kick": loop.kick, "Reset": loop.reset}, controls=controls, rows=_arrange(controls, width),
+        width=width, loop=loop, scene=scene,
+    )  # fmt: skip
+
+    def changer(name):
+        return lambda value: loop.change(**{name: value})
+
+    def show_torques(value):
+        scene.torques = value
+
+    for name in ("gamma", "noise", "size"):
+        player.watch(controls[name], changer(name))
+    player.watch(controls["angle"], lambda value: loop.change(start=[value, loop.start[1]]))
+    player.watch(controls["velocity"], lambda value: loop.change(start=[loop.start[0], value]))
+    player.watch(controls["torques"], show_torques)
+    return player
+
+
+def _controls(loop, width):
+    half = {"style": {"description_width": "150px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
+    return {
+        "gamma": ipywidgets.FloatSlider(value=loop.gamma, min=0.8, max=1.0, step=0.005, readout_format=".3f",
+                                        description="discount γ (–)", **half),
+        "noise": ipywidgets.FloatSlider(value=loop.noise, min=0.0, max=3.0, step=0.1, readout_format=".1f",
+                                        description="torque noise (N m)", **half),
+        "size": ipywidgets.IntSlider(value=loop.size, min=11, max=81, step=2,
+                                     description="grid (points an axis)", **half),
+        "angle": ipywidgets.FloatSlider(value=loop.start[0], min=-3.15, max=3.15, step=0.05, readout_format=".2f",
+                                        description="start: angle (rad)", **half),
+        "velocity": ipywidgets.FloatSlider(value=loop.start[1], min=-8.0, max=8.0, step=0.1, readout_format=".1f",
+                                           description="start: velocity (rad/s)", **half),
+        "torques": ipywidgets.ToggleButton(value=False, description="Show the greedy torque", icon="map",
+                                           layout={"width": "auto"}),
+    }  # fmt: skip
+
+
+def _arrange(controls, width):
+    sliders = [controls[name] for name in ("gamma", "noise", "size", "angle", "velocity")]
+    layout = {"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"}
+    return [controls["torques"], ipywidgets.HBox(sliders, layout=layout)]
+
+
+def _status(loop):
+    first = [f"{len(loop.residuals)} sweeps over {loop.mdp.states} states × {loop.mdp.actions} torques"]
+    if loop.residuals:
+        first += [f"a sweep takes {1e3 * loop.sweep_time:.2f} ms", f"largest change {loop.residual:.1e}"]
+    second = [f"V(start) = {loop.value(loop.start):.1f}", f"this run: {0.05 * loop.count:.1f} s, cost {loop.cost:.1f}"]
+    if np.isfinite(loop.last_cost):
+        second.append(f"latest 10 s from the start: cost {loop.last_cost:.1f}")
+    return " · ".join(first) + "<br>" + " · ".join(second)

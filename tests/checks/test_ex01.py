@@ -1,0 +1,132 @@
+"""Exercise 01: every item sound, notebooks in step, the blank one runs, the solved one scores 100 %."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+from mpcrl_course.checks import ex01
+from mpcrl_course.checks.engine import NOT_ATTEMPTED, RAISED, WRONG, assert_item_sound
+from mpcrl_course.dp import FiniteMDP, bellman, policy_iteration
+from mpcrl_course.dp.pendulum import evaluate, greedy_policy, pendulum_grid, pendulum_mdp
+from mpcrl_course.envs.pendulum import PendulumParameters
+from mpcrl_course.exercises import exercise_text
+from mpcrl_course.mpc.lqr import riccati_iteration
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "01_decisions.ipynb"
+ITEMS = ex01.exercise.items.values()
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=lambda item: f"{item.number}-{item.kind}")
+@pytest.mark.parametrize("seed", [0, 1, 20_000])
+def test_items_are_sound(item, seed):
+    assert_item_sound(item, seed)
+
+
+# ------------------------------------------------------------------------- references against the package
+
+
+def test_references_are_those_of_the_package():
+    rng = np.random.default_rng(0)
+    P, L, V = rng.dirichlet(np.ones(4), (4, 2)), rng.uniform(0, 1, (4, 2)), rng.normal(size=4)
+    none = np.zeros(4, dtype=bool)
+    np.testing.assert_allclose(ex01.backup(P, L, 0.9, V, none), bellman(FiniteMDP(P, L, 0.9), V), atol=1e-14)
+    for arguments in ex01._systems(rng):
+        P0, A, B, Q, R, gamma = arguments
+        for mine, theirs in zip(ex01.riccati_step(*arguments), riccati_iteration(A, B, Q, R, gamma, P=P0)):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-10)
+
+
+def test_terminal_states_are_free_absorbing_ones():
+    """A terminal state with value 0 is the same as one that goes nowhere at no cost."""
+    for P, L, gamma, _, terminal in ex01._processes(np.random.default_rng(1)):
+        V = np.zeros(len(terminal))
+        for _ in range(600):
+            V = ex01.backup(P, L, gamma, V, terminal)
+        P, L = P.copy(), L.copy()
+        P[terminal], L[terminal] = 0.0, 0.0
+        for s in np.flatnonzero(terminal):
+            P[s, :, s] = 1.0
+        np.testing.assert_allclose(V, policy_iteration(FiniteMDP(P, L, gamma)).V, atol=1e-8)
+
+
+def test_the_given_value_iteration_misses_its_accuracy_and_the_repaired_one_keeps_it():
+    for seed in range(5):
+        for P, L, gamma, V, accuracy in ex01._slow_processes(np.random.default_rng(seed)):
+            exact = policy_iteration(FiniteMDP(P, L, gamma)).V
+            assert np.abs(ex01.solve(P, L, gamma, V, accuracy) - exact).max() <= accuracy
+            assert np.abs(ex01.solve_as_given(P, L, gamma, V, accuracy) - exact).max() > 3 * accuracy
+
+
+def test_facts_of_the_last_item():
+    """At discount 1 with noise V grows by the same amount everywhere, and the policy stays."""
+    noisy, torques, grid = PendulumParameters(process_noise=1.0), np.linspace(-2, 2, 9), pendulum_grid(41, 41)
+    mdp, V, costs = pendulum_mdp(grid, torques, 1.0, noisy), np.zeros(1681), []
+    for sweep in range(1, 401):
+        V, before = bellman(mdp, V), V
+        if sweep in (200, 400):
+            costs.append(evaluate(greedy_policy(grid, V, torques, 1.0), noisy).mean())
+    assert np.ptp(V - before) < 1e-6 and (V - before).mean() == pytest.approx(0.1407, abs=1e-3)
+    assert costs[1] == pytest.approx(costs[0], rel=1e-3)
+
+
+def test_design_of_the_wrong_form_says_so():
+    for answer in (3.0, {"angles": 41}, ex01._choice(torques=0), ex01._choice(gamma=2.0), ex01._choice(angles=41.5)):
+        assert ex01.design.judge(answer).verdict == RAISED
+    huge = ex01.design.judge(ex01._choice(angles=1001, velocities=1001))
+    assert huge.verdict == WRONG and "too large" in huge.sentence
+
+
+def test_lecture_grid_misses_the_small_tables_cost_only_by_its_discount():
+    assert ex01.measure(ex01.design.reference)["mean cost of 10 s"] < ex01.TARGET - 0.2
+    low = ex01._choice(gamma=0.98)
+    assert ex01.measure(low)["mean cost of 10 s"] > ex01.TARGET + 2
+
+
+# ------------------------------------------------------------------------------------------------ the notebooks
+
+
+def test_exercise_is_in_step_with_its_solution():
+    exercise = (ROOT / "exercises" / NAME).read_text(encoding="utf-8")
+    assert exercise == exercise_text(ROOT / "solutions" / NAME)
+
+
+def test_notebooks_are_committed_without_outputs():
+    for folder in ("exercises", "solutions", "lectures"):
+        notebook = json.loads((ROOT / folder / NAME).read_text(encoding="utf-8"))
+        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
+        ids = [cell["id"] for cell in notebook["cells"]]
+        assert len(set(ids)) == len(ids) and not any("SOLUTION" in str(cell) for cell in code if folder != "solutions")
+
+
+def test_choices_in_the_notebook_are_those_of_the_check():
+    notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
+    text = next(cell.source for cell in notebook.cells if cell.id == "explain-choices")
+    assert [key for key in "abcdefg" if f"- **{key}** " in text] == list(ex01.explain.choices)
+
+
+def test_blank_exercise_runs_with_the_reference(tmp_path, monkeypatch):
+    record = tmp_path / "progress.json"
+    monkeypatch.setenv("MPCRL_COURSE_PROGRESS", str(record))
+    notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(ROOT / "exercises")}}).execute()
+    items = json.loads(record.read_text(encoding="utf-8"))["exercises"]["01"]["items"]
+    assert [items[str(n)]["last"] for n in range(1, 8)] == [NOT_ATTEMPTED] * 7
+    shown = {cell.id: str(cell.get("outputs", "")) for cell in notebook.cells}
+    for cell, number in (("bellman", 2), ("riccati", 3), ("tabular", 4), ("debug", 5), ("design", 6)):
+        assert f"use the course's reference for item {number}" in shown[cell].replace("&#x27;", "'").replace("\\'", "'")
+
+
+def test_solution_scores_full_marks(tmp_path):
+    command = [sys.executable, "-m", "mpcrl_course", "check", str(ROOT / "solutions" / NAME)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "7 of 7 right." in done.stdout

@@ -1,0 +1,139 @@
+"""The pendulum: Gymnasium's rules, physics, integrator, delay, noise, bad input."""
+
+import casadi as ca
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from mpcrl_course.envs import pendulum
+from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, dynamics, energy, stage_cost, wrap
+
+FREE = PendulumParameters(friction=0.0)
+
+
+def run(x, seconds, dt, u=0.0, p=FREE):
+    states = [np.array(x, dtype=float)]
+    for _ in range(round(seconds / dt)):
+        states.append(dynamics(states[-1], np.array([u]), p, dt))
+    return np.array(states)
+
+
+@pytest.mark.filterwarnings("ignore:.*(Box observation space|not within the observation space|unbounded|infinity).*")
+def test_gymnasium_check():
+    check_env(Pendulum(steps=10), skip_render_check=True)
+
+
+def test_energy_of_the_free_pendulum_stays_bounded_and_friction_takes_it():
+    """Semi-implicit Euler: no drift over 100 s, and half the step halves the ripple."""
+    ripple = []
+    for dt in (0.02, 0.01):
+        e = energy(run([2.0, 0.5], 100.0, dt), FREE)
+        first, last = e[: len(e) // 5], e[-len(e) // 5 :]
+        assert last.mean() == pytest.approx(first.mean(), rel=2e-3)
+        ripple.append(np.ptp(e))
+    assert ripple[0] / ripple[1] == pytest.approx(2.0, rel=0.05)
+    assert np.ptp(energy(run([2.0, 0.5], 100.0, 0.05), FREE)) < 0.12 * 10.0
+    e = energy(run([2.0, 0.5], 60.0, 0.01, p=PendulumParameters(friction=0.1)))
+    assert e[-1] < 1e-3 < e[0]
+
+
+def test_integrator_is_of_first_order():
+    fine = run([2.0, 0.5], 1.0, 1e-5)[-1]
+    errors = [np.abs(run([2.0, 0.5], 1.0, dt)[-1] - fine).max() for dt in (0.02, 0.01, 0.005)]
+    assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.1)
+    assert errors[1] / errors[2] == pytest.approx(2.0, rel=0.1)
+
+
+def test_the_torque_holds_what_it_should():
+    """m g l / 2 sin q = u: with 2 N m held at asin(0.4) from the upright, and no further."""
+    q = np.arcsin(0.4)
+    np.testing.assert_allclose(dynamics(np.array([q, 0.0]), np.array([-2.0])), [q, 0.0], atol=1e-12)
+    assert dynamics(np.array([q + 0.01, 0.0]), np.array([-2.0]))[1] > 0
+
+
+def test_small_oscillation_has_its_period():
+    """About hanging down: omega = sqrt(3 g / (2 l))."""
+    states = run([np.pi - 0.01, 0.0], 10.0, 1e-3)
+    crossings = np.flatnonzero(np.diff(np.sign(states[:, 0] - np.pi)) != 0) * 1e-3
+    assert 2 * np.diff(crossings).mean() == pytest.approx(2 * np.pi / np.sqrt(15.0), rel=1e-3)
+
+
+def test_casadi_and_numpy_agree():
+    x, u = ca.SX.sym("x", 2), ca.SX.sym("u")
+    f, rng = ca.Function("f", [x, u], [dynamics(x, u)]), np.random.default_rng(0)
+    for state, torque in zip(rng.normal(size=(10, 2)), rng.normal(size=(10, 1))):
+        np.testing.assert_allclose(np.array(f(state, torque)).ravel(), dynamics(state, torque), atol=1e-12)
+    batch = dynamics(np.zeros((3, 4, 2)), np.zeros((3, 4, 1)))
+    assert batch.shape == (3, 4, 2)
+
+
+def test_cost_wraps_the_angle():
+    assert stage_cost([2 * np.pi + 0.3, 2.0], [1.5]) == pytest.approx(0.09 + 0.4 + 0.00225)
+    assert stage_cost([-np.pi, 0.0], [0.0]) == pytest.approx(np.pi**2)
+    np.testing.assert_allclose(wrap(np.array([3.5, -3.5, np.pi])), [3.5 - 2 * np.pi, 2 * np.pi - 3.5, -np.pi])
+
+
+def test_reward_is_minus_the_cost_and_episodes_are_truncated_not_terminated():
+    env = Pendulum(steps=3)
+    observation, info = env.reset(seed=0)
+    np.testing.assert_allclose(observation, [np.cos(env.x[0]), np.sin(env.x[0]), env.x[1]])
+    for k in range(3):
+        x = env.x
+        _, reward, terminated, truncated, info = env.step([0.5])
+        assert -reward == info["cost"] == pytest.approx(stage_cost(x, [0.5]))
+        assert not terminated and truncated == (k == 2)
+
+
+def test_torque_is_clipped():
+    env = Pendulum()
+    env.reset(options={"x": [1.0, 0.0]})
+    assert env.step([7.0])[4]["torque"] == 2.0 and env.step([-7.0])[4]["torque"] == -2.0
+
+
+def test_delay_also_when_changed_on_the_way():
+    env = Pendulum(PendulumParameters(delay=2))
+    env.reset(options={"x": [1.0, 0.0]})
+    assert [env.step([u])[4]["torque"] for u in (1.0, 0.5, 0.2, 0.1)] == [0.0, 0.0, 1.0, 0.5]
+    env.change(delay=0)
+    assert env.step([0.7])[4]["torque"] == 0.7
+
+
+def test_noise_is_seeded_and_has_its_size():
+    def states(seed, **noise):
+        env = Pendulum(PendulumParameters(**noise), steps=None)
+        env.reset(seed=seed, options={"x": [0.5, 0.0]})
+        return np.array([env.step([0.0])[4]["x"] for _ in range(50)])
+
+    np.testing.assert_array_equal(states(1, process_noise=0.5), states(1, process_noise=0.5))
+    assert np.abs(states(1, process_noise=0.5) - states(2, process_noise=0.5)).max() > 1e-3
+    np.testing.assert_array_equal(states(1, measurement_noise=0.5), states(2, measurement_noise=0.5))
+    env = Pendulum(PendulumParameters(measurement_noise=0.1))
+    env.reset(seed=0, options={"x": [0.0, 0.0]})
+    seen = np.array([env.observe() for _ in range(4000)])
+    assert seen[:, 2].std() == pytest.approx(0.1, rel=0.05) and np.arctan2(seen[:, 1], seen[:, 0]).std() > 0.09
+
+
+def test_a_saved_state_goes_on_exactly():
+    env, other = Pendulum(PendulumParameters(delay=1)), Pendulum(PendulumParameters(delay=1))
+    env.reset(seed=3)
+    for _ in range(5):
+        env.step([1.0])
+    other.reset(seed=9)
+    other.load_state_dict(env.state_dict())
+    for u in (0.3, -0.4):
+        np.testing.assert_array_equal(env.step([u])[0], other.step([u])[0])
+
+
+def test_bad_input_is_named():
+    env = Pendulum()
+    env.reset(seed=0)
+    for action, message in (([1.0, 2.0], "shape"), ([np.nan], "not finite")):
+        with pytest.raises(ValueError, match=message):
+            env.step(action)
+    for bad in ([0.1], [np.nan, 0.0]):
+        with pytest.raises(ValueError, match="finite state"):
+            env.reset(options={"x": bad})
+    for name, value in (("mass", 0.0), ("length", -1.0), ("friction", -0.1), ("delay", -1), ("max_torque", np.nan)):
+        with pytest.raises(ValueError, match=name):
+            PendulumParameters(**{name: value})
+    assert pendulum.MAX_SPEED > np.sqrt(60.0)  # faster than a fall from the upright
