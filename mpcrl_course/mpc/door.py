@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from threading import Lock
 
@@ -12,6 +13,7 @@ from mpcrl_course.mpc import sensitivities
 from mpcrl_course.mpc.lifted import LiftedSolver
 from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.mpc.quadratic import QuadraticSolver, is_quadratic
+from mpcrl_course.mpc.real_time import RealTimeSolver
 from mpcrl_course.mpc.solution import Solution
 from mpcrl_course.mpc.transcription import Transcription
 
@@ -25,10 +27,12 @@ class MPC:
     Parameters
     ----------
     problem : OptimalControlProblem
-    solver : {'daqp', 'piqp', 'ipopt'}, optional
+    solver : {'daqp', 'piqp', 'ipopt', 'rti'}, optional
         By default the problem's structure decides: a quadratic problem with a short horizon is condensed and solved
         by the active-set method daqp, one with a long horizon by the sparse interior-point method piqp, and any
-        other one by ipopt.
+        other one by ipopt. 'rti' is real-time iteration: V and policy improve their `warm_start` by one step.
+    **options
+        Of real-time iteration only: see `RealTimeSolver`.
 
     Examples
     --------
@@ -37,22 +41,30 @@ class MPC:
     >>> mpc.Q(theta, s, a).value - mpc.V(theta, s).value    # doctest: +SKIP
     """
 
-    def __init__(self, problem: OptimalControlProblem, solver: str | None = None):
+    def __init__(self, problem: OptimalControlProblem, solver: str | None = None, **options):
         self.problem, self.parameters, self.discount = problem, problem.parameters, problem.discount
         self.transcription = Transcription(problem)
-        quadratic = solver != "ipopt" and is_quadratic(self.transcription)
+        quadratic = solver not in ("ipopt", "rti") and is_quadratic(self.transcription)
         if solver is None:
             short = problem.horizon * problem.n_inputs <= CONDENSED_INPUTS
             solver = ("daqp" if short else "piqp") if quadratic else "ipopt"
-        if solver not in ("daqp", "piqp", "ipopt"):
-            raise ValueError(f"no solver is called '{solver}'; there are: daqp, piqp (quadratic problems) and ipopt")
-        if solver != "ipopt" and not quadratic:
+        if solver not in ("daqp", "piqp", "ipopt", "rti"):
+            raise ValueError(
+                f"no solver is called '{solver}'; there are: daqp, piqp (quadratic problems), ipopt and rti"
+            )
+        if solver in ("daqp", "piqp") and not quadratic:
             raise ValueError(f"'{solver}' solves quadratic problems only, and this one is not: use ipopt")
+        if options and solver != "rti":
+            raise ValueError(f"'{solver}' has no options, but was given {', '.join(options)}")
         self.solver = solver
         self._lock = Lock()  # a notebook's widgets may ask from another thread than its cells
-        self._solve = (
-            QuadraticSolver(self.transcription) if solver == "daqp" else LiftedSolver(self.transcription, solver)
-        )
+        self._solve: QuadraticSolver | RealTimeSolver | LiftedSolver
+        if solver == "daqp":
+            self._solve = QuadraticSolver(self.transcription)
+        elif solver == "rti":
+            self._solve = RealTimeSolver(self.transcription, **options)
+        else:
+            self._solve = LiftedSolver(self.transcription, solver)
 
     def V(self, theta, s, *, perturbation=None, warm_start: Solution | None = None) -> Solution:
         """Solve the problem from state s: the optimal value V_theta(s), the policy u_0 and the plan.
@@ -64,7 +76,7 @@ class MPC:
         perturbation : array_like, shape (n_inputs,), optional
             Linear cost q'u_0 added to the objective (exploration).
         warm_start : Solution, optional
-            Where an iterative solver starts.
+            Where an iterative solver starts; `shift` the solution of the step before first.
 
         Raises
         ------
@@ -116,6 +128,16 @@ class MPC:
                 raise ValueError(f"{len(states)} states but {len(actions)} actions were given")
         with self._lock:
             return self._solve.solve_batch(theta, states, actions)
+
+    @cached_property
+    def reference(self) -> MPC:
+        """The same problem, solved to the end by ipopt."""
+        if self.solver == "ipopt":
+            return self
+        other = copy(self)
+        rti = self._solve if isinstance(self._solve, RealTimeSolver) else None
+        other.solver, other._solve = "ipopt", rti.ipopt if rti else LiftedSolver(self.transcription, "ipopt")
+        return other
 
     @cached_property
     def lagrangian_is_affine(self) -> bool:

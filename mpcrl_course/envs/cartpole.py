@@ -1,0 +1,216 @@
+"""The cart-pole: a force on a cart swings up the pole that hangs from it, on a track of finite length.
+
+State (p, q, v, w): position p of the cart in m; angle q of the pole in rad, 0 upright, positive counter-clockwise;
+their velocities v in m/s and w in rad/s. Input: the force F on the cart in N. The pole is a point mass m at the end
+of a massless rod of length l, its tip at (p - l sin q, l cos q). With D = M + m sin(q)^2 and G = F - friction v
+
+    v' = (G + m sin q (g cos q - l w^2)) / D
+    w' = (G cos q + (M + m) g sin q - m l w^2 sin q cos q) / (l D)
+
+One step is one of the classical Runge-Kutta method (RK4) over 0.05 s with the force held.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+import casadi as ca
+import gymnasium as gym
+import numpy as np
+
+DT = 0.05  # s
+TRACK = 2.0  # m, leaving |p| <= TRACK costs
+TRACK_END = 2.4  # m, here the episode ends
+WEIGHTS = np.array([0.1, 1.0, 0.01, 0.01, 0.001])  # of p^2, (2 sin(q/2))^2, v^2, w^2, F^2
+TRACK_WEIGHT = 300.0  # cost of a metre beyond TRACK
+#: Cost of running into the track's end: more than hanging down beside it for 200 steps.
+CRASH_COST = 1000.0
+
+
+@dataclass(frozen=True)
+class CartPoleParameters:
+    """Physical parameters: what may differ between the plant and a model of it.
+
+    Attributes
+    ----------
+    cart_mass, mass : float
+        Masses M of the cart and m of the pole, kg.
+    length : float
+        m.
+    gravity : float
+        m/s^2.
+    friction : float
+        Viscous friction of the cart, N s/m.
+    max_force : float
+        Actuator limit, N.
+    delay : int
+        Steps between a command and its effect.
+    process_noise : float
+        Standard deviation of a random force, N.
+    measurement_noise : float
+        Standard deviation of the noise on every measured state (m, rad, m/s, rad/s).
+    """
+
+    cart_mass: float = 1.0
+    mass: float = 0.2
+    length: float = 0.5
+    gravity: float = 9.81
+    friction: float = 0.0
+    max_force: float = 15.0
+    delay: int = 0
+    process_noise: float = 0.0
+    measurement_noise: float = 0.0
+
+    def __post_init__(self):
+        for name in ("cart_mass", "mass", "length", "gravity", "max_force"):
+            if not 0.0 < getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be positive and finite, but is {getattr(self, name)}")
+        for name in ("friction", "delay", "process_noise", "measurement_noise"):
+            if not 0.0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be finite and not negative, but is {getattr(self, name)}")
+        if self.delay != int(self.delay):
+            raise ValueError(f"delay must be a whole number of steps, but is {self.delay}")
+
+
+def derivative(x, u, p: CartPoleParameters = CartPoleParameters()):  # noqa: B008 (immutable)
+    """Return dx/dt.
+
+    Parameters
+    ----------
+    x : CasADi column (4,) or ndarray, shape (..., 4)
+    u : CasADi column (1,) or ndarray, shape (..., 1)
+        Force (N), not clipped.
+    p : CartPoleParameters, or anything with cart_mass, mass, length, gravity and friction
+        The entries may be CasADi symbols, such as the parameters of an optimal-control problem.
+    """
+    symbolic = isinstance(x, (ca.SX, ca.MX, ca.DM)) or isinstance(u, (ca.SX, ca.MX, ca.DM))
+    x, u = (x, u) if symbolic else (np.asarray(x, dtype=float), np.asarray(u, dtype=float))
+    q, v, w, force = (x[1], x[2], x[3], u[0]) if symbolic else (x[..., 1], x[..., 2], x[..., 3], u[..., 0])
+    sin, cos = (ca.sin(q), ca.cos(q)) if symbolic else (np.sin(q), np.cos(q))
+    push = force - p.friction * v
+    inertia = p.cart_mass + p.mass * sin**2
+    v_dot = (push + p.mass * sin * (p.gravity * cos - p.length * w**2)) / inertia
+    w_dot = push * cos + (p.cart_mass + p.mass) * p.gravity * sin - p.mass * p.length * w**2 * sin * cos
+    w_dot = w_dot / (p.length * inertia)
+    return ca.vertcat(v, w, v_dot, w_dot) if symbolic else np.stack([v, w, v_dot, w_dot], axis=-1)
+
+
+def dynamics(x, u, p: CartPoleParameters = CartPoleParameters(), dt: float = DT):  # noqa: B008 (immutable)
+    """Return the state after one step of RK4, without noise and with the force as given (not clipped).
+
+    The arguments are those of `derivative`.
+    """
+    k1 = derivative(x, u, p)
+    k2 = derivative(x + 0.5 * dt * k1, u, p)
+    k3 = derivative(x + 0.5 * dt * k2, u, p)
+    k4 = derivative(x + dt * k3, u, p)
+    return x + dt / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+
+
+def stage_cost(x, u):
+    """Return L(x, u) = weights'(p^2, (2 sin(q/2))^2, v^2, w^2, F^2) + 300 max(0, |p| - 2), shape (...).
+
+    2 sin(q/2) equals q near the upright, and unlike q it knows that 2 pi is upright, too.
+    """
+    x, u = np.asarray(x, dtype=float), np.asarray(u, dtype=float)
+    residuals = np.stack([x[..., 0], 2.0 * np.sin(0.5 * x[..., 1]), x[..., 2], x[..., 3], u[..., 0]], axis=-1)
+    return residuals**2 @ WEIGHTS + TRACK_WEIGHT * np.maximum(0.0, np.abs(x[..., 0]) - TRACK)
+
+
+def energy(x, p: CartPoleParameters = CartPoleParameters()):  # noqa: B008 (immutable)
+    """Return the mechanical energy in J, zero at rest and hanging down."""
+    x = np.asarray(x, dtype=float)
+    q, v, w = x[..., 1], x[..., 2], x[..., 3]
+    tip_x, tip_y = v - p.length * w * np.cos(q), -p.length * w * np.sin(q)
+    kinetic = 0.5 * p.cart_mass * v**2 + 0.5 * p.mass * (tip_x**2 + tip_y**2)
+    return kinetic + p.mass * p.gravity * p.length * (1.0 + np.cos(q))
+
+
+def random_start(rng: np.random.Generator) -> np.ndarray:
+    """Return a start: p in [-1, 1] m, any angle, v in [-0.5, 0.5] m/s, w in [-1, 1] rad/s, all uniform."""
+    return rng.uniform([-1.0, -np.pi, -0.5, -1.0], [1.0, np.pi, 0.5, 1.0])
+
+
+class CartPole(gym.Env):
+    """The cart-pole as a Gymnasium environment: observation (p, cos q, sin q, v, w), action the force, reward -L.
+
+    The episode ends (terminated) where the cart meets the track's end, |p| > 2.4 m, with `CRASH_COST` on top.
+    A controller that counts the turns of the pole reads the state itself from ``info["x"]``, where it is the true
+    one, or from ``info["measured"]``, with the same noise as the observation.
+
+    Parameters
+    ----------
+    parameters : CartPoleParameters
+        May be replaced while it runs: ``env.parameters = replace(env.parameters, mass=0.3)`` or `change`.
+    steps : int, optional
+        Length of an episode (then truncated); 200 steps are 10 s. None for one without end.
+    start : array_like, shape (4,), optional
+        Start of every episode; by default a `random_start`.
+    """
+
+    metadata = {"render_modes": []}
+
+    def __init__(self, parameters: CartPoleParameters = CartPoleParameters(), steps: int | None = 200, start=None):  # noqa: B008
+        self.parameters, self.steps = parameters, steps
+        self.start = None if start is None else np.array(start, dtype=float)
+        high = np.array([np.inf, 1.0, 1.0, np.inf, np.inf])
+        self.observation_space = gym.spaces.Box(-high, high, dtype=np.float64)
+        limit = parameters.max_force
+        self.action_space = gym.spaces.Box(-limit, limit, (1,), dtype=np.float64)
+        self.x, self.count, self._queue = np.array([0.0, np.pi, 0.0, 0.0]), 0, deque[float]()
+
+    def change(self, **changes) -> None:
+        """Change physical parameters from now on, by name."""
+        self.parameters = replace(self.parameters, **changes)
+
+    def _observe(self):
+        """Return the observation (p, cos q, sin q, v, w), and an info with the true and the measured state."""
+        noise = self.parameters.measurement_noise
+        measured = self.x + noise * self.np_random.standard_normal(4) if noise else self.x.copy()
+        p, q, v, w = measured
+        return np.array([p, np.cos(q), np.sin(q), v, w]), {"x": self.x.copy(), "measured": measured}
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        """Start an episode at `start`, at ``options["x"]``, or at a random state."""
+        super().reset(seed=seed)
+        start = options["x"] if options and "x" in options else self.start
+        start = np.array(random_start(self.np_random) if start is None else start, dtype=float)
+        if start.shape != (4,) or not np.isfinite(start).all():
+            raise ValueError(f"the start must be a finite state of shape (4,), (p, q, v, w), not {start}")
+        self.x, self.count = start, 0
+        self._queue = deque([0.0] * int(self.parameters.delay))
+        return self._observe()
+
+    def step(self, action):
+        """Apply a force (clipped to the limit, late by the delay) for one step of 0.05 s."""
+        u = np.asarray(action, dtype=float).reshape(-1)
+        if u.shape != (1,):
+            raise ValueError(f"action has shape {np.shape(action)}, but this plant's has shape (1,)")
+        if not np.isfinite(u[0]):
+            raise ValueError(f"action is not finite: {u}")
+        p = self.parameters
+        while len(self._queue) < p.delay:
+            self._queue.appendleft(0.0)
+        self._queue.append(min(max(u[0], -p.max_force), p.max_force))
+        while len(self._queue) > p.delay + 1:
+            self._queue.popleft()
+        force = np.array([self._queue.popleft()])
+        cost = float(stage_cost(self.x, force))
+        push = p.process_noise * self.np_random.standard_normal(1) if p.process_noise else 0.0
+        self.x = dynamics(self.x, force + push, p)
+        self.count += 1
+        crashed = not abs(self.x[0]) <= TRACK_END
+        cost += CRASH_COST if crashed else 0.0
+        truncated = self.steps is not None and self.count >= self.steps
+        observation, info = self._observe()
+        return observation, -cost, crashed, truncated, info | {"cost": cost, "force": force[0]}
+
+    def state_dict(self) -> dict:
+        """Return what a run must save to go on exactly here (JSON-able; the generator is saved by its owner)."""
+        return {"x": self.x.tolist(), "count": self.count, "queue": list(self._queue)}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from a `state_dict`."""
+        self.x, self.count = np.array(state["x"], dtype=float), int(state["count"])
+        self._queue = deque(state["queue"])

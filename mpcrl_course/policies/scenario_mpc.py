@@ -1,0 +1,195 @@
+"""Scenario MPC and back-off: two ways to plan for what the model does not know.
+
+Scenario MPC plans one future for each of n models (or constant disturbances), and only the first input is the same in
+all of them: from the next step on, each future may react to what will have been seen by then,
+
+    min  sum_i probability_i * (cost of scenario i)    s.t.  every scenario's own dynamics and constraints,  u_0 shared.
+
+States and inputs of all scenarios are stacked into one optimal-control problem. Back-off keeps a single future and
+moves its bounds inwards by a quantile of the prediction's error.
+
+Sources: Scokaert & Mayne, IEEE TAC 43(8), 1998 (scenarios); Calafiore & Campi, IEEE TAC 51(5), 2006 (how many).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+
+import casadi as ca
+import numpy as np
+
+from mpcrl_course.mpc import OptimalControlProblem, Parameters, Rows
+
+#: Cost of a unit of difference between the first inputs of two scenarios: an exact penalty, so that there is none.
+SHARING_WEIGHT = 1e4
+
+
+class Scenarios:
+    """One optimal-control problem made of n copies of another one that differ in some of their parameters.
+
+    Parameters
+    ----------
+    base : OptimalControlProblem
+    varied : mapping of name to array_like, shape (n, …)
+        Values of a parameter block, one for each scenario.
+    probabilities : array_like, shape (n,), optional
+        By default all 1 / n.
+    shared : {'first', 'all'}
+        Which inputs are the same in all scenarios: the first one only, or the whole plan (more cautious).
+    residual : callable, optional
+        Residuals of the base problem, for real-time iteration.
+
+    Attributes
+    ----------
+    problem : OptimalControlProblem
+        With n * n_states states. Its parameters are those of the base, each varied block ``name`` as ``name_1``,
+        ``name_2``, …, and the block ``probability``.
+
+    Examples
+    --------
+    >>> carts = Scenarios(problem(), {"cart_mass": [0.8, 1.0, 1.2]}, residual=residual)    # doctest: +SKIP
+    >>> mpc = MPC(carts.problem, "rti", residual=carts.residual)                           # doctest: +SKIP
+    >>> u0 = carts.first_input(mpc.policy(theta, carts.stack(s)))                          # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        base: OptimalControlProblem,
+        varied: Mapping,
+        probabilities=None,
+        shared: str = "first",
+        residual: Callable | None = None,
+    ):
+        if shared not in ("first", "all"):
+            raise ValueError(f"shared is 'first' or 'all', not {shared!r}")
+        counts = {name: len(np.atleast_1d(values)) for name, values in varied.items()}
+        if len(set(counts.values())) != 1:
+            raise ValueError(f"every varied parameter needs one value a scenario, but their numbers are {counts}")
+        for name in varied:
+            base.parameters.index(name)  # raises KeyError that lists the names there are
+        self.base, self.n, self.varied = base, next(iter(counts.values())), dict(varied)
+        self.own_inputs, self._residual = shared == "first", residual
+        share = np.full(self.n, 1.0 / self.n) if probabilities is None else np.array(probabilities, dtype=float)
+        if share.shape != (self.n,) or not (share > 0.0).all() or not np.isclose(share.sum(), 1.0):
+            raise ValueError(f"{self.n} positive probabilities that add up to 1 are needed, not {share}")
+        blocks: dict = {}
+        for name, value in vars(base.parameters.unpack(base.parameters.initial())).items():
+            if name in varied:
+                blocks |= {f"{name}_{i + 1}": np.asarray(v, dtype=float) for i, v in enumerate(varied[name])}
+            else:
+                blocks[name] = value
+        copies = self.n if self.own_inputs else 1
+        constraints = {name: self._constraint(rows) for name, rows in base.constraints.items()}
+        if self.own_inputs and self.n > 1:
+            constraints["same first input"] = self._same_first_input
+        self.problem = OptimalControlProblem(
+            n_states=self.n * base.n_states, n_inputs=copies * base.n_inputs, horizon=base.horizon,
+            parameters=Parameters(**blocks, probability=share), dynamics=self._dynamics,
+            stage_cost=lambda k, x, u, p: sum(
+                p.probability[i] * base.stage_cost(k, x_i, u_i, p_i) for i, x_i, u_i, p_i in self._each(x, u, p)
+            ),
+            terminal_cost=lambda x, p: sum(
+                p.probability[i] * base.terminal_cost(x_i, p_i) for i, x_i, _, p_i in self._each(x, None, p)
+            ),
+            input_lower=np.tile(base.input_lower, copies), input_upper=np.tile(base.input_upper, copies),
+            constraints=constraints, discount=base.discount,
+        )  # fmt: skip
+
+    def stack(self, s) -> np.ndarray:
+        """Return the state of the stacked problem: s in every scenario."""
+        return np.tile(np.asarray(s, dtype=float), self.n)
+
+    def first_input(self, solution) -> np.ndarray:
+        """Return the input to apply, shape (n_inputs,)."""
+        return solution.u0[: self.base.n_inputs]
+
+    def residual(self, k, x, u, p):
+        """Return the residuals of all scenarios, for real-time iteration."""
+        if self._residual is None:
+            raise ValueError("give the residual of the base problem to Scenarios")
+        parts = self._each(x, u, p)
+        return ca.vertcat(*[ca.sqrt(p.probability[i]) * self._residual(k, x_i, u_i, p_i) for i, x_i, u_i, p_i in parts])
+
+    def _each(self, x, u, p):
+        """Return a list of scenario number, its state, its input and its parameters."""
+        nx, nu, parts = self.base.n_states, self.base.n_inputs, []
+        for i in range(self.n):
+            own = {name: getattr(p, f"{name}_{i + 1}") for name in self.varied}
+            first = i * nu if self.own_inputs else 0
+            u_i = None if u is None else u[first : first + nu]
+            parts.append((i, x[i * nx : (i + 1) * nx], u_i, SimpleNamespace(**(vars(p) | own))))
+        return parts
+
+    def _dynamics(self, x, u, p):
+        return ca.vertcat(*[self.base.dynamics(x_i, u_i, p_i) for _, x_i, u_i, p_i in self._each(x, u, p)])
+
+    def _constraint(self, rows):
+        """Return the rows of all scenarios under each other; their slacks cost by the scenario's probability."""
+
+        def stacked(k, x, u, p):
+            found = [rows(k, x_i, u_i, p_i) for _, x_i, u_i, p_i in self._each(x, u, p)]
+            if found[0] is None:
+                return None
+            found = [Rows(*r) for r in found]
+            sizes = [ca.SX(r.expression).numel() for r in found]
+
+            def under_each_other(values):
+                if values[0] is None:
+                    return None
+                columns = [ca.vec(v) if isinstance(v, ca.SX) else ca.SX(np.ravel(v)) for v in values]
+                return ca.vertcat(*[ca.repmat(c, m if c.numel() == 1 else 1, 1) for c, m in zip(columns, sizes)])
+
+            weights = [None if r.weight is None else p.probability[i] * r.weight for i, r in enumerate(found)]
+            return Rows(
+                ca.vertcat(*[r.expression for r in found]),
+                under_each_other([r.lower for r in found]),
+                under_each_other([r.upper for r in found]),
+                under_each_other(weights),
+            )
+
+        return stacked
+
+    def _same_first_input(self, k, x, u, p):
+        if k == 0:
+            nu = self.base.n_inputs
+            return Rows(u[nu:] - ca.repmat(u[:nu], self.n - 1, 1), 0.0, 0.0, weight=SHARING_WEIGHT)
+
+
+def back_off(errors, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far the bounds must move inwards so that an error crosses each with probability 1 - level.
+
+    Parameters
+    ----------
+    errors : array_like, shape (M, n_states)
+        Measured states minus predicted ones.
+    level : float
+        In [0.5, 1].
+
+    Returns
+    -------
+    below, above : ndarray, shape (n_states,)
+        For the lower and the upper bounds, both >= 0.
+    """
+    if not 0.5 <= level <= 1.0:
+        raise ValueError(f"level must lie in [0.5, 1], not {level}")
+    errors = np.asarray(errors, dtype=float)
+    if errors.ndim != 2 or not len(errors) or not np.isfinite(errors).all():
+        raise ValueError(f"errors must be finite, of shape (M, n_states), not of shape {errors.shape}")
+    low, high = np.quantile(errors, [1.0 - level, level], axis=0)
+    return np.maximum(-low, 0.0), np.maximum(high, 0.0)
+
+
+def linear_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
+    """Return theta of the linear plant's MPC with its state bounds tightened by `back_off`."""
+    p, (below, above) = mpc.parameters.unpack(theta), back_off(errors, level)
+    return mpc.parameters.pack(theta, x_lb=p.x_lb + below, x_ub=p.x_ub - above)
+
+
+def cartpole_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
+    """Return theta of the cart-pole's MPC with a track shorter at both ends by `back_off` of the position."""
+    p, (below, above) = mpc.parameters.unpack(theta), back_off(errors, level)
+    track = float(p.track) - max(below[0], above[0])
+    if track <= 0.0:
+        raise ValueError(f"errors of {max(below[0], above[0]):.3g} m leave nothing of a track of ±{p.track:.3g} m")
+    return mpc.parameters.pack(theta, track=track)
