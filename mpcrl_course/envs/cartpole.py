@@ -12,12 +12,13 @@ One step is one of the classical Runge-Kutta method (RK4) over 0.05 s with the f
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, replace
 
 import casadi as ca
 import gymnasium as gym
 import numpy as np
+
+from mpcrl_course.envs.plant import Actuator, checked_action, checked_start
 
 DT = 0.05  # s
 TRACK = 2.0  # m, leaving |p| <= TRACK costs
@@ -158,7 +159,7 @@ class CartPole(gym.Env):
         self.observation_space = gym.spaces.Box(-high, high, dtype=np.float64)
         limit = parameters.max_force
         self.action_space = gym.spaces.Box(-limit, limit, (1,), dtype=np.float64)
-        self.x, self.count, self._queue = np.array([0.0, np.pi, 0.0, 0.0]), 0, deque[float]()
+        self.x, self.count, self._actuator = np.array([0.0, np.pi, 0.0, 0.0]), 0, Actuator()
 
     def change(self, **changes) -> None:
         """Change physical parameters from now on, by name."""
@@ -175,27 +176,16 @@ class CartPole(gym.Env):
         """Start an episode at `start`, at ``options["x"]``, or at a random state."""
         super().reset(seed=seed)
         start = options["x"] if options and "x" in options else self.start
-        start = np.array(random_start(self.np_random) if start is None else start, dtype=float)
-        if start.shape != (4,) or not np.isfinite(start).all():
-            raise ValueError(f"the start must be a finite state of shape (4,), (p, q, v, w), not {start}")
-        self.x, self.count = start, 0
-        self._queue = deque([0.0] * int(self.parameters.delay))
+        self.x = checked_start(random_start(self.np_random) if start is None else start, "p, q, v, w")
+        self.count = 0
+        self._actuator = Actuator()
         return self._observe()
 
     def step(self, action):
         """Apply a force (clipped to the limit, late by the delay) for one step of 0.05 s."""
-        u = np.asarray(action, dtype=float).reshape(-1)
-        if u.shape != (1,):
-            raise ValueError(f"action has shape {np.shape(action)}, but this plant's has shape (1,)")
-        if not np.isfinite(u[0]):
-            raise ValueError(f"action is not finite: {u}")
+        u = checked_action(action)
         p = self.parameters
-        while len(self._queue) < p.delay:
-            self._queue.appendleft(0.0)
-        self._queue.append(min(max(u[0], -p.max_force), p.max_force))
-        while len(self._queue) > p.delay + 1:
-            self._queue.popleft()
-        force = np.array([self._queue.popleft()])
+        force = self._actuator.apply(u[0], p.max_force, p.delay)
         cost = float(stage_cost(self.x, force))
         push = p.process_noise * self.np_random.standard_normal(1) if p.process_noise else 0.0
         self.x = dynamics(self.x, force + push, p)
@@ -208,9 +198,9 @@ class CartPole(gym.Env):
 
     def state_dict(self) -> dict:
         """Return what a run must save to go on exactly here (JSON-able; the generator is saved by its owner)."""
-        return {"x": self.x.tolist(), "count": self.count, "queue": list(self._queue)}
+        return {"x": self.x.tolist(), "count": self.count, "queue": list(self._actuator.queue)}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from a `state_dict`."""
         self.x, self.count = np.array(state["x"], dtype=float), int(state["count"])
-        self._queue = deque(state["queue"])
+        self._actuator = Actuator(state["queue"])

@@ -11,6 +11,8 @@ from __future__ import annotations
 import gymnasium as gym
 import numpy as np
 
+from mpcrl_course.envs.plant import checked_action
+
 A = np.array([[0.9, 0.35], [0.0, 1.1]])
 B = np.array([0.0813, 0.2])
 START = np.array([0.0, 0.15])
@@ -74,11 +76,7 @@ class LinearPlant(gym.Env):
 
     def step(self, action):
         """Apply u (clipped to [-1, 1]) for one step; returns x+, -L(x, u), False, truncated, {'cost': L}."""
-        u = np.asarray(action, dtype=float).reshape(-1)
-        if u.shape != (1,):
-            raise ValueError(f"action has shape {np.shape(action)}, but this plant's has shape (1,)")
-        if not np.isfinite(u[0]):
-            raise ValueError(f"action is not finite: {u}")
+        u = checked_action(action)
         u = np.minimum(np.maximum(u, -1.0), 1.0)
         cost = float(stage_cost(self.x, u))
         e = self.np_random.uniform(-self.noise, 0.0)

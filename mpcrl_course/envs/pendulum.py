@@ -10,12 +10,13 @@ first) keeps the energy of the frictionless pendulum bounded, unlike explicit Eu
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, replace
 
 import casadi as ca
 import gymnasium as gym
 import numpy as np
+
+from mpcrl_course.envs.plant import Actuator, checked_action, checked_start
 
 DT = 0.05  # s
 MAX_SPEED = 8.0  # rad/s, range of the observation and of grids; reached by no sensible controller
@@ -122,7 +123,7 @@ class Pendulum(gym.Env):
         self.observation_space = gym.spaces.Box(-high, high, dtype=np.float64)
         limit = parameters.max_torque
         self.action_space = gym.spaces.Box(-limit, limit, (1,), dtype=np.float64)
-        self.x, self.count, self._queue = np.array([np.pi, 0.0]), 0, deque[float]()
+        self.x, self.count, self._actuator = np.array([np.pi, 0.0]), 0, Actuator()
 
     def change(self, **changes) -> None:
         """Change physical parameters from now on, by name."""
@@ -141,27 +142,15 @@ class Pendulum(gym.Env):
         start = options["x"] if options and "x" in options else self.start
         if start is None:
             start = self.np_random.uniform([-np.pi, -1.0], [np.pi, 1.0])
-        start = np.array(start, dtype=float)
-        if start.shape != (2,) or not np.isfinite(start).all():
-            raise ValueError(f"the start must be a finite state of shape (2,), angle and velocity, not {start}")
-        self.x, self.count = start, 0
-        self._queue = deque([0.0] * self.parameters.delay)
+        self.x, self.count = checked_start(start, "q, v"), 0
+        self._actuator = Actuator()
         return self.observe(), {"x": self.x.copy()}
 
     def step(self, action):
         """Apply a torque (clipped to the limit, late by the delay) for one step of 0.05 s."""
-        u = np.asarray(action, dtype=float).reshape(-1)
-        if u.shape != (1,):
-            raise ValueError(f"action has shape {np.shape(action)}, but this plant's has shape (1,)")
-        if not np.isfinite(u[0]):
-            raise ValueError(f"action is not finite: {u}")
+        u = checked_action(action)
         p = self.parameters
-        while len(self._queue) < p.delay:
-            self._queue.appendleft(0.0)
-        self._queue.append(min(max(u[0], -p.max_torque), p.max_torque))
-        while len(self._queue) > p.delay + 1:
-            self._queue.popleft()
-        torque = np.array([self._queue.popleft()])
+        torque = self._actuator.apply(u[0], p.max_torque, p.delay)
         cost = float(stage_cost(self.x, torque))
         push = p.process_noise * self.np_random.standard_normal(1) if p.process_noise else 0.0
         self.x = dynamics(self.x, torque + push, p)
@@ -172,9 +161,9 @@ class Pendulum(gym.Env):
 
     def state_dict(self) -> dict:
         """Return what a run must save to go on exactly here (JSON-able)."""
-        return {"x": self.x.tolist(), "count": self.count, "queue": list(self._queue)}
+        return {"x": self.x.tolist(), "count": self.count, "queue": list(self._actuator.queue)}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from a `state_dict`."""
         self.x, self.count = np.array(state["x"], dtype=float), int(state["count"])
-        self._queue = deque(state["queue"])
+        self._actuator = Actuator(state["queue"])
