@@ -25,6 +25,7 @@ HOME = HERE / ".peers"
 # peer's script reports the versions it met.
 PEERS: dict[str, list[str]] = {
     "mpcrl": ["mpcrl==1.4.1", "csnlp==1.6.8", "casadi==3.7.2"],
+    "torch": ["torch==2.13.0", "numpy"],
 }
 
 

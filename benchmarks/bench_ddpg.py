@@ -1,0 +1,73 @@
+"""A DDPG update (2 x 64 units, batch 64, actor and critic) against PyTorch on the CPU, and a whole training run."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import peers
+from table import Seconds, compare, measure, table
+
+from mpcrl_course.dp.pendulum import evaluate
+from mpcrl_course.envs.pendulum import Pendulum
+from mpcrl_course.learners.ddpg import Agent, ReplayBuffer, ddpg, pendulum_policy
+
+LIMIT_MS = 0.3
+
+
+def problem():
+    """Return an agent and batches of true transitions under random torques."""
+    rng = np.random.default_rng(0)
+    env, memory = Pendulum(), ReplayBuffer(5000, 3, 1)
+    env.np_random = rng
+    s, _ = env.reset()
+    for _ in range(5000):
+        a = rng.uniform([-2], [2])
+        s_next, reward, terminated, truncated, _ = env.step(a)
+        memory.add(s, a, -reward, s_next, terminated)
+        s = env.reset()[0] if truncated else s_next
+    agent = Agent(3, [-2], [2], rng)
+    return agent, [memory.draw(64, rng) for _ in range(50)]
+
+
+def main():
+    """Print the tables; exit code 1 if a target is missed."""
+    agent, batches = problem()
+    given = {"actor": agent.actor.theta.copy(), "critic": agent.critic.theta.copy(), "tau": agent.tau}
+    given |= {"actor_rate": agent.actor_adam.rate, "critic_rate": agent.critic_adam.rate, "gamma": agent.gamma}
+    for batch in batches:
+        agent.update(batch)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ddpg.npz"
+        after = {f"after_{n}": getattr(agent, n).theta for n in ("actor", "critic", "target_actor", "target_critic")}
+        np.savez(path, batches=np.array([np.hstack(b) for b in batches]), **given, **after)
+        peer = peers.run("torch", "peer_ddpg.py", str(path))
+
+    count = iter(range(10**9))
+    ours = measure(lambda: agent.update(batches[next(count) % 50]), repeats=500)
+    ok = True
+    for way, target in (("usual", 3), ("tuned", None)):
+        result = peer[way]
+        title = (
+            f"DDPG update, 2 x 64, batch 64 (peer: PyTorch {peer['torch']} on {result['threads']} thread(s), {way}; "
+        )
+        title += f"weights after 50 updates agree to {result['error']:.0e})"
+        ok &= compare(title, ours, Seconds(result["wall_median"], result["cpu_median"]), target=target)
+    small = 1e3 * ours.cpu <= LIMIT_MS
+    print(f"  target: at most {LIMIT_MS} ms of CPU an update: {'reached' if small else 'MISSED'}")
+
+    rows = []
+    for seed in range(2):
+        t, c = time.perf_counter(), time.process_time()
+        trained, _ = ddpg(Pendulum(), steps=20_000, rng=np.random.default_rng(seed), progress=False)
+        wall, cpu = time.perf_counter() - t, time.process_time() - c
+        rows.append([f"seed {seed}", wall, cpu, f"{evaluate(pendulum_policy(trained)).mean():.1f}"])
+    table(
+        "The same with plant, replay, log: 20 000 steps", rows, ["run", "wall s", "CPU s", "cost of the fixed starts"]
+    )
+    return ok and small
+
+
+if __name__ == "__main__":
+    sys.exit(not main())

@@ -1,0 +1,86 @@
+"""DDPG on the torque-limited pendulum: ten seeds with the course's settings, and with one of them changed at a time.
+
+Run it with `python lectures/data/make_03.py` (about six minutes on two cores that do nothing else). Each run is
+measured every 1000 steps on the hundred fixed starts, without exploration noise.
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small, and the seeds run in parallel
+
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from mpcrl_course.dp.pendulum import FIXED_STARTS, pendulum_value_iteration, simulate
+from mpcrl_course.envs.pendulum import Pendulum, wrap
+from mpcrl_course.learners.ddpg import ddpg, pendulum_policy
+
+SEEDS, STEPS, EVERY, GAMMA = 10, 20_000, 1000, 0.98
+SHORT = {"episode": 20}
+SETTINGS = {
+    "as taught": {},
+    "no target networks": {"tau": 1.0},
+    "τ = 0.001": {"tau": 0.001},
+    "τ = 0.05": {"tau": 0.05},
+    "both learning rates 1e-3": {"actor_rate": 1e-3, "critic_rate": 1e-3},
+    "both learning rates 3e-4": {"actor_rate": 3e-4, "critic_rate": 3e-4},
+    "both learning rates 1e-2": {"actor_rate": 1e-2, "critic_rate": 1e-2},
+    "no exploration noise": {"noise": 0.0},
+    "noise 0.6": {"noise": 0.6},
+    "replay of the last 500": {"memory": 500},
+    "current actor in the target": {"next_action": "current"},
+    "episodes of 20 steps": SHORT,
+    "episodes of 20 steps, truncation masked": SHORT | {"mask_truncation": True},
+}
+
+
+def observed(x):
+    """Return (cos q, sin q, v) of states (n, 2)."""
+    return np.stack([np.cos(x[:, 0]), np.sin(x[:, 0]), x[:, 1]], axis=1)
+
+
+def measure(policy):
+    """Return of 10 s from each fixed start: mean cost, mean discounted cost, share upright at the end."""
+    run = simulate(policy)
+    discounted = GAMMA ** np.arange(len(run.cost)) @ run.cost
+    upright = np.abs(wrap(run.x[-1, :, 0])) < 0.2
+    return run.cost.sum(0).mean(), discounted.mean(), upright.mean()
+
+
+def train(seed: int, episode: int = 200, **options):
+    """Learn from one seed; return the measurements, shape (STEPS / EVERY, 4).
+
+    The columns are `measure`'s, and last what the critic believes: its mean Q(s, mu(s)) over the starts.
+    """
+    rows = []
+
+    def look(k, agent):
+        if (k + 1) % EVERY == 0:
+            s = observed(FIXED_STARTS)
+            rows.append([*measure(pendulum_policy(agent)), agent.value(s, agent.policy(s)).mean()])
+
+    rng = np.random.default_rng(seed)
+    ddpg(Pendulum(steps=episode), steps=STEPS, rng=rng, gamma=GAMMA, on_step=look, progress=False, **options)
+    return np.array(rows)
+
+
+def main():
+    """Run everything and write ddpg_03.npz beside this file."""
+    jobs = [(seed, options) for options in SETTINGS.values() for seed in range(SEEDS)]
+    runs = Parallel(n_jobs=-1, return_as="generator")(delayed(train)(seed, **options) for seed, options in jobs)
+    results = list(tqdm(runs, total=len(jobs), desc="runs"))
+    table = np.array(results).reshape(len(SETTINGS), SEEDS, STEPS // EVERY, 4)
+    np.savez_compressed(
+        Path(__file__).with_name("ddpg_03.npz"),
+        settings=np.array(list(SETTINGS)),
+        steps=EVERY * np.arange(1, STEPS // EVERY + 1),
+        **{n: table[..., i].astype(np.float32) for i, n in enumerate(("cost", "discounted", "upright", "believed"))},
+        yardstick=np.array(measure(pendulum_value_iteration(201, 201, 21).policy)),
+    )
+
+
+if __name__ == "__main__":
+    main()

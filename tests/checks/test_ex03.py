@@ -1,0 +1,117 @@
+"""Exercise 03: every item sound, notebooks in step, the blank one runs, the solved one scores 100 %."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+from mpcrl_course.checks import ex03
+from mpcrl_course.checks.engine import NOT_ATTEMPTED, RAISED, RIGHT, WRONG, assert_item_sound
+from mpcrl_course.exercises import exercise_text
+from mpcrl_course.learners import ddpg
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "03_rl.ipynb"
+ITEMS = ex03.exercise.items.values()
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=lambda item: f"{item.number}-{item.kind}")
+@pytest.mark.parametrize("seed", [0, 1, 20_000])
+def test_items_are_sound(item, seed):
+    assert_item_sound(item, seed)
+
+
+# ------------------------------------------------------------------------------- what a student would also write
+
+
+def test_the_references_are_the_package_s():
+    rng = np.random.default_rng(3)
+    probe = ex03._target_probes(rng)[0]
+    slow = probe["target_actor"], probe["target_critic"]
+    ours = ddpg.critic_target(probe["cost"], probe["terminated"], probe["s_next"], *slow, probe["gamma"])
+    np.testing.assert_allclose(ours, ex03.critic_target(**probe), rtol=1e-12)
+    actor, critic, s, a = ex03._gradient_probes(rng)[0]
+    ours = ddpg.actor_gradient(actor, critic, s)
+    np.testing.assert_allclose(ours, ex03.actor_gradient(actor, critic, s, a), atol=1e-14)
+
+
+def test_every_probe_of_the_target_has_all_kinds_of_ends():
+    for seed in range(5):
+        for probe in ex03._target_probes(np.random.default_rng(seed)):
+            kinds = {(t, c) for t, c in np.hstack([probe["terminated"], probe["truncated"]])}
+            assert kinds == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_the_loop_s_episodes_end_in_both_ways():
+    for seed in (1, 2, 3):
+        probe = ex03._collect_probes(np.random.default_rng(seed))[0]
+        terminated = ex03.collect(*probe)[4]
+        both = ex03._collect(*probe, ends="both")[4]
+        assert terminated.sum() >= 1 and both.sum() > terminated.sum()
+
+
+def test_a_wrong_shape_is_said():
+    result = ex03.target.judge(lambda **probe: ex03.critic_target(**probe)[:, 0])
+    assert result.verdict == WRONG and "shape (6, 1)" in result.sentence
+    result = ex03.gradient.judge(lambda actor, critic, s, a: actor.backward(actor.forward(s)[1], np.ones((1, 7)))[0])
+    assert result.verdict == RAISED
+
+
+def test_design_has_margin_on_hidden_starts_and_says_what_it_measured():
+    for seed in (10, 2000, 31_000):
+        measured = ex03.measure(ex03.rule, seed)
+        assert measured["mean cost of 10 s"] < 175 and measured["upright in the last second"] == 1.0
+    assert ex03.design.judge(ex03.rule).verdict == RIGHT
+    assert "hand in the function" in str(ex03.design.judge(3.0).details)
+
+
+# ------------------------------------------------------------------------------------------------ the notebooks
+
+
+def test_exercise_is_in_step_with_its_solution():
+    exercise = (ROOT / "exercises" / NAME).read_text(encoding="utf-8")
+    assert exercise == exercise_text(ROOT / "solutions" / NAME)
+
+
+def test_notebooks_are_committed_without_outputs():
+    for folder in ("exercises", "solutions"):
+        notebook = json.loads((ROOT / folder / NAME).read_text(encoding="utf-8"))
+        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
+        ids = [cell["id"] for cell in notebook["cells"]]
+        assert len(set(ids)) == len(ids) and not any("SOLUTION" in str(cell) for cell in code if folder == "exercises")
+
+
+def test_choices_and_numbers_in_the_notebook_are_those_of_the_check():
+    notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
+    text = {cell.id: cell.source for cell in notebook.cells}
+    assert [key for key in "abcdefg" if f"- **{key}** " in text["explain-text"]] == list(ex03.explain.choices)
+    for sentence in ex03.explain.choices.values():
+        assert sentence.split(":")[0] in text["explain-text"].replace("$", "").replace("\\", "")
+    row = [float(cell) for cell in text["predict-text"].split("|\n")[2].strip("| ").split("|")]
+    assert row == [ex03.COST, ex03.GAMMA, ex03.Q_HERE, *ex03.Q_NEXT.values(), ex03.LEAST]
+
+
+def test_blank_exercise_runs_with_the_reference(tmp_path, monkeypatch):
+    record = tmp_path / "progress.json"
+    monkeypatch.setenv("MPCRL_COURSE_PROGRESS", str(record))
+    notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
+    NotebookClient(notebook, timeout=90, resources={"metadata": {"path": str(ROOT / "exercises")}}).execute()
+    items = json.loads(record.read_text(encoding="utf-8"))["exercises"]["03"]["items"]
+    assert [items[str(n)]["last"] for n in range(1, 8)] == [NOT_ATTEMPTED] * 7
+    shown = {cell.id: str(cell.get("outputs", "")) for cell in notebook.cells}
+    for cell, number in (("target", 2), ("gradient", 3), ("soft", 4), ("debug", 5), ("design", 6)):
+        assert f"use the course's reference for item {number}" in shown[cell].replace("&#x27;", "'").replace("\\'", "'")
+
+
+def test_solution_scores_full_marks(tmp_path):
+    command = [sys.executable, "-m", "mpcrl_course", "check", str(ROOT / "solutions" / NAME)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "7 of 7 right." in done.stdout

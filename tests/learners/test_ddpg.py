@@ -1,0 +1,257 @@
+"""DDPG: its equations by hand, termination and truncation, replay, resume, and that it learns to swing up."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpcrl_course.dp.pendulum import evaluate
+from mpcrl_course.envs.pendulum import Pendulum
+from mpcrl_course.learners.ddpg import (
+    Agent,
+    Batch,
+    ReplayBuffer,
+    actor_gradient,
+    critic_gradient,
+    critic_target,
+    ddpg,
+    noisy_action,
+    pendulum_policy,
+)
+from mpcrl_course.learners.log import load_state
+from mpcrl_course.neural import Adam, Network
+
+#: Mean cost of value iteration on the fixed starts (201 x 201 points, 21 torques: lectures/data/ddpg_03.npz).
+YARDSTICK = 156.7
+
+
+def networks(seed=0):
+    rng = np.random.default_rng(seed)
+    options = {"width": 8, "activation": "tanh", "dtype": np.float64}
+    actor = Network(3, 1, rng, lower=-2, upper=2, **options)
+    critic = Network(4, 1, rng, **options)
+    for net in (actor, critic):
+        net.theta[:] = rng.normal(0, 0.5, net.theta.size)
+    return actor, critic
+
+
+def batch(n=6, seed=1):
+    rng = np.random.default_rng(seed)
+    return Batch(rng.normal(size=(n, 3)), rng.uniform(-2, 2, (n, 1)), rng.uniform(0, 9, (n, 1)),
+                 rng.normal(size=(n, 3)), (rng.random((n, 1)) < 0.4).astype(float))  # fmt: skip
+
+
+def run(steps, seed=0, env=None, **options):
+    options = {"warm_up": 50, "batch": 16, "progress": False, **options}
+    return ddpg(env or Pendulum(), steps=steps, rng=np.random.default_rng(seed), **options)
+
+
+# --- the equations ----------------------------------------------------------------------------------------
+
+
+def test_target_by_hand_and_terminal_states_are_not_bootstrapped():
+    actor, critic = networks()
+    b = batch()
+    y = critic_target(b.cost, b.terminated, b.s_next, actor, critic, 0.9)
+    assert y.shape == (6, 1) and 0 < b.terminated.sum() < 6
+    for i in range(6):
+        a_next = actor(b.s_next[i])
+        q_next = critic(np.concatenate([b.s_next[i], a_next]))[0]
+        expected = b.cost[i, 0] if b.terminated[i, 0] else b.cost[i, 0] + 0.9 * q_next
+        assert y[i, 0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_critic_gradient_is_that_of_half_the_mean_square():
+    _, critic = networks()
+    b, y = batch(), np.linspace(-1, 3, 6)[:, None]
+    gradient, td = critic_gradient(critic, b.s, b.a, y)
+    direction, h = np.random.default_rng(2).normal(size=critic.theta.size), 1e-6
+
+    def loss(shift):
+        other = critic.copy()
+        other.theta[:] += shift * direction
+        return 0.5 * np.mean((other(np.hstack([b.s, b.a])) - y) ** 2)
+
+    assert gradient @ direction == pytest.approx((loss(h) - loss(-h)) / (2 * h), rel=1e-6)
+    np.testing.assert_allclose(td, y - critic(np.hstack([b.s, b.a])))
+
+
+def test_actor_gradient_is_that_of_the_mean_q_and_descends():
+    actor, critic = networks()
+    s = batch(40).s
+    gradient = actor_gradient(actor, critic, s)
+    direction, h = np.random.default_rng(3).normal(size=actor.theta.size), 1e-6
+
+    def cost(step):
+        other = actor.copy()
+        other.theta[:] += step
+        return float(critic(np.hstack([s, other(s)])).mean())
+
+    assert gradient @ direction == pytest.approx((cost(h * direction) - cost(-h * direction)) / (2 * h), rel=1e-6)
+    assert cost(-1e-3 * gradient) < cost(0 * gradient) < cost(1e-3 * gradient)
+
+
+def test_one_update_by_hand():
+    rng = np.random.default_rng(0)
+    agent = Agent(3, [-2], [2], rng, tau=0.1, gamma=0.9, width=8)
+    for net in (agent.target_actor, agent.target_critic):
+        net.theta[:] += rng.normal(0, 0.1, net.theta.size)
+    before = {n: getattr(agent, n).copy() for n in ("actor", "critic", "target_actor", "target_critic")}
+    b = Batch(*(part.astype(np.float32) for part in batch(16)))
+    td, target = agent.update(b)
+    y = critic_target(b.cost, b.terminated, b.s_next, before["target_actor"], before["target_critic"], 0.9)
+    gradient, delta = critic_gradient(before["critic"], b.s, b.a, y)
+    assert td == pytest.approx(np.abs(delta).mean()) and target == pytest.approx(y.mean())
+    Adam(gradient.size, 2e-3).descend(before["critic"].theta, gradient)
+    np.testing.assert_array_equal(agent.critic.theta, before["critic"].theta)
+    gradient = actor_gradient(before["actor"], agent.critic, b.s)  # through the new critic
+    Adam(gradient.size, 5e-4).descend(before["actor"].theta, gradient)
+    np.testing.assert_array_equal(agent.actor.theta, before["actor"].theta)
+    for name in ("actor", "critic"):
+        mixed = 0.9 * before[f"target_{name}"].theta + 0.1 * getattr(agent, name).theta
+        np.testing.assert_allclose(getattr(agent, f"target_{name}").theta, mixed, atol=1e-6)
+
+
+def test_the_next_action_may_come_from_the_current_actor():
+    agents = [Agent(3, [-2], [2], np.random.default_rng(0), next_action=n) for n in ("target", "current")]
+    for agent in agents:
+        agent.target_actor.theta[:] *= 0.5
+    b = Batch(*(part.astype(np.float32) for part in batch(16)))
+    b = b._replace(terminated=np.zeros((16, 1), np.float32))
+    (_, target), (_, current) = (agent.update(b) for agent in agents)
+    assert target != current
+
+
+def test_noise_is_clipped_to_the_limits_and_has_its_size():
+    rng, lower, upper = np.random.default_rng(0), np.array([-1.0]), np.array([3.0])
+    actions = np.array([noisy_action(np.array([0.5]), 0.1, lower, upper, rng) for _ in range(4000)])
+    assert actions.mean() == pytest.approx(0.5, abs=0.02) and actions.std() == pytest.approx(0.2, abs=0.01)
+    wild = np.array([noisy_action(np.array([2.9]), 2.0, lower, upper, rng) for _ in range(200)])
+    assert wild.min() == -1.0 and wild.max() == 3.0
+
+
+# --- memory, episodes -------------------------------------------------------------------------------------
+
+
+def test_the_ring_forgets_the_oldest_and_draws_uniformly():
+    memory, rng = ReplayBuffer(5, 2, 1), np.random.default_rng(0)
+    for k in range(8):
+        memory.add([k, -k], [10 * k], 100 * k, [k + 1, -k - 1], k % 2)
+    drawn = memory.draw(6000, rng)
+    assert len(memory) == 5 and set(drawn.s[:, 0]) == {3, 4, 5, 6, 7}
+    k = drawn.s[:, :1]
+    np.testing.assert_array_equal(drawn.s, np.hstack([k, -k]))
+    np.testing.assert_array_equal(drawn.a, 10 * k)
+    np.testing.assert_array_equal(drawn.cost, 100 * k)
+    np.testing.assert_array_equal(drawn.s_next, np.hstack([k + 1, -k - 1]))
+    np.testing.assert_array_equal(drawn.terminated, k % 2)
+    assert np.bincount(k[:, 0].astype(int))[3:].min() > 1000
+    assert drawn.cost.shape == drawn.terminated.shape == (6000, 1)
+
+
+class Ends(Pendulum):
+    """Ends every fifth step, by termination or truncation."""
+
+    def __init__(self, terminate):
+        super().__init__(steps=None)
+        self.terminate = terminate
+
+    def step(self, action):
+        s, reward, _, _, info = super().step(action)
+        end = self.count % 5 == 0
+        return s, reward, end and self.terminate, end and not self.terminate, info
+
+
+@pytest.mark.parametrize(("terminate", "mask", "stored"), [(True, False, 1), (False, False, 0), (False, True, 1)])
+def test_termination_is_stored_and_truncation_only_if_asked(terminate, mask, stored, tmp_path):
+    _, log = run(60, env=Ends(terminate), mask_truncation=mask, save=tmp_path / "run")
+    rows = load_state(tmp_path / "run")[0]["replay"]
+    expected = np.zeros(60)
+    expected[4::5] = stored
+    np.testing.assert_array_equal(rows[:, -1], expected)
+    np.testing.assert_array_equal(np.flatnonzero(log.ended), np.arange(4, 60, 5))
+    # the next state of the last step is the episode's own, not the start of the next one
+    np.testing.assert_allclose(rows[3, 5:8], log.s[4], rtol=1e-6)
+    assert np.abs(rows[4, 5:8] - log.s[5]).max() > 1e-3
+    ends, costs = log.episodes()
+    np.testing.assert_allclose(costs, log.cost.reshape(12, 5).sum(1))
+    assert "12 episodes" in str(log)
+
+
+# --- runs -------------------------------------------------------------------------------------------------
+
+
+def assert_same(one, other):
+    for name in ("s", "a", "cost", "td", "target", "ended"):
+        np.testing.assert_array_equal(getattr(one[1], name), getattr(other[1], name))
+    for name, values in one[0].arrays().items():
+        np.testing.assert_array_equal(values, other[0].arrays()[name])
+
+
+def test_same_seed_same_run_and_actions_within_limits():
+    one = run(300, seed=1)
+    assert_same(one, run(300, seed=1))
+    assert np.abs(one[1].s - run(300, seed=2)[1].s).max() > 1e-3
+    assert np.abs(one[1].a).max() <= 2 and np.isnan(one[1].td).sum() == 50
+    assert np.isfinite(one[1].td[50:]).all()
+
+
+@pytest.mark.parametrize("memory", [100_000, 70])
+def test_resume_is_bit_identical(tmp_path, memory):
+    def env():
+        return Pendulum(steps=40)
+
+    whole = run(300, seed=3, env=env(), memory=memory)
+    half = run(150, seed=3, env=env(), memory=memory, save=tmp_path / "run")
+    resumed = run(300, seed=99, env=env(), memory=memory, save=tmp_path / "run", resume=True)
+    assert_same(whole, resumed)
+    assert resumed[1].seconds > half[1].seconds
+
+
+def test_interrupted_and_resumed_run_equals_the_whole_one(tmp_path):
+    def interrupt(k, agent):
+        if k == 137:
+            raise KeyboardInterrupt
+
+    whole = run(200, seed=5)
+    _, cut = run(200, seed=5, save=tmp_path / "run", save_every=50, on_step=interrupt)
+    assert cut.steps == 137 and "interrupted in step 137" in cut.stopped
+    assert_same(whole, run(200, seed=7, save=tmp_path / "run", resume=True))
+    assert_same(whole, run(200, seed=8, save=tmp_path / "run", resume=True))  # finished: nothing more to do
+    with pytest.raises(ValueError, match="200 steps already"):
+        run(100, save=tmp_path / "run", resume=True)
+    with pytest.raises(ValueError, match="resume needs `save`"):
+        run(100, resume=True)
+
+
+def test_a_run_that_diverges_stops_and_says_so():
+    with np.errstate(all="ignore"):
+        _, log = run(400, critic_rate=1e30, actor_rate=1e30)
+    assert "not finite" in log.stopped and log.steps < 400
+
+
+@pytest.mark.parametrize("options", [{"tau": 0.0}, {"tau": 1.1}, {"gamma": 1.2}, {"next_action": "best"}])
+def test_bad_options(options):
+    with pytest.raises(ValueError, match="|".join(options)):
+        run(10, **options)
+
+
+# --- learning ---------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_runs_hold_what_the_lecture_says():
+    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "ddpg_03.npz") as file:
+        cost = dict(zip(file["settings"], file["cost"][:, :, -1]))
+        assert file["yardstick"][0] == pytest.approx(YARDSTICK, abs=0.1) and file["steps"][-1] == 20_000
+    within = {name: (final <= 1.1 * YARDSTICK).sum() for name, final in cost.items()}
+    assert within["as taught"] == 10 and within["episodes of 20 steps"] == 10
+    assert within["episodes of 20 steps, truncation masked"] == 0
+    assert max(within["replay of the last 500"], within["both learning rates 3e-4"]) <= 2
+    assert 1 <= within["no target networks"] <= 8
+
+
+def test_it_learns_to_swing_up():
+    """One seed of the five of lectures/data/make_03.py, within 10 % of value iteration in 20 000 steps."""
+    agent, log = ddpg(Pendulum(), steps=20_000, rng=np.random.default_rng(0), progress=False)
+    assert evaluate(pendulum_policy(agent)).mean() <= 1.1 * YARDSTICK
+    assert not log.stopped and log.steps == 20_000
