@@ -98,7 +98,7 @@ class MPC:
     def Q(self, theta, s, a, *, warm_start: Solution | None = None) -> Solution:
         """Solve the problem with the first input fixed to a (and without its box): the action value Q_theta(s, a)."""
         theta, s = self.parameters.check(theta).copy(), self._vector(s, self.problem.n_states, "state")
-        a = self._vector(a, self.problem.n_inputs, "action")
+        a = self._vector(a, self.problem.n_actions, "action")
         with self._lock:
             return self._solve.solve(theta, s, a, warm_start=warm_start)
 
@@ -108,12 +108,12 @@ class MPC:
         Parameters
         ----------
         states : array_like, shape (M, n_states)
-        actions : array_like, shape (M, n_inputs), optional
+        actions : array_like, shape (M, n_actions), optional
 
         Returns
         -------
         values : ndarray, shape (M,)
-        first_inputs : ndarray, shape (M, n_inputs)
+        first_inputs : ndarray, shape (M, n_actions)
 
         Raises
         ------
@@ -123,7 +123,7 @@ class MPC:
         theta = self.parameters.check(theta)
         states = self._matrix(states, self.problem.n_states, "states")
         if actions is not None:
-            actions = self._matrix(actions, self.problem.n_inputs, "actions")
+            actions = self._matrix(actions, self.problem.n_actions, "actions")
             if len(actions) != len(states):
                 raise ValueError(f"{len(states)} states but {len(actions)} actions were given")
         with self._lock:

@@ -57,7 +57,7 @@ class LiftedSolver:
         for kind in ("V", "Q"):
             equalities = ca.vertcat(t.X[:, 0] - t.s, t.gaps)
             if kind == "Q":
-                equalities = ca.vertcat(equalities, t.U[:, 0] - t.a)
+                equalities = ca.vertcat(equalities, t.U[: problem.n_actions, 0] - t.a)
             nlp = {"x": y, "p": p, "f": t.cost, "g": ca.densify(ca.vertcat(equalities, rows))}
             make = ca.qpsol if plugin == "piqp" else ca.nlpsol
             self._solvers[kind] = make(f"{kind}_{plugin}", plugin, nlp, OPTIONS[plugin])
@@ -69,7 +69,7 @@ class LiftedSolver:
             for bound, edge in ((problem.input_lower, -np.inf), (problem.input_upper, np.inf)):
                 u = np.tile(bound, (problem.horizon, 1))
                 if kind == "Q":
-                    u[0] = edge
+                    u[0, : problem.n_actions] = edge
                 box.append(u.ravel())
             free, positive = np.full(t.X.numel(), np.inf), np.zeros(t.sigma.numel())
             n_eq = int(equalities.numel())
@@ -94,12 +94,13 @@ class LiftedSolver:
         if self.plugin == "piqp" and not self._convex(kind, theta):
             raise SolverError("unbounded", "the cost is not convex in the inputs", state, action, theta)
         q = np.zeros(nu) if perturbation is None else perturbation
+        a = np.zeros(problem.n_actions) if action is None else action
         if warm_start is None:
             u = np.clip(np.zeros((N, nu)), problem.input_lower, problem.input_upper)
             guess = np.concatenate([np.tile(state, N + 1), u.ravel(), np.zeros(t.sigma.numel())])
         else:
             guess = np.concatenate([warm_start.x.ravel(), warm_start.u.ravel(), warm_start.flat_slack[t.soft]])
-        p = np.concatenate([theta, state, q, q if action is None else action])
+        p = np.concatenate([theta, state, q, a])
         try:
             answer = self._solvers[kind](x0=guess, p=p, **self._bounds[kind])
         except RuntimeError as error:  # CasADi refuses the problem: some bound is not a number
@@ -122,7 +123,7 @@ class LiftedSolver:
         n_x, n_u = nx * (N + 1), nu * N
         slack, lam_lb, lam_ub = np.zeros(t.n_rows), np.zeros(t.n_rows), np.zeros(t.n_rows)
         slack[t.soft] = y[n_x + n_u :]
-        n_eq = n_x + (0 if action is None else nu)
+        n_eq = n_x + (0 if action is None else problem.n_actions)
         n_lower = len(self._has_lower)
         lam_lb[self._has_lower] = lam_g[n_eq : n_eq + n_lower]
         lam_ub[self._has_upper] = lam_g[n_eq + n_lower :]
@@ -149,8 +150,8 @@ class LiftedSolver:
 
         Threads would need a solver each and gain little: measured on two cores 0.9x (piqp) and 1.3x (ipopt).
         """
-        values, first, last = np.empty(len(states)), np.empty((len(states), self.t.problem.n_inputs)), None
+        values, first, last = np.empty(len(states)), np.empty((len(states), self.t.problem.n_actions)), None
         for i, state in enumerate(states):
             last = self.solve(theta, state, None if actions is None else actions[i], warm_start=last)
-            values[i], first[i] = last.value, last.u0
+            values[i], first[i] = last.value, last.u0[: first.shape[1]]
         return values, first

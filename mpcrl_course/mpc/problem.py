@@ -61,6 +61,9 @@ class OptimalControlProblem:
         Called for k = 0 … N (with u = None at k = N); None where a stage has no such rows.
     discount : float
         Discount factor gamma in (0, 1].
+    n_actions : int
+        How many inputs are the action, the first ones: Q(s, a) fixes these in u_0. By default (0) all of them; the
+        others are unknowns of the plan that nobody applies, such as one's copy of a neighbour's plan.
     state_names, input_names : sequence of str
         For messages and figures.
     """
@@ -76,6 +79,7 @@ class OptimalControlProblem:
     input_upper: Any = np.inf
     constraints: Mapping[str, Callable] = field(default_factory=dict)
     discount: float = 1.0
+    n_actions: int = 0
     state_names: Sequence[str] = ()
     input_names: Sequence[str] = ()
 
@@ -83,6 +87,10 @@ class OptimalControlProblem:
         for name in ("n_states", "n_inputs", "horizon"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.n_actions == 0:
+            object.__setattr__(self, "n_actions", self.n_inputs)
+        if not 1 <= self.n_actions <= self.n_inputs:
+            raise ValueError(f"n_actions must lie between 1 and n_inputs = {self.n_inputs}, not {self.n_actions}")
         if not 0.0 < self.discount <= 1.0:
             raise ValueError(f"discount must lie in (0, 1], not {self.discount}")
         lower, upper = (np.broadcast_to(np.asarray(b, dtype=float), (self.n_inputs,)).copy()

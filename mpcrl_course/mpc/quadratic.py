@@ -150,7 +150,6 @@ class QuadraticSolver:
     def solve(self, theta, state, action=None, perturbation=None, warm_start=None) -> Solution:
         """Solve V (action None) or Q; `warm_start` is accepted and not needed."""
         start = time.perf_counter()
-        t, problem = self.t, self.t.problem
         kind = "V" if action is None else "Q"
         qp = self.qp(kind)
         fixed = state if action is None else np.concatenate((state, action))
@@ -159,20 +158,33 @@ class QuadraticSolver:
         def fail(status, reason):
             raise SolverError(status, reason, state, action, theta)
 
-        z, lam = self._solve_qp(qp, self._model(qp, theta, fixed, q, fail), theta, fixed, q, fail)
+        old, qp.model = qp.model, None  # only a solve that succeeds puts one back: nothing of a failed one is used
+        model = self.model(qp, theta, fixed, q, fail, old)
+        z, lam = self.solve_qp(qp, model, theta, fixed, q, fail)
+        qp.model = model
+        return self.solution(kind, theta, state, action, perturbation, z, lam, fail, start)
+
+    def solution(self, kind, theta, state, action, perturbation, z, lam, fail, start) -> Solution:
+        """Return the prediction, slacks and multipliers that belong to daqp's answer (z, lam)."""
+        problem, qp = self.t.problem, self.qp(kind)
+        fixed = state if action is None else np.concatenate((state, action))
+        q = 0.0 if perturbation is None else perturbation
         value, x, u, nu, slack, lam_lb, lam_ub, excess = qp.expand(theta, fixed, z, lam[qp.n_box :], q)
         if excess.size and excess.max() > 0.0:
             row = int(excess.argmax())
-            fail("infeasible", f"{t.row_name(row)} is violated by {excess[row]:.3g} whatever the inputs do")
+            fail("infeasible", f"{self.t.row_name(row)} is violated by {excess[row]:.3g} whatever the inputs do")
         box = np.zeros((problem.horizon, problem.n_inputs))
         box.reshape(-1)[box.size - qp.n_box :] = lam[: qp.n_box]
         return Solution(
             kind, value.item(), x, u, nu, np.maximum(-box, 0.0), np.maximum(box, 0.0), theta, state, action,
-            perturbation, "solved", time.perf_counter() - start, slack, lam_lb, lam_ub, t,
+            perturbation, "solved", time.perf_counter() - start, slack, lam_lb, lam_ub, self.t,
         )  # fmt: skip
 
-    def _model(self, qp: CondensedQP, theta, fixed, q, fail):
-        """Condense and hand the QP to daqp; None if no input is free."""
+    def model(self, qp: CondensedQP, theta, fixed, q, fail, model: daqp.Model | None = None) -> daqp.Model | None:
+        """Condense and hand the QP to daqp, in the memory of an earlier `model` if given; None if no input is free.
+
+        `fail(status, reason)` raises the SolverError of whoever asks.
+        """
         H, C, weight, all_weights = qp.matrices(theta)
         f, lower, upper = qp.vectors(theta, fixed, q)
         if not (np.isfinite(H).all() and np.isfinite(C).all() and np.isfinite(f).all()):
@@ -188,8 +200,6 @@ class QuadraticSolver:
             fail("infeasible", f"the lower bound of {row} lies {lower[i] - upper[i]:.3g} above its upper bound")
         if qp.n_z == 0:
             return None
-        model = qp.model
-        qp.model = None  # only a solve that succeeds puts it back: nothing of a failed one is used again
         if model is None or not qp.n_rows:  # (daqp cannot update a QP without rows)
             model = daqp.Model()
             model.settings = SETTINGS
@@ -202,13 +212,13 @@ class QuadraticSolver:
             model.soft_weights(qp.reciprocal, qp.reciprocal, weight, weight)
         return model
 
-    def _solve_qp(self, qp, model, theta, fixed, q, fail):
+    def solve_qp(self, qp, model, theta, fixed, q, fail) -> tuple[np.ndarray, np.ndarray]:
+        """Return daqp's unknowns z and multipliers (box first, positive: upper side)."""
         if model is None:
             return np.zeros(0), np.zeros(0)
         z, _, flag, info = model.solve()
         if flag < 1 or not np.isfinite(z).all():
             self._explain(qp, flag, theta, fixed, q, fail)
-        qp.model = model
         return z.copy(), info["lam"].copy()
 
     def _explain(self, qp, flag, theta, fixed, q, fail):
@@ -240,16 +250,16 @@ class QuadraticSolver:
 
         qp = self.qp("V" if actions is None else "Q")
         fixed = states if actions is None else np.hstack([states, actions])
-        values, first = np.empty(len(states)), np.empty((len(states), self.t.problem.n_inputs))
+        values, first = np.empty(len(states)), np.empty((len(states), self.t.problem.n_actions))
         model = None
         for i in range(len(states)):
             if model is None or not qp.n_rows:
-                model = self._model(qp, theta, fixed[i], 0.0, fail)
+                model = self.model(qp, theta, fixed[i], 0.0, fail)
             else:
                 f, lower, upper = qp.vectors(theta, fixed[i], 0.0)
                 if model.update(f=f, bupper=upper, blower=lower) < 0:
                     fail("not converged", "daqp refuses the new bounds")
-            z, _ = self._solve_qp(qp, model, theta, fixed[i], 0.0, fail)
+            z, _ = self.solve_qp(qp, model, theta, fixed[i], 0.0, fail)
             value, excess = qp.value(theta, fixed[i], z)
             if excess.size and excess.max() > 0.0:
                 fail("infeasible", f"{self.t.row_name(int(excess.argmax()))} is violated whatever the inputs do")

@@ -28,7 +28,7 @@ def gradient_state(solution: Solution) -> np.ndarray:
 
 
 def gradient_action(solution: Solution) -> np.ndarray:
-    """Return dQ/da = dL/du_0, the Lagrangian's derivative without the multiplier of u_0 = a, shape (n_inputs,).
+    """Return dQ/da = dL/du_0, the Lagrangian's derivative without the multiplier of u_0 = a, shape (n_actions,).
 
     Raises
     ------
@@ -37,7 +37,7 @@ def gradient_action(solution: Solution) -> np.ndarray:
     """
     if solution.kind != "Q":
         raise ValueError("gradient_action needs a solution of Q(theta, s, a); V has no action")
-    return _gradients(solution)[1]
+    return _gradients(solution)[1][: solution.transcription.problem.n_actions]
 
 
 def _gradients(solution):
@@ -82,8 +82,10 @@ def activity(solution: Solution) -> SimpleNamespace:
         active = np.minimum(m, weight - m) / scale
         return np.select([fixed, m <= ACTIVE * scale, violated], [np.abs(d), d, -d], active)
 
-    # in Q the first input is given: it has no bounds
-    given = np.arange(problem.horizon)[:, None] < (1 if solution.kind == "Q" else 0)
+    # in Q the action is given: it has no bounds
+    given = np.zeros(solution.u.shape, bool)
+    if solution.kind == "Q":
+        given[0, : problem.n_actions] = True
     d_lower = np.where(given, np.inf, solution.u - problem.input_lower)
     d_upper = np.where(given, np.inf, problem.input_upper - solution.u)
     input_lower, input_upper = solution.lam_input_lb > ACTIVE, solution.lam_input_ub > ACTIVE
@@ -98,7 +100,7 @@ def activity(solution: Solution) -> SimpleNamespace:
     pushing = int(((row_lower | row_upper) & ~violated).sum() + input_lower.sum() + input_upper.sum())
     act = SimpleNamespace(
         lower=row_lower, upper=row_upper, violated=violated, input_lower=input_lower, input_upper=input_upper,
-        margin=smallest, strict=smallest > KINK and pushing <= solution.u.size - given.sum() * problem.n_inputs,
+        margin=smallest, strict=smallest > KINK and pushing <= (~given).sum(),
     )  # fmt: skip
     if act.strict and pushing:
         # few enough active rows can still depend on each other, such as a state bound and the input bound behind it
@@ -123,7 +125,7 @@ class KKT:
         equalities = ca.vertcat(t.X[:, 0] - t.s, t.gaps)
         first = 0
         if kind == "Q":
-            equalities, first = ca.vertcat(equalities, t.U[:, 0] - t.a), problem.n_inputs
+            equalities, first = ca.vertcat(equalities, t.U[: problem.n_actions, 0] - t.a), problem.n_actions
         self.has_lower, self.has_upper = np.flatnonzero(t.has_lower), np.flatnonzero(t.has_upper)
         u, n_u = ca.vec(t.U), int(t.U.numel())
         box_lower, box_upper = (np.tile(b, problem.horizon) for b in (problem.input_lower, problem.input_upper))
@@ -155,7 +157,7 @@ class KKT:
         """Return (p, y, m) of a solution, in this object's order."""
         t, problem = solution.transcription, solution.transcription.problem
         nu = problem.n_inputs
-        a = solution.u0 if solution.action is None else solution.action
+        a = solution.u0[: problem.n_actions] if solution.action is None else solution.action
         q = np.zeros(nu) if solution.perturbation is None else solution.perturbation
         p = np.concatenate([solution.theta, solution.state, a, q])
         sigma = solution.flat_slack[t.soft]
@@ -266,7 +268,7 @@ def sensitivity(solution: Solution) -> SimpleNamespace:
     du = dy[nx * (N + 1) : nx * (N + 1) + nu * N].reshape(N, nu, -1)
     parts = {"theta": slice(0, n), "s": slice(n, n + nx)}
     if solution.kind == "Q":
-        parts["a"] = slice(n + nx, n + nx + nu)
+        parts["a"] = slice(n + nx, n + nx + problem.n_actions)
     return SimpleNamespace(
         **{f"dx_d{name}": dx[..., part] for name, part in parts.items()},
         **{f"du_d{name}": du[..., part] for name, part in parts.items()},

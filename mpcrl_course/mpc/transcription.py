@@ -99,7 +99,7 @@ class Transcription:
         self.problem = problem
         nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
         self.theta = ca.SX.sym("theta", problem.parameters.size)
-        self.s, self.a = ca.SX.sym("s", nx), ca.SX.sym("a", nu)
+        self.s, self.a = ca.SX.sym("s", nx), ca.SX.sym("a", problem.n_actions)
         self.perturbation = ca.SX.sym("q", nu)
         self.X, self.U = ca.SX.sym("X", nx, N + 1), ca.SX.sym("U", nu, N)
         rows = stack(problem, self.X, self.U, self.theta)
@@ -127,20 +127,21 @@ class Transcription:
         self.lam_lb, self.lam_ub = ca.SX.sym("lam_lb", self.n_rows), ca.SX.sym("lam_ub", self.n_rows)
 
         # rows on which the free inputs have no say, such as those of x_0 in V and of x_1 = f(s, a) in Q
-        self.fixed_rows = {"V": ~self._moved_by_inputs_from(0), "Q": ~self._moved_by_inputs_from(1)}
+        self.fixed_rows = {"V": ~self._moved_by_inputs(0), "Q": ~self._moved_by_inputs(problem.n_actions)}
 
-    def _moved_by_inputs_from(self, first: int) -> np.ndarray:
-        """Return which rows u_first, u_first+1, … can move, also through the states (which need not all listen)."""
+    def _moved_by_inputs(self, given: int) -> np.ndarray:
+        """Return which rows the inputs can move, also through the states, if the first `given` of u_0 are given."""
 
         def depends(expression, on):
             return np.array(ca.DM(ca.jacobian_sparsity(expression, on), 1.0), dtype=bool)
 
         x, u = columns(self.X), columns(self.U)
-        of_x, of_u = depends(self.next[0], x[0]), depends(self.next[0], u[0]).any(axis=1)
+        of_x, of_u = depends(self.next[0], x[0]), depends(self.next[0], u[0])
+        free = np.arange(self.U.numel()) >= given
         moved = [np.zeros(self.problem.n_states, bool)]
         for k in range(self.problem.horizon):
-            moved.append((of_x & moved[k]).any(axis=1) | (of_u & (k >= first)))
-        free = np.arange(self.U.numel()) >= first * self.problem.n_inputs
+            free_k = free[k * self.problem.n_inputs :][: self.problem.n_inputs]
+            moved.append((of_x & moved[k]).any(axis=1) | (of_u & free_k).any(axis=1))
         if not self.n_rows:
             return np.zeros(0, bool)
         by_x, by_u = depends(self.h, ca.vec(self.X)), depends(self.h, ca.vec(self.U))
