@@ -1,0 +1,420 @@
+"""The cart-pole live: an MPC swings it up and balances it, its plan drawn ahead of it (lecture 02)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import ipywidgets
+import numpy as np
+
+from mpcrl_course.envs.cartpole import DT, TRACK, TRACK_END, CartPole, CartPoleParameters
+from mpcrl_course.figures.cartpole import CartPoleDrawing, describe_cartpole
+from mpcrl_course.figures.style import COLOURS
+from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.player import Player
+from mpcrl_course.mpc import MPC, Solution, SolverError
+from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan, with_model
+
+#: Horizons to choose from, steps that the strips show of the past and of the plan.
+HORIZONS, PAST, AHEAD = (10, 20, 30, 40, 50, 60), 80, 60
+HANGING = (0.0, np.pi, 0.0, 0.0)
+#: After a failed solve the patient solver is asked again only after so many steps: it takes long to say no.
+PATIENCE = 10
+
+
+class Step(NamedTuple):
+    """What is remembered of one step: state, force, stage cost, solve time in s, how it was solved."""
+
+    x: np.ndarray
+    u: float
+    cost: float
+    seconds: float
+    status: str
+
+
+def build_mpc(horizon: int, track: str) -> MPC:
+    """Return the cart-pole's MPC with real-time iteration and its line search; `CartPoleLoop` has its own fallback."""
+    return cartpole_mpc(horizon=horizon, track=track, fallback=False)
+
+
+class CartPoleLoop:
+    """The cart-pole under its MPC: steps without any widget.
+
+    Parameters
+    ----------
+    controller : callable (x, solution) -> float or ndarray, optional
+        What is applied; by default the plan's first input, ``solution.u0``.
+    horizon : int
+        Number of stages N of 0.05 s.
+    track : {'soft', 'hard'}
+        Kind of the constraint on the position.
+    start : array_like, shape (4,)
+        Position (m), angle (rad), velocities (m/s, rad/s) after a `reset`; by default hanging down at rest.
+    build : callable (horizon, track) -> MPC
+        Makes the MPC; its solver should be 'rti'.
+    seed : int
+        Of the kicks.
+
+    Attributes
+    ----------
+    mpc, theta : MPC, ndarray
+        Now; change them with `change`.
+    plan : Solution
+        Of the latest solve, or, where it failed, the one before it, one stage further.
+    status : str
+        How the plan came about: 'rti', 'line search', 'fallback' (ipopt), or 'failed'.
+    reason : str
+        Of the failure, or ''.
+    history : deque of Step
+        The latest 80 steps.
+    count, outside, failed : int
+        Steps, steps outside of the track's limit and failed solves since the last `reset`.
+    cost : float
+        Since the last `reset`.
+    """
+
+    def __init__(
+        self,
+        controller: Callable | None = None,
+        *,
+        horizon: int = 40,
+        track: str = "soft",
+        start=HANGING,
+        build: Callable[[int, str], MPC] = build_mpc,
+        seed: int = 0,
+    ):
+        self.controller = controller or (lambda x, solution: solution.u0)
+        self._build = lru_cache(maxsize=2 * len(HORIZONS))(build)
+        self._first: dict[tuple, Solution] = {}
+        self.start, self.seed = np.array(start, dtype=float), seed
+        self.plant = CartPole(steps=None)
+        self.told = False
+        self.track, self.mpc = track, self._build(horizon, track)
+        self.theta = self.mpc.parameters.initial()
+        self.plan: Solution
+        self.reset()
+
+    @property
+    def x(self) -> np.ndarray:
+        """Position (m), angle (rad), velocity (m/s) and rate (rad/s) of the plant."""
+        return self.plant.x
+
+    @property
+    def horizon(self) -> int:
+        """Number of stages N."""
+        return self.mpc.problem.horizon
+
+    def reset(self) -> None:
+        """Go back to the start; masses, weights and horizon stay. The first plan is the best of four guesses."""
+        self.plant.reset(options={"x": self.start})
+        self._kicks = np.random.default_rng(self.seed)
+        self.history: deque[Step] = deque(maxlen=PAST)
+        self.count = self.outside = self.failed = self._wait = 0
+        self.cost, self.reason = 0.0, ""
+        key = (self.mpc, self.theta.tobytes(), self.start.tobytes())
+        if key not in self._first:
+            self._first[key] = first_plan(self.mpc, self.theta, self.start)
+        self.plan = self._first[key]
+        self.status = "fallback"
+
+    def change(
+        self,
+        horizon: int | None = None,
+        track: str | None = None,
+        cart_mass: float | None = None,
+        mass: float | None = None,
+        told: bool | None = None,
+        position_weight: float | None = None,
+        force_weight: float | None = None,
+        target: float | None = None,
+    ) -> None:
+        """Change the MPC, the plant's masses (kg), whether the MPC is told of them, weights or target (m); plan again.
+
+        The plan so far is the guess of the new one, cut off or, with its last state held, made longer.
+        """
+        changes: dict[str, Any] = {k: v for k, v in {"cart_mass": cart_mass, "mass": mass}.items() if v is not None}
+        plant = replace(self.plant.parameters, **changes)
+        self.told = self.told if told is None else bool(told)
+        p = self.mpc.parameters.unpack(self.theta)
+        if position_weight is not None:
+            p.weights[0] = position_weight
+        if force_weight is not None:
+            p.weights[4] = force_weight
+        target = float(p.target if target is None else target)
+        theta = self.mpc.parameters.pack(self.theta, weights=p.weights, target=target)
+        theta = with_model(self.mpc, theta, plant if self.told else CartPoleParameters())
+        self.plant.parameters, self.theta = plant, theta
+        if horizon is not None or track is not None:
+            self.track = track or self.track
+            self.mpc = self._build(int(horizon or self.horizon), self.track)
+            self.plan = _fitted(self.plan, self.mpc)
+        self._wait = 0
+        self._solve(self.plan)
+
+    def prepare(self, horizon: int | None = None, track: str | None = None) -> None:
+        """Build an MPC that is likely to be asked for next, so that it is there in time."""
+        if horizon is None or HORIZONS[0] <= horizon <= HORIZONS[-1]:
+            self._build(int(horizon or self.horizon), track or self.track)
+
+    def kick(self, amount=None) -> None:
+        """Push cart and pole: add `amount` (2,) in m/s and rad/s, or a random one, to the velocities; plan again."""
+        if amount is None:
+            amount = self._kicks.choice([-1.0, 1.0]) * self._kicks.uniform([0.2, 2.0], [0.6, 5.0])
+        amount = np.asarray(amount, dtype=float)
+        if amount.shape != (2,) or not np.isfinite(amount).all():
+            raise ValueError(f"a kick is two finite numbers (m/s, rad/s), not {amount}")
+        self.plant.x = self.plant.x + np.concatenate([[0.0, 0.0], amount])
+        self._solve(self.plan)
+
+    def step(self) -> None:
+        """Apply the controller's force for 0.05 s, and plan again from where that led."""
+        x = self.plant.x
+        if abs(x[0]) > TRACK_END:
+            raise RuntimeError(f"the cart has run into the end of the track, {TRACK_END} m. Press Reset")
+        u = _checked(self.controller(x.copy(), self.plan))
+        _, reward, *_, info = self.plant.step(u)
+        self.history.append(Step(x, float(info["force"]), -reward, self.plan.time, self.status))
+        self.cost, self.count = self.cost - reward, self.count + 1
+        self.outside += bool(abs(self.plant.x[0]) > TRACK + 1e-6)
+        self._solve(shift(self.plan))
+
+    def _solve(self, guess: Solution) -> None:
+        """Improve the guess by one iteration; if that fails, by ipopt; if that fails too, keep the guess."""
+        self.reason = ""
+        try:
+            self.plan = self.mpc.policy(self.theta, self.plant.x, warm_start=guess)
+            self.status = self.plan.status
+            return
+        except SolverError as error:
+            reason = str(error)
+        if self._wait == 0:
+            try:
+                self.plan = self.mpc.reference.policy(self.theta, self.plant.x, warm_start=guess)
+                self.status = "fallback"
+                return
+            except SolverError as error:
+                reason, self._wait = str(error), PATIENCE
+        self._wait -= 1
+        self.plan, self.status, self.reason = replace(guess, status="failed"), "failed", reason.split(", at state")[0]
+        self.failed += 1
+
+
+def _fitted(plan: Solution, mpc: MPC) -> Solution:
+    """Return the plan as a guess for a problem of another horizon: cut off, or with its last state held."""
+    N, t = mpc.problem.horizon, mpc.transcription
+    more = max(N - len(plan.u), 0)
+    x = np.concatenate([plan.x, np.repeat(plan.x[-1:] * [1.0, 1.0, 0.0, 0.0], more, axis=0)])[: N + 1]
+    u = np.concatenate([plan.u, np.zeros((more, 1))])[:N]
+    return replace(plan, x=x, u=u, transcription=t, flat_slack=np.zeros(t.n_rows), theta=plan.theta)
+
+
+def _checked(u) -> np.ndarray:
+    if u is None:
+        raise ValueError("your controller returned None: is its last line a return?")
+    u = np.asarray(u, dtype=float).reshape(-1)
+    if u.shape != (1,) or not np.isfinite(u).all():
+        raise ValueError(f"your controller returned {u}, but a force is one finite number")
+    return u
+
+
+class CartPoleScene:
+    """Draws a `CartPoleLoop`: track, cart and plan above; position, angle and force over time below."""
+
+    def __init__(self, width: int = 800, height: int = 400):
+        self.canvas = Canvas(width, height)
+        figure = self.canvas.figure
+        with self.canvas.style():
+            top = figure.add_axes((8 / width, 1 - 236 / height, 1 - 16 / width, 196 / height))
+            self.drawing = CartPoleDrawing(top, animated=True)
+            top.tick_params(pad=1)
+            top.set_xlabel("position $p$ (m); dashed: limit, black: end of the track", labelpad=0)
+            left, each = 48 / width, (1 - 48 / width - 12 / width - 2 * 52 / width) / 3
+            self._strips = []
+            names = ("position (m)", "angle (rad), 0 = upright", "force (N)")
+            limits, ticks = ((-2.6, 2.6), (-0.3, 6.6), (-17, 17)), ((-2, 0, 2), (0, np.pi, 2 * np.pi), (-15, 0, 15))
+            for i, name in enumerate(names):
+                ax = figure.add_axes((left + i * (each + 52 / width), 36 / height, each, 84 / height))
+                ax.set(xlim=(-PAST * DT, AHEAD * DT), ylim=limits[i], yticks=ticks[i])
+                ax.set_xlabel("time from now (s)", labelpad=0)
+                ax.set_title(name, loc="left", pad=2)
+                ax.axvline(0.0, color="black", linewidth=1, marker="", linestyle="-")
+                for bound in (ticks[i][0], ticks[i][2]) if i != 1 else ():
+                    ax.axhline(bound, color="black", linestyle="--", linewidth=1, marker="")
+                thin: dict[str, Any] = {"marker": "", "animated": True}
+                style: dict[str, Any] = {"drawstyle": "steps-post"} if i == 2 else {}
+                (past,) = ax.plot([], [], color=COLOURS["vermilion"], linestyle="-", linewidth=1.4, **style, **thin)
+                (plan,) = ax.plot([], [], color=COLOURS["blue"], linestyle="--", linewidth=1.4, **style, **thin)
+                self._strips.append((ax, past, plan))
+            self._strips[1][0].set_yticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
+            lines = [self._strips[0][1], self._strips[0][2], self.drawing._ghosts, self.drawing._arrow]
+            figure.legend(handles=lines, labels=["past", "plan", "poles of the plan", "force"], loc="upper left",
+                          ncols=4, frameon=False, bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)  # fmt: skip
+            self._title = figure.text(1 - 10 / width, 1 - 18 / height, "", ha="right", animated=True, fontsize=9.5)
+
+    def draw(self, loop: CartPoleLoop) -> bytes:
+        """Draw the loop's state; returns a JPEG."""
+        plan, past = loop.plan, list(loop.history)
+        self.drawing.set(loop.x, float(plan.u0[0]))
+        self.drawing.set_plan(plan.x)
+        x = np.array([step.x for step in past] + [loop.x])
+        u = np.array([step.u for step in past])
+        ago, ahead = DT * np.arange(-len(past), 1), DT * np.arange(min(loop.horizon, AHEAD) + 1)
+        turns = 2.0 * np.pi * np.floor((loop.x[1] + 0.3) / (2.0 * np.pi))  # the strip shows one turn
+        for i in (0, 1):
+            _, line, dashes = self._strips[i]
+            line.set_data(ago, x[:, i] - (turns if i == 1 else 0.0))
+            dashes.set_data(ahead, plan.x[: len(ahead), i] - (turns if i == 1 else 0.0))
+        _, line, dashes = self._strips[2]
+        line.set_data(ago[: len(u) + 1], np.append(u, plan.u[0, 0]))
+        dashes.set_data(ahead[:-1], plan.u[: len(ahead) - 1, 0])
+        words = {"rti": "one iteration", "line search": "one iteration, shortened", "fallback": "solved by ipopt"}
+        self._title.set_text(
+            f"N = {loop.horizon}, {loop.track} limit; {words.get(loop.status, 'NO SOLUTION: last plan goes on')}, "
+            f"{1e3 * loop.plan.time:.1f} ms"
+        )
+        lines = [line for strip in self._strips for line in strip[1:]]
+        return self.canvas.frame([*self.drawing.artists, *lines, self._title])
+
+    def describe(self, loop: CartPoleLoop) -> str:
+        """Return the state in words."""
+        p, m = self.drawing, loop.plant.parameters
+        end = loop.plan.x[-1]
+        solved = f"The latest solve failed: {loop.reason}." if loop.reason else (
+            f"The latest plan took {1e3 * loop.plan.time:.1f} ms ({loop.status})")  # fmt: skip
+        return (
+            f"Cart-pole under an MPC with horizon {loop.horizon} ({DT * loop.horizon:.1f} s) and a {loop.track} limit "
+            f"of {TRACK:g} m, after {loop.count} steps. {describe_cartpole(loop.x, float(loop.plan.u0[0]))} The plan "
+            f"ends at {end[0]:.2f} m with the pole {2 * np.sin(0.5 * end[1]):.2f} rad from the upright; {p.ghosts} "
+            f"ghosts of the pole show it. {solved}. The plant's masses are {m.cart_mass:.2f} and {m.mass:.2f} kg, "
+            f"{'known' if loop.told else 'not known'} to the MPC. Cost so far {loop.cost:.1f}; outside of the limit in "
+            f"{loop.outside} steps; {loop.failed} failed solves."
+        )
+
+
+def cartpole_live(
+    controller: Callable | None = None,
+    *,
+    horizon: int = 40,
+    track: str = "soft",
+    start=HANGING,
+    build: Callable[[int, str], MPC] = build_mpc,
+    seed: int = 0,
+    width: int = 800,
+    height: int | None = None,
+) -> Player:
+    """Return the live picture of the cart-pole under its MPC; name it in a cell's last line to see it.
+
+    Parameters
+    ----------
+    controller, horizon, track, start, build, seed
+        See `CartPoleLoop`; `controller(x, solution)` may be the reader's own function.
+    width, height : int
+        Size of the picture in pixels; by default half as high as wide.
+
+    Returns
+    -------
+    Player
+        Its `loop` is a CartPoleLoop, its `scene` a CartPoleScene, its `controls` are 'horizon', 'track',
+        'position_weight', 'force_weight', 'target', 'cart_mass', 'mass' and 'told', its buttons Play, Pause, Step,
+        Kick and Reset.
+
+    Notes
+    -----
+    Masses, weights and target are parameters of the problem: to change them builds nothing. Another horizon or kind
+    of limit is another problem; those next to the one that is shown are built ahead, after the picture has been sent.
+    """
+    loop = CartPoleLoop(controller, horizon=horizon, track=track, start=start, build=build, seed=seed)
+    scene = CartPoleScene(width, height or width // 2)
+    controls = _controls(loop, width)
+    player = Player(
+        loop.step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
+        actions={"Kick": loop.kick, "Reset": loop.reset}, controls=controls, rows=_arrange(controls, width),
+        width=width, loop=loop, scene=scene, rate=36.0,
+    )  # fmt: skip
+
+    def changer(name):
+        return lambda value: loop.change(**{name: value})
+
+    last = horizon
+
+    def look_ahead():
+        nonlocal last
+        now = controls["horizon"].value
+        loop.prepare(horizon=2 * now - last if now != last else now + 10)  # a slider that moves goes on moving
+        last = now
+
+    def other_limit():
+        loop.prepare(track="hard" if loop.track == "soft" else "soft")
+
+    for name in ("position_weight", "force_weight", "target", "cart_mass", "mass", "told"):
+        player.watch(controls[name], changer(name))
+    player.watch(controls["horizon"], changer("horizon"), then=look_ahead)
+    player.watch(controls["track"], changer("track"), then=look_ahead)
+    _when_idle(player, [other_limit, lambda: loop.prepare(horizon=horizon - 10),
+                        lambda: loop.prepare(horizon=horizon + 10)])  # fmt: skip
+    return player
+
+
+def _when_idle(player: Player, jobs: list[Callable]) -> None:
+    """Do the jobs one by one while the player does not play; without an event loop (in no notebook) never."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+
+    async def work():
+        for job in jobs:
+            await asyncio.sleep(0.5)
+            while player.playing:
+                await asyncio.sleep(0.5)
+            if player.box.comm is None:
+                return
+            player.guard(job)
+
+    player.ahead = loop.create_task(work())  # type: ignore[attr-defined]  # kept, or it would be forgotten
+
+
+def _controls(loop, width):
+    style, layout = {"description_width": "138px"}, {"width": f"{min(width // 2 - 10, 390)}px"}
+    half: dict[str, Any] = {"style": style, "layout": layout}
+    p, m = loop.mpc.parameters.unpack(loop.theta), loop.plant.parameters
+    slider, log_slider = ipywidgets.FloatSlider, ipywidgets.FloatLogSlider
+    return {
+        "horizon": ipywidgets.IntSlider(value=loop.horizon, min=HORIZONS[0], max=HORIZONS[-1], step=10,
+                                        description="horizon N (steps)", **half),
+        "track": ipywidgets.Dropdown(options=["soft", "hard"], value=loop.track, description="track limit ±2 (m)",
+                                     **half),
+        "position_weight": log_slider(value=p.weights[0], min=-2, max=1, step=0.25, readout_format=".2f",
+                                      description="weight of p² (1/m²)", **half),
+        "force_weight": log_slider(value=p.weights[4], min=-4, max=0, step=0.25, readout_format=".4f",
+                                   description="weight of F² (1/N²)", **half),
+        "target": slider(value=float(p.target), min=-1.9, max=1.9, step=0.1, readout_format=".1f",
+                         description="target of p (m)", **half),
+        "cart_mass": slider(value=m.cart_mass, min=0.5, max=2.0, step=0.05, readout_format=".2f",
+                            description="plant: cart (kg)", **half),
+        "mass": slider(value=m.mass, min=0.05, max=0.6, step=0.05, readout_format=".2f",
+                       description="plant: pole (kg)", **half),
+        "told": ipywidgets.ToggleButton(value=False, description="Tell the MPC the masses", icon="comment",
+                                        layout={"width": "auto"}),
+    }  # fmt: skip
+
+
+def _arrange(controls, width):
+    names = ("horizon", "track", "position_weight", "force_weight", "cart_mass", "mass", "target")
+    layout = {"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"}
+    return [controls["told"], ipywidgets.HBox([controls[name] for name in names], layout=layout)]
+
+
+def _status(loop):
+    ms = 1e3 * np.array([step.seconds for step in loop.history] or [loop.plan.time])
+    first = [f"step {loop.count} ({DT * loop.count:.1f} s)", f"cost so far {loop.cost:.1f}",
+             f"outside of the limit in {loop.outside} steps", f"{loop.failed} failed solves"]  # fmt: skip
+    second = [f"solve time {ms[-1]:.1f} ms, median {np.median(ms):.1f} ms of the last {len(ms)}"]
+    second += [f"V(s) = {loop.plan.value:.1f}"] if not loop.reason else [f"<b>{loop.reason}</b>"]
+    return " · ".join(first) + "<br>" + " · ".join(second)

@@ -1,0 +1,133 @@
+"""Exercise 02: every item sound, notebooks in step, the blank one runs, the solved one scores 100 %."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+from mpcrl_course.checks import ex02
+from mpcrl_course.checks.engine import NOT_ATTEMPTED, RAISED, RIGHT, WRONG, assert_item_sound
+from mpcrl_course.exercises import exercise_text
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "02_mpc.ipynb"
+ITEMS = ex02.exercise.items.values()
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=lambda item: f"{item.number}-{item.kind}")
+@pytest.mark.parametrize("seed", [0, 1, 20_000])
+def test_items_are_sound(item, seed):
+    assert_item_sound(item, seed)
+
+
+# ------------------------------------------------------------------------------- what a student would also write
+
+
+def test_the_problem_is_that_of_the_package():
+    def package(s, N, edge, w):
+        problem = OptimalControlProblem(
+            2, 1, N, Parameters(),
+            dynamics=lambda x, u, p: ex02.A @ x + ex02.B.reshape(2, 1) @ u,
+            stage_cost=lambda k, x, u, p: 0.5 * x.T @ x + 0.25 * u.T @ u,
+            terminal_cost=lambda x, p: x.T @ ex02.P @ x, input_lower=-1.0, input_upper=1.0,
+            constraints={"x1": lambda k, x, u, p: Rows(x[0], edge, weight=w) if k > 0 else None},
+        )  # fmt: skip
+        return MPC(problem).V(np.zeros(0), s).value
+
+    assert ex02.ocp.judge(package).verdict == RIGHT
+
+
+def test_the_shifted_plan_costs_what_item_1_says():
+    """The identity behind item 1, on a plan of the problem of item 3 without its bound."""
+    rng = np.random.default_rng(0)
+    x, u = [rng.uniform(-0.3, 0.3, 2)], rng.uniform(-0.5, 0.5, (6, 1))
+    for v in u:
+        x.append(ex02.A @ x[-1] + ex02.B * v)
+    new_x, new_u = ex02.shift_plan(np.array(x), u)
+
+    def cost(x, u):
+        return 0.5 * (np.array(x[:-1]) ** 2).sum() + 0.25 * (u**2).sum() + x[-1] @ ex02.P @ x[-1]
+
+    stage = [0.5 * (x[k] ** 2).sum() + 0.25 * u[k, 0] ** 2 for k in range(6)]
+    V_f = [end @ ex02.P @ end for end in (x[-1], new_x[-1])]
+    ends = V_f[1] - V_f[0] + 0.5 * (x[-1] ** 2).sum() + 0.25 * new_u[-1, 0] ** 2
+    assert cost(new_x, new_u) == pytest.approx(cost(x, u) - stage[0] + ends, abs=1e-12)
+    assert ends == pytest.approx(0.0, abs=2e-4)  # P is the Riccati solution, rounded: here they cancel
+
+
+def test_the_given_loop_runs_away_and_the_repaired_one_does_not():
+    s = np.array([0.4, 0.1])
+    repaired, given = (
+        np.mean([loop(s, seed, 40)[10:].mean() for seed in range(5)]) for loop in (ex02.drive, ex02.loop_as_given)
+    )
+    assert given > 5.0 * repaired
+
+
+def test_design_has_some_margin_and_a_hidden_seed_decides_nothing():
+    found = [ex02.measure(ex02.design.reference, seed) for seed in range(20)]
+    assert max(m["mean stage cost"] for m in found) < 0.102
+    assert max(m["steps with x1 < 0 (%)"] for m in found) < 0.9
+
+
+@pytest.mark.parametrize(
+    "answer", [0.1, {"back_off": 0.1}, {"back_off": np.nan, "V": 0.01}, {"back_off": 0.1, "V": -1}]
+)
+def test_design_of_the_wrong_form_says_so(answer):
+    result = ex02.design.judge(answer)
+    assert result.verdict == RAISED and "back_off" in str(result.details)
+
+
+def test_a_function_of_the_wrong_shape_is_told_so():
+    result = ex02.shooting.judge(lambda s, x, u: x)
+    assert (result.verdict, result.mistake) == (WRONG, None)
+
+
+# ------------------------------------------------------------------------------------------------ the notebooks
+
+
+def test_exercise_is_in_step_with_its_solution():
+    exercise = (ROOT / "exercises" / NAME).read_text(encoding="utf-8")
+    assert exercise == exercise_text(ROOT / "solutions" / NAME)
+
+
+def test_notebooks_are_committed_without_outputs():
+    for folder in ("exercises", "solutions", "lectures"):
+        notebook = json.loads((ROOT / folder / NAME).read_text(encoding="utf-8"))
+        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
+        ids = [cell["id"] for cell in notebook["cells"]]
+        assert len(set(ids)) == len(ids) and not any("SOLUTION" in str(cell) for cell in code if folder == "exercises")
+
+
+def test_choices_in_the_notebook_are_those_of_the_check():
+    notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
+    text = next(cell.source for cell in notebook.cells if cell.id == "explain-text")
+    for key, choice in ex02.explain.choices.items():
+        assert f"- **{key}** {choice}" in " ".join(text.split())
+    assert "- **f**" not in text
+
+
+def test_blank_exercise_runs_with_the_reference(tmp_path, monkeypatch):
+    record = tmp_path / "progress.json"
+    monkeypatch.setenv("MPCRL_COURSE_PROGRESS", str(record))
+    notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
+    NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(ROOT / "exercises")}}).execute()
+    items = json.loads(record.read_text(encoding="utf-8"))["exercises"]["02"]["items"]
+    assert [items[str(n)]["last"] for n in range(1, 8)] == [NOT_ATTEMPTED] * 7
+    shown = {cell.id: str(cell.get("outputs", "")) for cell in notebook.cells}
+    for cell, number in (("shooting", 2), ("ocp", 3), ("shift", 4), ("debug", 5), ("design", 6)):
+        assert f"use the course's reference for item {number}" in shown[cell].replace("&#x27;", "'").replace("\\'", "'")
+
+
+def test_solution_scores_full_marks(tmp_path):
+    command = [sys.executable, "-m", "mpcrl_course", "check", str(ROOT / "solutions" / NAME)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "7 of 7 right." in done.stdout
