@@ -1,4 +1,4 @@
-"""Fair comparisons: closed loops against the environment step by step, intervals by simulation, the tail by its definition."""
+"""Fair comparisons: closed loops against the environment step by step, intervals by simulation, the tail as defined."""
 
 from dataclasses import replace
 

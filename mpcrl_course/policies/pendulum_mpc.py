@@ -1,0 +1,237 @@
+"""Nonlinear MPC of the torque-limited pendulum: swing-up and balance in one problem, as in lecture 04.
+
+min  y_N'P y_N + P_11 (1 - cos q_N)^2 + sum_k 4 sin^2(q_k / 2) + 0.1 v_k^2 + 0.001 u_k^2 + speed_weight s_k
+s.t. x_0 = s,  x_{k+1} = f(x_k, u_k),  |u_k| <= max_torque,  |v_k| <= max_speed - back_off + s_k,  s_k >= 0
+
+P is the Riccati matrix at the upright, y = (sin q, v). 4 sin^2(q/2) = sin^2 q + (1 - cos q)^2 is q^2 near the upright,
+and smooth where the wrapped angle jumps; like the plant, the costs do not know how many turns were made. The input of
+the problem is the torque's share of its limit, so that the limit is a parameter, too: all that the MPC believes about
+the plant is in theta, and to tell it of a change is to change theta (`told`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+
+import casadi as ca
+import numpy as np
+
+from mpcrl_course.envs import pendulum
+from mpcrl_course.envs.pendulum import PendulumParameters
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, Solution, SolverError
+from mpcrl_course.mpc.lqr import riccati
+from mpcrl_course.mpc.real_time import shift
+
+MODEL = ("mass", "length", "gravity", "friction", "max_torque")
+NOMINAL = PendulumParameters()
+#: Cost of exceeding the speed limit by 1 rad/s for one step: more than any detour is worth.
+SPEED_WEIGHT = 200.0
+
+
+def terminal_factor(model: PendulumParameters = NOMINAL) -> np.ndarray:
+    """Return F, lower triangular, with F F' = P, the Riccati solution of the pendulum linearised at the upright."""
+    x, u = ca.SX.sym("x", 2), ca.SX.sym("u", 1)
+    step = pendulum.dynamics(x, u, model)
+    A, B = (ca.Function("slope", [x, u], [ca.densify(ca.jacobian(step, y))])(np.zeros(2), 0.0).full() for y in (x, u))
+    return np.linalg.cholesky(riccati(A, B, np.diag([1.0, 0.1]), np.array([[0.001]]))[0])
+
+
+def residual(k, x, u, p):
+    """Return the residuals of a stage (u = None: of the terminal cost), the sum of whose squares is the cost."""
+    if u is None:
+        # not 2 sin(q/2): one turn on it has the other sign, and with it the product of angle and velocity
+        return ca.vertcat(p.terminal.T @ ca.vertcat(ca.sin(x[0]), x[1]), p.terminal[0, 0] * (1.0 - ca.cos(x[0])))
+    return ca.vertcat(2.0 * ca.sin(0.5 * x[0]), np.sqrt(0.1) * x[1], np.sqrt(0.001) * p.max_torque * u[0])
+
+
+def problem(model: PendulumParameters = NOMINAL, horizon: int = 50, max_speed: float | None = None):
+    """Return the OCP; see `pendulum_mpc`."""
+
+    def speed(k, x, u, p):
+        if k > 0:
+            bound = p.max_speed - p.back_off
+            return Rows(x[1], -bound, bound, weight=p.speed_weight)
+
+    limit = {} if max_speed is None else {"max_speed": max_speed, "back_off": 0.0, "speed_weight": SPEED_WEIGHT}
+    return OptimalControlProblem(
+        n_states=2, n_inputs=1, horizon=horizon,
+        parameters=Parameters(**{n: getattr(model, n) for n in MODEL}, terminal=terminal_factor(model), **limit),
+        dynamics=lambda x, u, p: pendulum.dynamics(x, p.max_torque * u, p),
+        stage_cost=lambda k, x, u, p: ca.sumsqr(residual(k, x, u, p)),
+        terminal_cost=lambda x, p: ca.sumsqr(residual(horizon, x, None, p)),
+        input_lower=-1.0, input_upper=1.0, constraints={} if max_speed is None else {"speed": speed},
+        state_names=["angle", "velocity"], input_names=["share of the torque limit"],
+    )  # fmt: skip
+
+
+def pendulum_mpc(
+    model: PendulumParameters = NOMINAL, horizon: int = 50, solver: str = "rti", max_speed: float | None = None
+) -> MPC:
+    """Return the MPC of the pendulum.
+
+    Parameters
+    ----------
+    model : PendulumParameters
+        What it believes at first.
+    horizon : int
+        Number of stages of 0.05 s.
+    solver : {'rti', 'ipopt'}
+    max_speed : float, optional
+        Soft limit on |v_1| … |v_N| in rad/s (then `max_speed`, `back_off` and `speed_weight` are parameters); none by
+        default.
+    """
+    options = {"residual": residual} if solver == "rti" else {}
+    return MPC(problem(model, horizon, max_speed), solver, **options)
+
+
+def told(mpc: MPC, theta, model: PendulumParameters) -> np.ndarray:
+    """Return theta with the physical parameters of `model`, and the terminal cost that belongs to them."""
+    return mpc.parameters.pack(theta, **{n: getattr(model, n) for n in MODEL}, terminal=terminal_factor(model))
+
+
+def first_plan(mpc: MPC, theta, s) -> Solution:
+    """Return the cheapest of the plans that ipopt finds from several guesses.
+
+    Real-time iteration stays in the valley in which it starts, and a swing-up has several. The guesses are straight
+    lines to the uprights within reach, and a swing that pushes along the velocity while energy is missing.
+
+    Raises
+    ------
+    SolverError
+        If no guess leads to an optimum.
+    """
+    s = np.asarray(s, dtype=float)
+    template, p = mpc.reference.policy(theta, np.zeros(2)), mpc.parameters.unpack(theta)
+    nearest = 2.0 * np.pi * np.round(s[0] / (2.0 * np.pi))
+    uprights = [nearest + turn for turn in (-2.0 * np.pi, 0.0, 2.0 * np.pi) if abs(s[0] - nearest - turn) < 1.6 * np.pi]
+    guesses = [(np.linspace(s, [upright, 0.0], len(template.x)), 0.0 * template.u) for upright in uprights]
+    plans, failure = [], None
+    for x, u in [*guesses, _swing(s, p, len(template.u))]:
+        try:
+            guess = replace(template, x=x, u=u, flat_slack=0.0 * template.flat_slack)
+            plans.append(mpc.reference.policy(theta, s, warm_start=guess))
+        except SolverError as error:
+            failure = error
+    if not plans:
+        assert failure is not None
+        raise failure
+    return min(plans, key=lambda plan: plan.value)
+
+
+def _swing(s, p, steps: int):
+    """Return states and inputs of a swing from s: push along the velocity until the energy is that of the upright."""
+    x, u = np.empty((steps + 1, 2)), np.empty((steps, 1))
+    x[0] = s
+    for k in range(steps):
+        q, v = x[k]
+        missing = 0.5 * p.mass * p.gravity * p.length * (1.0 - np.cos(q)) - p.mass * p.length**2 / 6.0 * v**2
+        push = np.sign(missing) * (1.0 if v >= 0.0 else -1.0)
+        if abs(pendulum.wrap(q)) < 0.5:
+            push = np.clip(-(10.0 * pendulum.wrap(q) + 3.0 * v) * p.mass / p.max_torque, -1.0, 1.0)
+        u[k] = push
+        x[k + 1] = pendulum.dynamics(x[k], p.max_torque * u[k], p)
+    return x, u
+
+
+def checked_states(x) -> np.ndarray:
+    """Return states as a new array (n, 2), of one state (2,) too; raises ValueError that names what is wrong."""
+    x = np.atleast_2d(np.array(x, dtype=float))
+    if x.ndim != 2 or x.shape[1] != 2:
+        raise ValueError(f"states (angle, velocity) have shape (n, 2), not {x.shape}")
+    if not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+        raise ValueError(f"the state of pendulum {row} is not finite: {x[row]}")
+    return x
+
+
+def beside(guess: Solution, s) -> Solution:
+    """Return the guess, each of its angles (every other state) moved by whole turns to that of s."""
+    x = guess.x.copy()
+    x[:, ::2] += 2.0 * np.pi * np.round((s[0] - x[0, ::2]) / (2.0 * np.pi))
+    return replace(guess, x=x)
+
+
+class PendulumController:
+    """The MPC as a policy with a memory: states (n, 2) to torques (n, 1), one plan kept for each of the n pendulums.
+
+    The angles may be wrapped or not. Another number of pendulums than last time starts anew, as `reset` does.
+
+    Parameters
+    ----------
+    mpc : MPC
+        From `pendulum_mpc`.
+    theta : array_like, optional
+        By default the initial one; `tell` changes it.
+    delay : int
+        Steps of delay that the model knows of: it predicts the state in which the torque will act, and plans from
+        there. What is still on its way is what this controller sent (zeros at first).
+
+    Attributes
+    ----------
+    plans : list of Solution or None
+        Latest plan of each pendulum; it starts `delay` steps after the decision.
+    seconds : list of list of float
+        Wall time of the decisions of each pendulum; the first of each is `first_plan`.
+    statuses : dict of str to int
+        How often each status came, with 'failed' where a solve failed (then the old plan goes on).
+
+    Raises
+    ------
+    SolverError
+        If not even the first plan is found.
+    ValueError
+        States of another shape, or not finite.
+    """
+
+    def __init__(self, mpc: MPC, theta=None, delay: int = 0):
+        self.mpc, self.delay = mpc, delay
+        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all plans: the next call starts anew."""
+        self.plans: list[Solution | None] = []
+        self.seconds: list[list[float]] = []
+        self.statuses: dict[str, int] = {}
+        self._sent: list[list[float]] = []
+
+    def tell(self, model: PendulumParameters) -> None:
+        """Change what the MPC believes: its theta, and the delay."""
+        self.theta, self.delay = told(self.mpc, self.theta, model), model.delay
+
+    def __call__(self, x) -> np.ndarray:
+        """Return torques (n, 1) in N m for the measured states x (n, 2)."""
+        x = checked_states(x)
+        if len(x) != len(self.plans):
+            self.reset()
+            self.plans, self.seconds = [None] * len(x), [[] for _ in x]
+            self._sent = [[] for _ in x]
+        p = self.mpc.parameters.unpack(self.theta)
+        torques = np.empty((len(x), 1))
+        for i, s in enumerate(x):
+            began = perf_counter()
+            sent = self._sent[i]
+            for ago in range(self.delay, 0, -1):  # the oldest that is still on its way acts first
+                torque = sent[-ago] if ago <= len(sent) else 0.0
+                s = pendulum.dynamics(s, np.array([torque]), p)  # type: ignore[arg-type]
+            plan = self._plan(i, s)
+            torques[i] = p.max_torque * plan.u0
+            sent.append(float(torques[i, 0]))
+            self.seconds[i].append(perf_counter() - began)
+        return torques
+
+    def _plan(self, i: int, s) -> Solution:
+        """Return the plan of pendulum i from s: the one of the step before, shifted and improved once."""
+        old = self.plans[i]
+        if old is None:
+            plan = first_plan(self.mpc, self.theta, s)
+        else:
+            guess = beside(shift(old), s)
+            try:
+                plan = self.mpc.policy(self.theta, s, warm_start=guess)
+            except SolverError:
+                plan = replace(guess, status="failed")
+        self.statuses[plan.status] = self.statuses.get(plan.status, 0) + 1
+        self.plans[i] = plan
+        return plan
