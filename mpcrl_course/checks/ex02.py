@@ -543,15 +543,15 @@ MEASURED, W_NOISE = 0.1, np.diag([0.1**2 / 12, 0.0])
 C = np.array([[1.0, 0.0]])
 
 
-def estimated_loop(back_off: float, V: float, seed: int, runs: int = 12, steps: int = 200):
+def estimated_loop(back_off: float, variance: float, seed: int, runs: int = 12, steps: int = 200):
     """Run the MPC on Kalman-filtered measurements of x_1, several runs at once.
 
     Parameters
     ----------
     back_off : float
         Entry x_lb1 of theta.
-    V : float
-        Variance of the measurement that the filter believes in.
+    variance : float
+        Of the measurement, as the filter believes it to be.
     seed, runs, steps : int
         Of the noise; the number of runs and their length.
 
@@ -576,19 +576,21 @@ def estimated_loop(back_off: float, V: float, seed: int, runs: int = 12, steps: 
         x = x @ A.T + u * B + np.stack([e[k], np.zeros(runs)], axis=1)
         y = x[:, 0] + v[k]
         estimate, cov = estimate @ A.T + u * B + b, A @ cov @ A.T + W_NOISE
-        G = cov @ C.T / (C @ cov @ C.T + V)
+        G = cov @ C.T / (C @ cov @ C.T + variance)
         estimate = estimate + (y - estimate[:, 0])[:, None] * G[:, 0]
         cov = (np.eye(2) - G @ C) @ cov
     return np.array(states), np.array(estimates), np.array(costs)
 
 
 def _numbers(answer) -> tuple[float, float]:
-    if not isinstance(answer, Mapping) or set(answer) != {"back_off", "V"}:
-        raise TypeError('give a dict with the entries "back_off" and "V"')
-    back_off, V = (float(answer[name]) for name in ("back_off", "V"))
-    if not (np.isfinite([back_off, V]).all() and -1.0 <= back_off <= 1.0 and V >= 0.0):
-        raise ValueError(f"back_off must lie in [-1, 1], V must not be negative, but they are {back_off}, {V}")
-    return back_off, max(V, 1e-12)
+    if not isinstance(answer, Mapping) or set(answer) != {"back_off", "variance"}:
+        raise TypeError('give a dict with the entries "back_off" and "variance"')
+    back_off, variance = (float(answer[name]) for name in ("back_off", "variance"))
+    if not (np.isfinite([back_off, variance]).all() and -1.0 <= back_off <= 1.0 and variance >= 0.0):
+        raise ValueError(
+            f"back_off must lie in [-1, 1], variance must not be negative, but they are {back_off}, {variance}"
+        )
+    return back_off, max(variance, 1e-12)
 
 
 def measure(answer, seed: int) -> dict[str, float]:
@@ -596,7 +598,7 @@ def measure(answer, seed: int) -> dict[str, float]:
 
     Parameters
     ----------
-    answer : mapping with 'back_off' and 'V'
+    answer : mapping with 'back_off' and 'variance'
     seed : int
     """
     x, _, cost = estimated_loop(*_numbers(answer), seed)
@@ -607,8 +609,8 @@ def _if(test: Callable[[float, float, Mapping], bool]) -> Callable:
     return lambda answer, measured: bool(test(*_numbers(answer), measured))
 
 
-def _answer(back_off: float, V: float) -> dict[str, float]:
-    return {"back_off": back_off, "V": V}
+def _answer(back_off: float, variance: float) -> dict[str, float]:
+    return {"back_off": back_off, "variance": variance}
 
 
 design = Design(
@@ -619,36 +621,39 @@ design = Design(
     targets={"mean stage cost": ("<=", 0.105), "steps with x1 < 0 (%)": ("<=", 1.0)},
     when_right="What the filter does not know belongs into the tightening, besides the noise to come.",
     hints=[
-        "V is a variance, in the unit of y². The standard deviation of the measurement is given.",
+        "The variance has the unit of y². The *standard deviation* of the measurement is given.",
         "With a known state 0.05 is enough: half the width of the noise. Here the estimate of x₁ is wrong by some "
         "0.06, too, and by twice that now and then. Which distance does that ask for?",
-        "Fix V first; then try back-offs from 0.05 to 0.3, and watch both numbers.",
+        "Fix the variance first; then try back-offs from 0.05 to 0.3, and watch both numbers.",
     ],
     mistakes=[
         Mistake("standard deviation for variance",
-                "V is the standard deviation. The filter divides by a variance: with ten times too much of it, it "
-                "hardly listens.",
-                _if(lambda back_off, V, m: abs(V - MEASURED) < 0.02 and back_off < 0.185), _answer(0.1, 0.1)),
+                "Your variance is the standard deviation. The filter divides by a variance: with ten times too much of "
+                "it, it hardly listens.",
+                _if(lambda back_off, variance, m: abs(variance - MEASURED) < 0.02 and back_off < 0.185),
+                _answer(0.1, 0.1)),
         Mistake("measurement believed",
-                "V is nearly zero: the filter takes every measurement for the truth, noise and all, and x₂ with it.",
-                _if(lambda back_off, V, m: V < 0.002), _answer(0.15, 0.0)),
+                "The variance is nearly zero: the filter takes every measurement for the truth, noise and all, and x₂ "
+                "with it.",
+                _if(lambda back_off, variance, m: variance < 0.002), _answer(0.15, 0.0)),
         Mistake("measurement ignored",
-                "V is so large that the filter hardly listens. The plant is unstable: what is not corrected grows.",
-                _if(lambda back_off, V, m: V > 0.5), _answer(0.15, 10.0)),
+                "The variance is so large that the filter hardly listens. The plant is unstable: what is not corrected "
+                "grows.",
+                _if(lambda back_off, variance, m: variance > 0.5), _answer(0.15, 10.0)),
         Mistake("back-off outwards", "The back-off is negative: that allows the MPC to plan beyond the bound.",
-                _if(lambda back_off, V, m: back_off < -1e-9), _answer(-0.05, 0.01)),
+                _if(lambda back_off, variance, m: back_off < -1e-9), _answer(-0.05, 0.01)),
         Mistake("no back-off", "There is no back-off: on the bound half of all errors lead across it.",
-                _if(lambda back_off, V, m: back_off < 0.01), _answer(0.0, 0.01)),
+                _if(lambda back_off, variance, m: back_off < 0.01), _answer(0.0, 0.01)),
         Mistake("back-off of a known state",
                 "This back-off covers the noise to come, as if the state were known. The estimate is wrong, too.",
-                _if(lambda back_off, V, m: back_off < 0.08), _answer(0.05, 0.01)),
+                _if(lambda back_off, variance, m: back_off < 0.08), _answer(0.05, 0.01)),
         Mistake("back-off too small",
                 "Nearly: the bound is still crossed too often. How wrong is the estimate of x₁, and how large is the "
                 "noise to come?",
-                _if(lambda back_off, V, m: m["steps with x1 < 0 (%)"] > 1.0), _answer(0.12, 0.01)),
+                _if(lambda back_off, variance, m: m["steps with x1 < 0 (%)"] > 1.0), _answer(0.12, 0.01)),
         Mistake("back-off too large",
                 "Safe, but dear: the MPC keeps further from the bound than its errors reach.",
-                _if(lambda back_off, V, m: back_off > 0.2), _answer(0.3, 0.01)),
+                _if(lambda back_off, variance, m: back_off > 0.2), _answer(0.3, 0.01)),
     ],
     variants=[_answer(0.18, 0.015), _answer(0.17, 0.012), _answer(0.19, 0.02)],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A drawing of the cart-pole: track with its limits, cart, pole, force, and the plan as ghosts of the pole."""
+"""A drawing of the cart-pole: track with its limits, cart, pole, force, target, and the plan as ghosts of the pole."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def poles(x, length: float = 0.5) -> np.ndarray:
 
 
 class CartPoleDrawing:
-    """The cart-pole in axes of its own; call `set` (and `set_plan`) to move it, then draw its `artists`.
+    """The cart-pole in axes of its own; call `set` (`set_plan`, `set_target`) to move it, then draw its `artists`.
 
     Parameters
     ----------
@@ -52,6 +52,8 @@ class CartPoleDrawing:
     ----------
     artists : list of Artist
         What moves, in drawing order.
+    ghost, arrow, target : Artist
+        For a legend: the plan's poles, the force, and the mark of the target, which is not among the `artists`.
     """
 
     def __init__(
@@ -71,9 +73,9 @@ class CartPoleDrawing:
         line: dict[str, Any] = {"marker": "", "linestyle": "-", "animated": animated}
         (self._path,) = ax.plot([], [], color=COLOURS["blue"], linewidth=1.2, **line)
         fade = np.linspace(0.75, 0.12, self.ghosts)
-        self._ghosts = LineCollection([], colors=[(0.0, 0.447, 0.698, alpha) for alpha in fade], linewidths=2.0,
+        self.ghost = LineCollection([], colors=[(0.0, 0.447, 0.698, alpha) for alpha in fade], linewidths=2.0,
                                       animated=animated)  # fmt: skip
-        ax.add_collection(self._ghosts)
+        ax.add_collection(self.ghost)
         self._cart = Rectangle((-CART[0] / 2, -CART[1] / 2), *CART, facecolor="0.75", edgecolor="black",
                                animated=animated, zorder=3)  # fmt: skip
         ax.add_patch(self._cart)
@@ -82,8 +84,10 @@ class CartPoleDrawing:
         self._bob = Circle((0, 0), 0.055, facecolor=COLOURS["vermilion"], edgecolor="black", animated=animated,
                            zorder=5)  # fmt: skip
         ax.add_patch(self._bob)
-        (self._arrow,) = ax.plot([], [], color=COLOURS["green"], linewidth=2.5, zorder=6, **line)
-        self.artists: list[Artist] = [self._path, self._ghosts, self._cart, self._rod, self._bob, self._arrow]
+        (self.arrow,) = ax.plot([], [], color=COLOURS["green"], linewidth=2.5, zorder=6, **line)
+        (self.target,) = ax.plot([], [], color="black", marker="^", markersize=7, markevery=1, linestyle="",
+                                 animated=animated)  # fmt: skip
+        self.artists: list[Artist] = [self._path, self.ghost, self._cart, self._rod, self._bob, self.arrow]
         self.set(np.array([0.0, np.pi, 0.0, 0.0]))
 
     def set(self, x, force: float = 0.0) -> None:
@@ -94,11 +98,11 @@ class CartPoleDrawing:
         self._bob.center = (tip[0], tip[1])
         reach = ARROW * float(np.clip(force / self.max_force, -1.0, 1.0))
         if abs(reach) < 0.02:
-            self._arrow.set_data([], [])
+            self.arrow.set_data([], [])
             return
         from_ = p + np.sign(reach) * CART[0] / 2
         end, wing = from_ + reach, np.sign(reach) * min(0.07, abs(reach))
-        self._arrow.set_data([from_, end, end - wing, end, end - wing], [0.0, 0.0, 0.04, 0.0, -0.04])
+        self.arrow.set_data([from_, end, end - wing, end, end - wing], [0.0, 0.0, 0.04, 0.0, -0.04])
 
     def set_plan(self, x) -> None:
         """Show a plan x (N + 1, 4): the path of the tip, and ghosts of the pole at equal times."""
@@ -106,7 +110,11 @@ class CartPoleDrawing:
         path = tips(x, self.length)
         self._path.set_data(path[:, 0], path[:, 1])
         chosen = np.unique(np.linspace(0, len(x) - 1, self.ghosts + 1).round().astype(int))[1:]
-        self._ghosts.set_segments(list(poles(x[chosen], self.length)))
+        self.ghost.set_segments(list(poles(x[chosen], self.length)))
+
+    def set_target(self, p: float) -> None:
+        """Mark the position p (m), where the cart shall go, below the track."""
+        self.target.set_data([p], [-0.59])
 
 
 def describe_cartpole(x, force: float) -> str:

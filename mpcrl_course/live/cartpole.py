@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -70,9 +71,11 @@ class CartPoleLoop:
     status : str
         How the plan came about: 'rti', 'line search', 'fallback' (ipopt), or 'failed'.
     reason : str
-        Of the failure, or ''.
+        Of the failure, as ipopt gave it when it was last asked, or ''.
     history : deque of Step
         The latest 80 steps.
+    seconds : float
+        What the latest plan took, a failed attempt before it included.
     count, outside, failed : int
         Steps, steps outside of the track's limit and failed solves since the last `reset`.
     cost : float
@@ -110,18 +113,23 @@ class CartPoleLoop:
         """Number of stages N."""
         return self.mpc.problem.horizon
 
+    @property
+    def target(self) -> float:
+        """Where the cart shall go, m."""
+        return float(self.mpc.parameters.unpack(self.theta).target)
+
     def reset(self) -> None:
         """Go back to the start; masses, weights and horizon stay. The first plan is the best of four guesses."""
         self.plant.reset(options={"x": self.start})
         self._kicks = np.random.default_rng(self.seed)
         self.history: deque[Step] = deque(maxlen=PAST)
         self.count = self.outside = self.failed = self._wait = 0
-        self.cost, self.reason = 0.0, ""
+        self.cost, self.seconds, self.reason, self._no = 0.0, 0.0, "", ""
         key = (self.mpc, self.theta.tobytes(), self.start.tobytes())
         if key not in self._first:
             self._first[key] = first_plan(self.mpc, self.theta, self.start)
         self.plan = self._first[key]
-        self.status = "fallback"
+        self.status, self.seconds = "fallback", self.plan.time
 
     def change(
         self,
@@ -146,7 +154,7 @@ class CartPoleLoop:
             p.weights[0] = position_weight
         if force_weight is not None:
             p.weights[4] = force_weight
-        target = float(p.target if target is None else target)
+        target = self.target if target is None else float(target)
         theta = self.mpc.parameters.pack(self.theta, weights=p.weights, target=target)
         theta = with_model(self.mpc, theta, plant if self.told else CartPoleParameters())
         self.plant.parameters, self.theta = plant, theta
@@ -165,7 +173,7 @@ class CartPoleLoop:
     def kick(self, amount=None) -> None:
         """Push cart and pole: add `amount` (2,) in m/s and rad/s, or a random one, to the velocities; plan again."""
         if amount is None:
-            amount = self._kicks.choice([-1.0, 1.0]) * self._kicks.uniform([0.2, 2.0], [0.6, 5.0])
+            amount = self._kicks.choice([-1.0, 1.0], 2) * self._kicks.uniform([0.3, 1.0], [2.5, 5.0])
         amount = np.asarray(amount, dtype=float)
         if amount.shape != (2,) or not np.isfinite(amount).all():
             raise ValueError(f"a kick is two finite numbers (m/s, rad/s), not {amount}")
@@ -179,29 +187,31 @@ class CartPoleLoop:
             raise RuntimeError(f"the cart has run into the end of the track, {TRACK_END} m. Press Reset")
         u = _checked(self.controller(x.copy(), self.plan))
         _, reward, *_, info = self.plant.step(u)
-        self.history.append(Step(x, float(info["force"]), -reward, self.plan.time, self.status))
+        self.history.append(Step(x, float(info["force"]), -reward, self.seconds, self.status))
         self.cost, self.count = self.cost - reward, self.count + 1
         self.outside += bool(abs(self.plant.x[0]) > TRACK + 1e-6)
         self._solve(shift(self.plan))
 
     def _solve(self, guess: Solution) -> None:
         """Improve the guess by one iteration; if that fails, by ipopt; if that fails too, keep the guess."""
-        self.reason = ""
+        begun, self.reason = time.perf_counter(), ""
         try:
             self.plan = self.mpc.policy(self.theta, self.plant.x, warm_start=guess)
-            self.status = self.plan.status
-            return
-        except SolverError as error:
-            reason = str(error)
+            self.status, self._wait = self.plan.status, 0
+        except SolverError:
+            self._solve_patiently(guess)
+        self.seconds = time.perf_counter() - begun
+
+    def _solve_patiently(self, guess: Solution) -> None:
         if self._wait == 0:
             try:
                 self.plan = self.mpc.reference.policy(self.theta, self.plant.x, warm_start=guess)
                 self.status = "fallback"
                 return
             except SolverError as error:
-                reason, self._wait = str(error), PATIENCE
+                self._no, self._wait = str(error).split(", at state")[0], PATIENCE
         self._wait -= 1
-        self.plan, self.status, self.reason = replace(guess, status="failed"), "failed", reason.split(", at state")[0]
+        self.plan, self.status, self.reason = replace(guess, status="failed"), "failed", self._no
         self.failed += 1
 
 
@@ -230,7 +240,7 @@ class CartPoleScene:
         self.canvas = Canvas(width, height)
         figure = self.canvas.figure
         with self.canvas.style():
-            top = figure.add_axes((8 / width, 1 - 236 / height, 1 - 16 / width, 196 / height))
+            top = figure.add_axes((8 / width, 1 - 222 / height, 1 - 16 / width, 196 / height))
             self.drawing = CartPoleDrawing(top, animated=True)
             top.tick_params(pad=1)
             top.set_xlabel("position $p$ (m); dashed: limit, black: end of the track", labelpad=0)
@@ -252,10 +262,12 @@ class CartPoleScene:
                 (plan,) = ax.plot([], [], color=COLOURS["blue"], linestyle="--", linewidth=1.4, **style, **thin)
                 self._strips.append((ax, past, plan))
             self._strips[1][0].set_yticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
-            lines = [self._strips[0][1], self._strips[0][2], self.drawing._ghosts, self.drawing._arrow]
-            figure.legend(handles=lines, labels=["past", "plan", "poles of the plan", "force"], loc="upper left",
-                          ncols=4, frameon=False, bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)  # fmt: skip
+            keys = {"past": self._strips[0][1], "plan": self._strips[0][2], "poles of the plan": self.drawing.ghost,
+                    "force": self.drawing.arrow, "target": self.drawing.target}  # fmt: skip
+            figure.legend(handles=list(keys.values()), labels=list(keys), loc="upper left", ncols=5, frameon=False,
+                          bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, columnspacing=1.5)  # fmt: skip
             self._title = figure.text(1 - 10 / width, 1 - 18 / height, "", ha="right", animated=True, fontsize=9.5)
+            self._still: tuple[str, float] | None = None  # title and target that are drawn
 
     def draw(self, loop: CartPoleLoop) -> bytes:
         """Draw the loop's state; returns a JPEG."""
@@ -274,26 +286,30 @@ class CartPoleScene:
         line.set_data(ago[: len(u) + 1], np.append(u, plan.u[0, 0]))
         dashes.set_data(ahead[:-1], plan.u[: len(ahead) - 1, 0])
         words = {"rti": "one iteration", "line search": "one iteration, shortened", "fallback": "solved by ipopt"}
-        self._title.set_text(
-            f"N = {loop.horizon}, {loop.track} limit; {words.get(loop.status, 'NO SOLUTION: last plan goes on')}, "
-            f"{1e3 * loop.plan.time:.1f} ms"
-        )
+        title = f"N = {loop.horizon}, {loop.track} limit; {words.get(loop.status, 'NO SOLUTION: last plan goes on')}"
+        if (title, loop.target) != self._still:  # text is slow to draw, and this one changes seldom
+            self._still = title, loop.target
+            self._title.set_text(title)
+            self.drawing.set_target(loop.target)
+            self.canvas.layer([self.drawing.target, self._title])
         lines = [line for strip in self._strips for line in strip[1:]]
-        return self.canvas.frame([*self.drawing.artists, *lines, self._title])
+        return self.canvas.frame([*self.drawing.artists, *lines])
 
     def describe(self, loop: CartPoleLoop) -> str:
         """Return the state in words."""
-        p, m = self.drawing, loop.plant.parameters
-        end = loop.plan.x[-1]
-        solved = f"The latest solve failed: {loop.reason}." if loop.reason else (
-            f"The latest plan took {1e3 * loop.plan.time:.1f} ms ({loop.status})")  # fmt: skip
+        m, ghosts = loop.plant.parameters, self.drawing.ghosts
+        where, end = describe_cartpole(loop.x, float(loop.plan.u0[0])), loop.plan.x[-1]
+        from_upright = (end[1] + np.pi) % (2.0 * np.pi) - np.pi
+        solved = f"The latest plan took {1e3 * loop.seconds:.1f} ms ({loop.status})"
+        solved = f"The latest solve failed: {loop.reason}" if loop.reason else solved
+        known = "known" if loop.told else "not known"
         return (
             f"Cart-pole under an MPC with horizon {loop.horizon} ({DT * loop.horizon:.1f} s) and a {loop.track} limit "
-            f"of {TRACK:g} m, after {loop.count} steps. {describe_cartpole(loop.x, float(loop.plan.u0[0]))} The plan "
-            f"ends at {end[0]:.2f} m with the pole {2 * np.sin(0.5 * end[1]):.2f} rad from the upright; {p.ghosts} "
-            f"ghosts of the pole show it. {solved}. The plant's masses are {m.cart_mass:.2f} and {m.mass:.2f} kg, "
-            f"{'known' if loop.told else 'not known'} to the MPC. Cost so far {loop.cost:.1f}; outside of the limit in "
-            f"{loop.outside} steps; {loop.failed} failed solves."
+            f"of {TRACK:g} m, target {loop.target:g} m, after {loop.count} steps. {where} The plan ends at "
+            f"{end[0]:.2f} m with the pole {from_upright:.2f} rad from the upright; {ghosts} ghosts show it. "
+            f"{solved}. The plant's masses are {m.cart_mass:.2f} and {m.mass:.2f} kg, {known} "
+            f"to the MPC. Cost so far {loop.cost:.1f}; outside of the limit in {loop.outside} steps; "
+            f"{loop.failed} failed solves."
         )
 
 
@@ -394,7 +410,7 @@ def _controls(loop, width):
                                       description="weight of p² (1/m²)", **half),
         "force_weight": log_slider(value=p.weights[4], min=-4, max=0, step=0.25, readout_format=".4f",
                                    description="weight of F² (1/N²)", **half),
-        "target": slider(value=float(p.target), min=-1.9, max=1.9, step=0.1, readout_format=".1f",
+        "target": slider(value=loop.target, min=-1.9, max=1.9, step=0.1, readout_format=".1f",
                          description="target of p (m)", **half),
         "cart_mass": slider(value=m.cart_mass, min=0.5, max=2.0, step=0.05, readout_format=".2f",
                             description="plant: cart (kg)", **half),
@@ -412,7 +428,7 @@ def _arrange(controls, width):
 
 
 def _status(loop):
-    ms = 1e3 * np.array([step.seconds for step in loop.history] or [loop.plan.time])
+    ms = 1e3 * np.array([step.seconds for step in loop.history] or [loop.seconds])
     first = [f"step {loop.count} ({DT * loop.count:.1f} s)", f"cost so far {loop.cost:.1f}",
              f"outside of the limit in {loop.outside} steps", f"{loop.failed} failed solves"]  # fmt: skip
     second = [f"solve time {ms[-1]:.1f} ms, median {np.median(ms):.1f} ms of the last {len(ms)}"]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -13,8 +14,11 @@ from nbclient import NotebookClient
 
 from mpcrl_course.checks import ex02
 from mpcrl_course.checks.engine import NOT_ATTEMPTED, RAISED, RIGHT, WRONG, assert_item_sound
+from mpcrl_course.envs import cartpole
 from mpcrl_course.exercises import exercise_text
-from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError
+from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan, with_model
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "02_mpc.ipynb"
@@ -76,8 +80,39 @@ def test_design_has_some_margin_and_a_hidden_seed_decides_nothing():
     assert max(m["steps with x1 < 0 (%)"] for m in found) < 0.9
 
 
+def test_the_table_of_item_7_on_one_start():
+    """The third of its eight starts: plain iteration crashes; told the mass, it swings up at the stated cost."""
+    model = cartpole.CartPoleParameters(max_force=10.0)
+    heavy = replace(model, cart_mass=1.2)
+    mpc = cartpole_mpc(model, line_search=False, fallback=False)
+    theta = mpc.parameters.initial()
+    rng = np.random.default_rng(0)
+    start = [cartpole.random_start(rng) for _ in range(3)][-1]
+
+    def drive(theta, plan):
+        env, cost = cartpole.CartPole(heavy, steps=140), 0.0
+        _, info = env.reset(options={"x": plan.state})
+        for _ in range(140):
+            _, reward, crashed, _, info = env.step(plan.u0)
+            cost -= reward
+            if crashed:
+                return cost, info["x"]
+            try:
+                plan = mpc.policy(theta, info["x"], warm_start=shift(plan))
+            except SolverError:
+                plan = shift(plan)
+        return cost, info["x"]
+
+    plan = first_plan(mpc, theta, start)
+    cost, x = drive(theta, plan)
+    assert abs(x[0]) > cartpole.TRACK_END and cost > cartpole.CRASH_COST
+    told = with_model(mpc, theta, heavy)
+    cost, x = drive(told, mpc.reference.policy(told, start, warm_start=plan))
+    assert abs(2 * np.sin(x[1] / 2)) < 0.01 and f"{cost:.0f}" == "90"
+
+
 @pytest.mark.parametrize(
-    "answer", [0.1, {"back_off": 0.1}, {"back_off": np.nan, "V": 0.01}, {"back_off": 0.1, "V": -1}]
+    "answer", [0.1, {"back_off": 0.1}, {"back_off": np.nan, "variance": 0.01}, {"back_off": 0.1, "variance": -1}]
 )
 def test_design_of_the_wrong_form_says_so(answer):
     result = ex02.design.judge(answer)
