@@ -55,6 +55,8 @@ class CondensedQP:
 
     Attributes
     ----------
+    z, fixed, cost : casadi.SX
+        Free inputs, fixed part, and the cost (without slacks) in terms of them, for whoever derives more from it.
     matrices : (theta) -> H, C, weight, all_weights
         weight in the order of daqp (the box on z first, with zeros), all_weights over all rows of the problem.
     vectors : (theta, fixed, q) -> f, lower, upper
@@ -74,6 +76,7 @@ class CondensedQP:
         X = rollout(problem, t.s, U, t.theta)
         rows = stack(problem, X, U, t.theta)
         cost = rows.cost + ca.dot(t.perturbation, U[:, 0])
+        self.z, self.fixed, self.cost = z, fixed, cost
         H, gradient = ca.hessian(cost, z)
         moving = np.flatnonzero(~t.fixed_rows[kind]).tolist()
         self.n_z, self.moving, self.n_rows = int(z.numel()), moving, len(moving)
@@ -159,7 +162,7 @@ class QuadraticSolver:
             raise SolverError(status, reason, state, action, theta)
 
         old, qp.model = qp.model, None  # only a solve that succeeds puts one back: nothing of a failed one is used
-        model = self.model(qp, theta, fixed, q, fail, old)
+        model = self.model(qp, self.condense(qp, theta, fixed, q, fail), theta, fixed, q, fail, old)
         z, lam = self.solve_qp(qp, model, theta, fixed, q, fail)
         qp.model = model
         return self.solution(kind, theta, state, action, perturbation, z, lam, fail, start)
@@ -180,11 +183,8 @@ class QuadraticSolver:
             perturbation, "solved", time.perf_counter() - start, slack, lam_lb, lam_ub, self.t,
         )  # fmt: skip
 
-    def model(self, qp: CondensedQP, theta, fixed, q, fail, model: daqp.Model | None = None) -> daqp.Model | None:
-        """Condense and hand the QP to daqp, in the memory of an earlier `model` if given; None if no input is free.
-
-        `fail(status, reason)` raises the SolverError of whoever asks.
-        """
+    def condense(self, qp: CondensedQP, theta, fixed, q, fail) -> tuple[np.ndarray, ...]:
+        """Return H, C, weight, f, lower, upper of the condensed QP; `fail(status, reason)` raises what is wrong."""
         H, C, weight, all_weights = qp.matrices(theta)
         f, lower, upper = qp.vectors(theta, fixed, q)
         if not (np.isfinite(H).all() and np.isfinite(C).all() and np.isfinite(f).all()):
@@ -198,6 +198,11 @@ class QuadraticSolver:
             if np.isnan(lower[i] + upper[i]):
                 fail("not converged", f"a bound of {row} is not a number")
             fail("infeasible", f"the lower bound of {row} lies {lower[i] - upper[i]:.3g} above its upper bound")
+        return H, C, weight, f, lower, upper
+
+    def model(self, qp: CondensedQP, data, theta, fixed, q, fail, model: daqp.Model | None = None) -> daqp.Model | None:
+        """Hand a condensed QP to daqp, in the memory of an earlier `model` if given; None if no input is free."""
+        H, C, weight, f, lower, upper = data
         if qp.n_z == 0:
             return None
         if model is None or not qp.n_rows:  # (daqp cannot update a QP without rows)
@@ -254,7 +259,7 @@ class QuadraticSolver:
         model = None
         for i in range(len(states)):
             if model is None or not qp.n_rows:
-                model = self.model(qp, theta, fixed[i], 0.0, fail)
+                model = self.model(qp, self.condense(qp, theta, fixed[i], 0.0, fail), theta, fixed[i], 0.0, fail)
             else:
                 f, lower, upper = qp.vectors(theta, fixed[i], 0.0)
                 if model.update(f=f, bupper=upper, blower=lower) < 0:

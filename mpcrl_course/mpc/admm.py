@@ -1,0 +1,453 @@
+"""V and Q of a network of controllers: by consensus ADMM, agent beside agent, and by one central solve.
+
+The problem, its copies c_ij and the local problem are those of `mpcrl_course.mpc.network`. Its augmented Lagrangian,
+
+    L_rho = sum_i [ J_i(x_i, u_i, {c_ij}; theta_i) + sum_j ( y_ij'(c_ij - z_j) + rho/2 |c_ij - z_j|^2 ) ],
+
+is minimised over what the agents decide, then over z, and then its multipliers climb (j in N_i or j = i throughout):
+
+    1.  (x_i, u_i, {c_ij}) <- argmin of the local problem           every agent on its own, from theta_i, s_i, y_i, z
+    2.  z_j  <- mean over those who hold a copy of x_j of (c_ij + y_ij / rho)      a message to the owner, one back
+    3.  y_ij <- y_ij + rho (c_ij - z_j)                                            every agent on its own
+
+It has arrived when nobody disagrees and nothing moves: the residuals  max |c_ij - z_j|  (primal) and
+max rho |z_j - z_j before|  (dual) vanish. Where the local problems are convex it always arrives (Boyd et al. 2011).
+
+**The value** is the sum of local ones, Q = sum_i J_i. **The gradient** needs nobody else either: theta_i appears in
+agent i's Lagrangian only,
+
+    L_i = J_i + nu_i'(x_i+ - f_i) + lam_i'(rows) + sum_j y_ij'(c_ij - z_j),
+
+so dQ/dtheta_i = dL_i/dtheta_i at the local solution with the local multipliers, and the Hessian d2L/dtheta2 of the
+Lagrangian is block-diagonal over the agents. Too few iterations leave errors in nu_i, lam_i and so in both.
+
+**From the centre.** Stationarity of L_i in a copy, and of the sum in x_j, say what y is where ADMM has arrived:
+
+    y_ij = -d(L_i without y)/dc_ij  for a neighbour's copy,      y_jj = -sum of the others' y_ij.
+
+One central solve therefore gives every agent's solution, multipliers and sensitivities at once (`Central`), the same
+that ADMM converges to wherever they are unique (`Solution.strict`).
+
+Sources: Boyd, Parikh, Chu, Peleato & Eckstein, Found. Trends Mach. Learn. 3(1), 2011; Mallick, Airaldi, Dabiri &
+De Schutter, Automatica 167:111803, 2024 (local sensitivities).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+from mpcrl_course.mpc import sensitivities
+from mpcrl_course.mpc.door import MPC
+from mpcrl_course.mpc.local_qp import CompiledLocal, LocalQP, LocalQPs, compiled
+from mpcrl_course.mpc.network import LocalProblem, Network, parts
+from mpcrl_course.mpc.solution import Solution, SolverError
+
+
+class AgentError(SolverError):
+    """A local problem that could not be solved; `agent` says whose (counted from 0; messages count from 1)."""
+
+    def __init__(self, agent: int, status: str, reason: str, state, action, theta):
+        super().__init__(status, f"agent {agent + 1}: {reason}", state, action, theta)
+        self.agent = agent
+
+
+class Duals(NamedTuple):
+    """Where ADMM stands: what a later solve may start from. With few iterations it changes the answer.
+
+    Attributes
+    ----------
+    y : ndarray, shape (n_c,)
+        Multipliers of c = z, agent after agent: of x_i0 … x_iN, then of the copies of stage 0, …, N - 1.
+    z : ndarray, shape (n_z,)
+        The trajectories that all agree on, agent after agent, stage after stage.
+    """
+
+    y: np.ndarray
+    z: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkSolution:
+    """V or Q of the network: one local `Solution` for each agent, and how the agents came to it.
+
+    Attributes
+    ----------
+    kind : str
+        'V' or 'Q'.
+    local : list of Solution
+        Of the augmented local problems: states, inputs (u_i, copies) and multipliers; its `theta` is (theta_i, tilt).
+    values : ndarray, shape (M,)
+        J_i at the local solutions (with a perturbation, including its cost): they add up to `value`.
+    duals : Duals
+        For the next solve.
+    primal, dual : ndarray, shape (iterations,)
+        Residuals after every iteration (empty from the centre).
+    messages : int
+        Vectors sent from one agent to another. (V and Q solved in lockstep share theirs.)
+    y_history : ndarray, shape (iterations, n_c)
+        Multipliers after every iteration, if they were to be recorded.
+    missed : ndarray of int, shape (M,)
+        Iterations in which the agent did not answer and its last answer stood in.
+    """
+
+    kind: str
+    local: list[Solution]
+    values: np.ndarray
+    duals: Duals
+    primal: np.ndarray
+    dual: np.ndarray
+    messages: int
+    seconds: float
+    missed: np.ndarray
+    y_history: np.ndarray = field(repr=False)
+    compiled: list[CompiledLocal] = field(repr=False)
+
+    @property
+    def value(self) -> float:
+        """V or Q of the whole network."""
+        return float(self.values.sum())
+
+    @property
+    def u0(self) -> np.ndarray:
+        """First inputs of all agents, one after the other, shape (n_inputs,)."""
+        return np.concatenate([s.u[0, : s.transcription.problem.n_actions] for s in self.local])
+
+    @property
+    def iterations(self) -> int:
+        """Number of ADMM iterations."""
+        return len(self.primal)
+
+    def gradient(self, i: int) -> np.ndarray:
+        """Return dV/dtheta_i or dQ/dtheta_i from agent i's own solution, shape (n_theta_i,)."""
+        return sensitivities.gradient(self.local[i])[: self.compiled[i].local.n_theta]
+
+    def hessian(self, i: int) -> np.ndarray:
+        """Return d2L_i/dtheta_i2, agent i's block of the Lagrangian's Hessian, shape (n_theta_i, n_theta_i)."""
+        s, own = self.local[i], self.compiled[i]
+        return own.hessian(*own.flat(s.theta, s.x, s.u, s.flat_slack, s.nu, s.flat_lb, s.flat_ub))[0]
+
+    @property
+    def strict(self) -> bool:
+        """Whether every local solution is strict, so that multipliers and gradients are unique."""
+        return all(solution.strict for solution in self.local)
+
+
+class NetworkController:
+    """What `ADMM` and `Central` share: the network's layout, and questions taken apart for the agents.
+
+    Parameters
+    ----------
+    network : Network
+    rho : float
+        Penalty on disagreement.
+    """
+
+    def __init__(self, network: Network, rho: float = 1.0):
+        self.network, self.rho, self.discount = network, rho, network.discount
+        self.parameters = network.parameters
+        locals_ = network.locals(rho)
+        self.compiled = [compiled(local) for local in locals_]
+        self.c_of = parts([local.n_own + local.n_copies for local in locals_])
+        self.z_of = parts([local.n_own for local in locals_])
+        #: Behind every entry of c: the entry of z that it is a copy of; and which entries are an agent's own.
+        self.owner = np.concatenate([self._owner(i, local) for i, local in enumerate(locals_)])
+        self.own = np.concatenate([np.arange(local.n_own + local.n_copies) < local.n_own for local in locals_])
+
+    def _owner(self, i: int, local: LocalProblem) -> np.ndarray:
+        index = [np.arange(self.z_of[i].start, self.z_of[i].stop)]
+        for k in range(self.network.horizon):
+            for place, entry in local.copied:
+                j = self.network.neighbours[i][place]
+                index.append(np.array([self.z_of[j].start + k * self.network.agents[j].n_states + entry]))
+        return np.concatenate(index)
+
+    def start(self) -> Duals:
+        """Return where a first solve starts: y = 0 and z = 0."""
+        return Duals(np.zeros(len(self.owner)), np.zeros(self.z_of[-1].stop))
+
+    def _vector(self, value, n, name):
+        value = np.array(value, dtype=float)
+        if value.shape != (n,):
+            raise ValueError(f"{name} has shape {value.shape}, but this network's has shape ({n},)")
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} is not finite: {value}")
+        return value
+
+    def _question(self, s, a=None, perturbation=None, start=None):
+        """Check a question about the network; `a` None asks for V."""
+        n = self.network
+        zero = self.start() if start is None else start
+        return (
+            self._vector(s, n.n_states, "state"),
+            None if a is None else self._vector(a, n.n_inputs, "action"),
+            None if perturbation is None else self._vector(perturbation, n.n_inputs, "perturbation"),
+            Duals(self._vector(zero[0], len(self.owner), "y"), self._vector(zero[1], self.z_of[-1].stop, "z")),
+        )
+
+    def V(self, theta, s, *, perturbation=None, start: Duals | None = None) -> NetworkSolution:
+        """Solve V_theta(s): the value, the policy ``solution.u0`` and the plans of all agents.
+
+        Parameters
+        ----------
+        theta : array_like, shape (n_theta,)
+            Of all agents, one after the other (``network.split`` takes it apart).
+        s : array_like, shape (n_states,)
+        perturbation : array_like, shape (n_inputs,), optional
+            Linear cost q'u_0 (exploration).
+        start : Duals, optional
+            Where ADMM starts: ``solution.duals`` of an earlier V.
+
+        Raises
+        ------
+        ValueError
+            A wrong shape or an entry that is not finite.
+        SolverError
+            `AgentError` if it is one agent's problem that cannot be solved.
+        """
+        return self._solve(theta, [self._question(s, None, perturbation, start)])[0]
+
+    def Q(self, theta, s, a, *, start: Duals | None = None) -> NetworkSolution:
+        """Solve Q_theta(s, a): every agent's first input is fixed to its part of a, shape (n_inputs,)."""
+        return self._solve(theta, [self._question(s, a, None, start)])[0]
+
+    def V_and_Q(
+        self, theta, s_next, s, a, *, perturbation=None, start: tuple = (None, None)
+    ) -> tuple[NetworkSolution, NetworkSolution]:
+        """Solve V(s_next) and Q(s, a) in lockstep: the same as one after the other, in half as many messages."""
+        v = self._question(s_next, None, perturbation, start[0])
+        v, q = self._solve(theta, [v, self._question(s, a, None, start[1])])
+        return v, q
+
+    def _solve(self, theta, questions) -> list[NetworkSolution]:
+        raise NotImplementedError
+
+
+class ADMM(NetworkController):
+    """V and Q by consensus ADMM.
+
+    Parameters
+    ----------
+    network : Network
+        Of quadratic problems.
+    rho : float
+        Penalty on disagreement.
+    iterations : int
+        How many, or at most how many if there is a tolerance.
+    tolerance : float, optional
+        Stop as soon as both residuals are below it; SolverError if they never are. None: always all `iterations`.
+    outage : callable (t, i) -> bool, optional
+        Whether agent i fails to answer in iteration t. The others go on with its last copies (at first: its part of
+        the start); iterations that come after are not affected, so that ADMM still arrives at the same place, later.
+    record : bool
+        Whether to keep y after every iteration.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        rho: float = 1.0,
+        iterations: int = 100,
+        tolerance: float | None = None,
+        outage: Callable | None = None,
+        record: bool = False,
+    ):
+        super().__init__(network, rho)
+        if iterations < 1:
+            raise ValueError(f"iterations must be at least 1, not {iterations}")
+        for i, one in enumerate(self.compiled):
+            if not one.quadratic:
+                raise ValueError(f"ADMM solves quadratic problems, and that of agent {i + 1} is none")
+        self.iterations, self.tolerance, self.outage, self.record = iterations, tolerance, outage, record
+        #: Vectors sent in an iteration: over every edge both ways, a copy to its owner and z back.
+        self.messages_per_iteration = 4 * len(network.edges)
+        self._groups: dict[CompiledLocal, list[int]] = {}
+        for i, one in enumerate(self.compiled):
+            self._groups.setdefault(one, []).append(i)
+        self._orders: dict[int, SimpleNamespace] = {}
+
+    def _solve(self, theta, questions) -> list[NetworkSolution]:
+        began, rho, network = time.perf_counter(), self.rho, self.network
+        thetas, n = network.split(theta), len(questions)
+        local = [[self._local(i, thetas[i], *question[:3]) for i in range(network.n_agents)] for question in questions]
+        order = self._order(n)
+        groups = [
+            (LocalQPs([local[which][i] for which in range(n) for i in alike]), where) for alike, where in order.groups
+        ]
+        y, z = np.empty(order.size), np.concatenate([question[3].z for question in questions])
+        y[order.place] = [question[3].y for question in questions]
+        c = z[order.owner]
+        asked = tilt = y - rho * c
+        gaps, moves, ys, missed = [], [], [], np.zeros(network.n_agents, int)
+        for t in range(self.iterations):
+            # 1. every agent on its own
+            last, c = c, np.empty(order.size)
+            for qps, where in groups:
+                c[where] = qps.minimise(tilt[where].reshape(-1, qps.n_c)).ravel()
+            if self.outage is None:
+                asked = tilt
+            else:
+                out = np.array([self.outage(t, i) for i in range(network.n_agents)], dtype=bool)
+                missed += out
+                c, asked = np.where(out[order.agent], last, c), np.where(out[order.agent], asked, tilt)
+            # 2. a message to the owner, one back
+            before, z = z, np.bincount(order.owner, c + y / rho) / order.holders
+            z_owner = z[order.owner]
+            # 3. every agent on its own
+            gap = c - z_owner
+            y = y + rho * gap
+            tilt = y - rho * z_owner
+            gaps.append(np.maximum.reduceat(np.abs(gap), order.runs))
+            moves.append(rho * np.abs(z - before).reshape(n, -1).max(axis=1))
+            if self.record:
+                ys.append(y[order.place])
+            if self.tolerance is not None and max(gaps[-1].max(), moves[-1].max()) <= self.tolerance:
+                break
+        primal, dual = np.array(gaps).reshape(len(gaps), -1, n).max(axis=1), np.array(moves)
+        if self.tolerance is not None and max(primal[-1].max(), dual[-1].max()) > self.tolerance:
+            reason = (
+                f"after {self.iterations} iterations of ADMM the agents disagree by {primal[-1].max():.2g} and move by "
+                f"{dual[-1].max():.2g}; the tolerance is {self.tolerance:.2g}"
+            )
+            raise SolverError("not converged", reason, questions[0][0], questions[0][1], np.concatenate(thetas))
+        for i in np.flatnonzero(missed == len(primal)):
+            local[0][i].fail("not converged", "it never answered")
+        history = np.array(ys).reshape(-1, n, len(self.owner))
+        return [
+            self._network_solution(
+                local[which], asked[place], Duals(y[place], z.reshape(n, -1)[which]), primal[:, which], dual[:, which],
+                missed, history[:, which], began,
+            )
+            for which, place in enumerate(order.place)
+        ]  # fmt: skip
+
+    def _order(self, n: int) -> SimpleNamespace:
+        """Return how the c of n questions lie in one array: alike agents beside each other, question by question.
+
+        place (n, n_c) says where every entry went; owner, agent: whose entry of z (of all questions) and whose of c it
+        is; holders counts the copies of every entry of z; groups: (agents, slice); runs: where a group's next question
+        begins.
+        """
+        if n not in self._orders:
+            place, groups, runs, end = np.empty((n, len(self.owner)), int), [], [], 0
+            for alike in self._groups.values():
+                first = end
+                for which in range(n):
+                    runs.append(end)
+                    for own in (self.c_of[i] for i in alike):
+                        place[which, own] = np.arange(end, end + own.stop - own.start)
+                        end += own.stop - own.start
+                groups.append((alike, slice(first, end)))
+            owner, agent = np.empty(end, int), np.empty(end, int)
+            owner[place] = self.owner + self.z_of[-1].stop * np.arange(n)[:, None]
+            agent[place] = np.concatenate([np.full(own.stop - own.start, i) for i, own in enumerate(self.c_of)])
+            self._orders[n] = SimpleNamespace(
+                place=place, owner=owner, agent=agent, holders=np.bincount(owner), groups=groups, runs=runs, size=end
+            )
+        return self._orders[n]
+
+    def _network_solution(self, local, asked, duals, primal, dual, missed, history, began) -> NetworkSolution:
+        own = [qp.solution(asked[c_i], began) for qp, c_i in zip(local, self.c_of)]
+        values = np.empty(len(own))
+        for i, solution in enumerate(own):  # J_i: without the augmented terms
+            c_i = np.concatenate([solution.x.ravel(), solution.u[:, self.network.agents[i].n_inputs :].ravel()])
+            values[i] = solution.value - asked[self.c_of[i]] @ c_i - 0.5 * self.rho * c_i @ c_i
+        return NetworkSolution(
+            own[0].kind, own, values, duals, primal, dual, self.messages_per_iteration * len(primal),
+            time.perf_counter() - began, missed, history, self.compiled,
+        )  # fmt: skip
+
+    def _local(self, i, theta, s, a, perturbation) -> LocalQP:
+        own, inputs = self.network.state_of[i], self.network.input_of[i]
+        state = s[own]
+        action, q = (None if part is None else part[inputs] for part in (a, perturbation))
+
+        def fail(status, reason):
+            raise AgentError(i, status, reason, state, action, theta)
+
+        return LocalQP(self.compiled[i], theta, state, action, q, fail)
+
+
+class Central(NetworkController):
+    """V and Q by one central solve, taken apart into what every agent would know had ADMM converged.
+
+    Parameters
+    ----------
+    network : Network
+    rho : float
+        Of the local problems that the solutions belong to; it changes neither values nor derivatives.
+    solver : str, optional
+        See `MPC`.
+
+    Attributes
+    ----------
+    mpc : MPC
+        The central controller itself, behind the ordinary door.
+    """
+
+    def __init__(self, network: Network, rho: float = 1.0, solver: str | None = None):
+        super().__init__(network, rho)
+        self.mpc = MPC(network.problem, solver)
+        t = self.mpc.transcription
+        # where the rows of agent i lie among the rows of all, in the order of the local problem's
+        rows = t.by_name(np.arange(t.n_rows))
+        self._rows = [
+            np.concatenate([np.zeros(0, int), *(rows[f"{name}_{i + 1}"].ravel() for name in agent.constraints)])
+            for i, agent in enumerate(network.agents)
+        ]
+
+    def _solve(self, theta, questions) -> list[NetworkSolution]:
+        self.network.parameters.check(theta)
+        return [
+            self.take_apart(self.mpc.V(theta, s, perturbation=q) if a is None else self.mpc.Q(theta, s, a))
+            for s, a, q, _ in questions
+        ]
+
+    def take_apart(self, solution: Solution) -> NetworkSolution:
+        """Return every agent's solution, multipliers and y from a solution of the central problem `mpc`."""
+        began, network, rho = time.perf_counter(), self.network, self.rho
+        z = np.concatenate([solution.x[:, own].ravel() for own in network.state_of])
+        c = z[self.owner]
+        y, values, points = np.zeros(len(c)), np.empty(network.n_agents), []
+        for i, one in enumerate(self.compiled):
+            own, inputs, rows, c_i = network.state_of[i], network.input_of[i], self._rows[i], c[self.c_of[i]]
+            copies = c_i[one.local.n_own :].reshape(network.horizon, -1)
+            # with y = 0 the tilt is -rho c: there the augmented terms have no slope, and the value -rho/2 |c|^2
+            point = (
+                np.concatenate([solution.theta[network.theta_of[i]], -rho * c_i]), solution.x[:, own],
+                np.hstack([solution.u[:, inputs], copies]), solution.flat_slack[rows], solution.nu[:, own],
+                solution.flat_lb[rows], solution.flat_ub[rows],
+            )  # fmt: skip
+            cost, slope = one.share(*one.flat(*point))
+            values[i] = cost.item() + 0.5 * rho * c_i @ c_i
+            if solution.perturbation is not None:
+                values[i] += solution.perturbation[inputs] @ solution.u0[inputs]
+            y[self.c_of[i]][one.local.n_own :] = -slope
+            points.append(point)
+        others = ~self.own
+        y[self.own] = -np.bincount(self.owner[others], y[others], minlength=len(z))[self.owner[self.own]]
+        local = [self._local(i, solution, values[i], points[i], c[own], y[own]) for i, own in enumerate(self.c_of)]
+        empty = np.zeros(0)
+        return NetworkSolution(
+            solution.kind, local, values, Duals(y, z), empty, empty, 0, solution.time + time.perf_counter() - began,
+            np.zeros(network.n_agents, int), empty, self.compiled,
+        )  # fmt: skip
+
+    def _local(self, i, solution, value, point, c_i, y_i) -> Solution:
+        """Return the solution of agent i's augmented problem at tilt y_i - rho c_i."""
+        theta, x, u, slack, nu, lam_lb, lam_ub = point
+        inputs, rho, tilt = self.network.input_of[i], self.rho, y_i - self.rho * c_i
+        theta[len(theta) - len(tilt) :] = tilt
+        nothing = np.zeros((len(u), u.shape[1] - (inputs.stop - inputs.start)))  # copies have neither bounds nor q
+        box = [np.hstack([lam[:, inputs], nothing]) for lam in (solution.lam_input_lb, solution.lam_input_ub)]
+        q = None if solution.perturbation is None else np.concatenate([solution.perturbation[inputs], nothing[0]])
+        return Solution(
+            solution.kind, float(value + tilt @ c_i + 0.5 * rho * c_i @ c_i), x, u, nu, box[0], box[1], theta,
+            solution.state[self.network.state_of[i]], None if solution.action is None else solution.action[inputs], q,
+            solution.status, solution.time, slack, lam_lb, lam_ub, self.compiled[i].t,
+        )  # fmt: skip

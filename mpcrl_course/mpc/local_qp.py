@@ -1,0 +1,193 @@
+"""The local problem of one agent as a QP: condensed once, solved for many tilts, and explicitly where it can be.
+
+Symbols as in `mpcrl_course.mpc.network`: agent i decides z (its free inputs and copies), and its consensus entries are
+c_i = T z + c_0. Everything here is fast bookkeeping; what is solved is `LocalProblem`, which `MPC` would solve as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import casadi as ca
+import numpy as np
+
+from mpcrl_course.mpc.fast import BufferedFunction
+from mpcrl_course.mpc.network import LocalProblem
+from mpcrl_course.mpc.quadratic import RECIPROCAL_WEIGHT, QuadraticSolver, is_quadratic
+from mpcrl_course.mpc.solution import Solution
+from mpcrl_course.mpc.transcription import Transcription, pick
+
+#: A region of the explicit solution is left when a row or a multiplier is beyond its limit by more than this.
+ROUNDING = 1e-11
+#: A region must give the answer that it was made from to this relative accuracy; it does not if its rows are dependent.
+AGREEMENT = 1e-9
+
+
+class CompiledLocal:
+    """What CasADi compiles for one local problem; agents that are alike share it.
+
+    Attributes
+    ----------
+    hessian : (theta, X, U, sigma, nu, lam_lb, lam_ub) -> d2L_i/dtheta_i2
+    share : (the same) -> augmented cost, dL_i/dcopies
+    """
+
+    def __init__(self, local: LocalProblem):
+        self.local, self.t = local, Transcription(local.problem)
+        t, n = self.t, local.n_theta
+        self.quadratic = is_quadratic(t)
+        self._trajectory: dict[str, BufferedFunction] = {}
+        L = ca.substitute(t.lagrangian(), t.perturbation, ca.SX.zeros(t.perturbation.numel()))
+        cost = t.path_cost + ca.dot(t.weight, t.slack)
+        inputs = [t.theta, t.X, t.U, t.sigma, t.nu, t.lam_lb, t.lam_ub]
+        by_theta = pick(ca.gradient(L, t.theta), range(n))
+        copies = ca.vec(ca.gradient(L, t.U)[local.agent.n_inputs :, :])
+        self.hessian = BufferedFunction("hessian", inputs, [ca.jacobian(by_theta, t.theta)[:, :n]], matrices={0})
+        self.share = BufferedFunction("share", inputs, [cost, copies])
+
+    @cached_property
+    def solver(self) -> QuadraticSolver:
+        """Condenses the local problem; of quadratic problems only."""
+        return QuadraticSolver(self.t)
+
+    def flat(self, theta, x, u, slack, nu, lam_lb, lam_ub):
+        """Return the arguments of `hessian` and `share` as flat arrays."""
+        return theta, x.ravel(), u.ravel(), slack[self.t.soft], nu.ravel(), lam_lb, lam_ub
+
+    def trajectory(self, kind: str) -> BufferedFunction:
+        """Return (theta, fixed) -> T, c_0: in terms of the free inputs, c_i = T z + c_0 is the cost's slope in tilt."""
+        if kind not in self._trajectory:
+            qp, t = self.solver.qp(kind), self.t
+            c = pick(ca.gradient(qp.cost, t.theta), range(self.local.n_theta, t.theta.numel()))
+            T, c_0 = ca.jacobian(c, qp.z), ca.substitute(c, qp.z, ca.SX.zeros(qp.z.numel()))
+            self._trajectory[kind] = BufferedFunction(f"trajectory_{kind}", [t.theta, qp.fixed], [T, c_0], {0})
+        return self._trajectory[kind]
+
+
+def compiled(local: LocalProblem) -> CompiledLocal:
+    """Return what is compiled for a local problem (made on first use, kept with the problem)."""
+    if "_compiled" not in local.__dict__:
+        local.__dict__["_compiled"] = CompiledLocal(local)
+    return local.__dict__["_compiled"]
+
+
+class LocalQP:
+    """One agent's local problem at one (theta_i, s_i, a_i): condensed once, then solved for one tilt after another.
+
+    In terms of the free inputs z it reads  min 1/2 z'Hz + (f_0 + T'r)'z + weight'slack,  lower <= A z <= upper,  and
+    c_i = T z + c_0. Between two iterations only the tilt r changes, so daqp keeps its factors and starts from the
+    active set of the last one.
+    """
+
+    def __init__(self, compiled: CompiledLocal, theta, state, action, perturbation, fail: Callable):
+        self.compiled, self.state, self.action, self.fail = compiled, state, action, fail
+        local = compiled.local
+        self.perturbation = perturbation
+        if perturbation is not None:
+            self.perturbation = np.concatenate([perturbation, np.zeros(len(local.copied))])
+        self.kind = "V" if action is None else "Q"
+        self.theta = np.concatenate([theta, np.zeros(local.n_own + local.n_copies)])
+        self.fixed = state if action is None else np.concatenate([state, action])
+        q = 0.0 if perturbation is None else self.perturbation
+        self.q, self.solver, self.qp = q, compiled.solver, compiled.solver.qp(self.kind)
+        data = self.solver.condense(self.qp, self.theta, self.fixed, q, fail)
+        self.H: np.ndarray
+        self.H, self.C, self.weight, self.f, self.lower, self.upper = data
+        self.model = self.solver.model(self.qp, data, self.theta, self.fixed, q, fail)
+        self.T, self.c_0 = compiled.trajectory(self.kind)(self.theta, self.fixed)
+        self.z, self.lam, self.active, self.steady = np.zeros(0), np.zeros(0), b"", False
+
+    def minimise(self, tilt: np.ndarray) -> np.ndarray:
+        """Solve for one tilt; return c_i: the agent's own trajectory and its copies."""
+        if self.model is not None and self.model.update(f=self.f + tilt @ self.T) < 0:
+            self.fail("not converged", "daqp refuses the new linear cost")
+        self.z, self.lam = self.solver.solve_qp(self.qp, self.model, self.theta, self.fixed, self.q, self.fail)
+        before, self.active = self.active, np.sign(self.lam).tobytes()
+        self.steady = before == self.active
+        return self.T @ self.z + self.c_0
+
+    def solution(self, tilt: np.ndarray, start: float) -> Solution:
+        """Return the solution for one tilt with all of its multipliers; its theta is (theta_i, tilt)."""
+        self.minimise(tilt)
+        theta = np.concatenate([self.theta[: self.compiled.local.n_theta], tilt])
+        return self.solver.solution(
+            self.kind, theta, self.state, self.action, self.perturbation, self.z, self.lam, self.fail, start
+        )
+
+    def region(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return G, g: as long as e >= 0 in (c_i, e) = G r + g, the active set of the last solve stays what it is.
+
+        With the rows W active, and the violated soft rows V pushing with their whole weight (daqp adds a little more,
+        the violation v times 1 / RECIPROCAL_WEIGHT),
+
+            H z + A_W' lam_W + A_V'(+-weight + v / RECIPROCAL_WEIGHT) = -(f_0 + T'r),    A_W z = b_W,
+
+        is linear in r, and with z and lam_W so is all that must not become negative: the distances of the other rows
+        to their bounds, the violation of those in V, and lam_W and weight - lam_W. This is one region of the explicit
+        solution of the QP.
+        """
+        H, weight, n = self.H, self.weight, len(self.H)
+        A = np.vstack([np.eye(n)[: self.qp.n_box], self.C])
+        soft, side = self.qp.sense == 8, np.sign(self.lam)
+        V = soft & (np.abs(self.lam) >= weight) & (side != 0.0)
+        W = (side != 0.0) & ~V
+        bound = np.where(side > 0.0, self.upper, np.where(side < 0.0, self.lower, 0.0))
+        A_V = A[V] / RECIPROCAL_WEIGHT
+        K = np.zeros((n + W.sum(), n + W.sum()))
+        K[:n, :n], K[:n, n:], K[n:, :n] = H + A_V.T @ A[V], A[W].T, A[W]
+        right = np.zeros((len(K), len(self.c_0) + 1))  # one column for each entry of r, and one for the constant
+        right[:n, :-1] = -self.T.T
+        right[:n, -1] = A_V.T @ bound[V] - self.f - A[V].T @ (side * weight)[V]
+        right[n:, -1] = bound[W]
+        z, lam = np.split(np.linalg.solve(K, right), [n])
+        c, h, lam = self.T @ z, A @ z, side[W, None] * lam
+        c[:, -1] += self.c_0
+
+        def least(rows, distance, limit):  # distance and limit of rows that have one: limit - distance >= 0
+            rows = rows & np.isfinite(limit)
+            part = -distance[rows]
+            part[:, -1] += limit[rows]
+            return part
+
+        other, every = ~(V | W), np.ones(int(W.sum()), bool)
+        e = [
+            least(other, h, self.upper), least(other, -h, -self.lower), least(V, -side[:, None] * h, -side * bound),
+            lam, least(every, lam, np.where(soft, weight, np.inf)[W]),
+        ]  # fmt: skip
+        G = np.vstack([c, *e])
+        return G[:, :-1], G[:, -1]
+
+
+class LocalQPs:
+    """The local problems of agents that are alike, for all questions of one solve, answered together.
+
+    Near its end ADMM does not change active sets any more. Then all answers are known linear functions of the tilts,
+    and one product of matrices replaces many small QPs; whoever has left its region asks daqp again.
+    """
+
+    def __init__(self, qps: list[LocalQP]):
+        self.qps, self.n_c = qps, len(qps[0].c_0)
+        rows = self.n_c + 1 + 2 * max(len(qp.lower) for qp in qps)
+        self.G, self.g = np.zeros((len(qps), rows, self.n_c)), np.full((len(qps), rows), -1.0)  # -1: outside
+
+    def minimise(self, tilt: np.ndarray) -> np.ndarray:
+        """Return c of all problems, for tilts of shape (problems, n_c)."""
+        answer = np.matmul(self.G, tilt[:, :, None])[:, :, 0] + self.g
+        c, e = answer[:, : self.n_c], answer[:, self.n_c :]
+        if e.min() < -ROUNDING:
+            for k in np.flatnonzero(e.min(axis=1) < -ROUNDING):
+                c[k] = self.qps[k].minimise(tilt[k])
+                if self.qps[k].steady:  # the same active set twice: worth its region
+                    self._remember(k, tilt[k], c[k])
+        return c
+
+    def _remember(self, k, tilt, c):
+        try:
+            G, g = self.qps[k].region()
+        except np.linalg.LinAlgError:
+            return
+        if np.abs((G @ tilt + g)[: self.n_c] - c).max() > AGREEMENT * (1.0 + np.abs(c).max()):
+            return
+        self.G[k, : len(G)], self.g[k, : len(g)] = G, g
+        self.G[k, len(G) :], self.g[k, len(g) :] = 0.0, 1.0
