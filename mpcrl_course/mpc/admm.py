@@ -37,6 +37,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -80,8 +81,8 @@ class NetworkSolution:
     ----------
     kind : str
         'V' or 'Q'.
-    local : list of Solution
-        Of the augmented local problems: states, inputs (u_i, copies) and multipliers; its `theta` is (theta_i, tilt).
+    u0 : ndarray, shape (n_inputs,)
+        First inputs of all agents, one after the other.
     values : ndarray, shape (M,)
         J_i at the local solutions (with a perturbation, including its cost): they add up to `value`.
     duals : Duals
@@ -97,7 +98,7 @@ class NetworkSolution:
     """
 
     kind: str
-    local: list[Solution]
+    u0: np.ndarray
     values: np.ndarray
     duals: Duals
     primal: np.ndarray
@@ -107,16 +108,20 @@ class NetworkSolution:
     missed: np.ndarray
     y_history: np.ndarray = field(repr=False)
     compiled: list[CompiledLocal] = field(repr=False)
+    make_local: Callable[[], list[Solution]] = field(repr=False)
+
+    @cached_property
+    def local(self) -> list[Solution]:
+        """Solutions of the augmented local problems, one an agent: states, inputs (u_i, copies), multipliers.
+
+        Their `theta` is (theta_i, tilt), their value that of the augmented problem.
+        """
+        return self.make_local()
 
     @property
     def value(self) -> float:
         """V or Q of the whole network."""
         return float(self.values.sum())
-
-    @property
-    def u0(self) -> np.ndarray:
-        """First inputs of all agents, one after the other, shape (n_inputs,)."""
-        return np.concatenate([s.u[0, : s.transcription.problem.n_actions] for s in self.local])
 
     @property
     def iterations(self) -> int:
@@ -357,9 +362,10 @@ class ADMM(NetworkController):
         for i, solution in enumerate(own):  # J_i: without the augmented terms
             c_i = np.concatenate([solution.x.ravel(), solution.u[:, self.network.agents[i].n_inputs :].ravel()])
             values[i] = solution.value - asked[self.c_of[i]] @ c_i - 0.5 * self.rho * c_i @ c_i
+        u0 = np.concatenate([s.u[0, : agent.n_inputs] for s, agent in zip(own, self.network.agents)])
         return NetworkSolution(
-            own[0].kind, own, values, duals, primal, dual, self.messages_per_iteration * len(primal),
-            time.perf_counter() - began, missed, history, self.compiled,
+            own[0].kind, u0, values, duals, primal, dual, self.messages_per_iteration * len(primal),
+            time.perf_counter() - began, missed, history, self.compiled, lambda: own,
         )  # fmt: skip
 
     def _local(self, i, theta, s, a, perturbation) -> LocalQP:
@@ -431,21 +437,27 @@ class Central(NetworkController):
             points.append(point)
         others = ~self.own
         y[self.own] = -np.bincount(self.owner[others], y[others], minlength=len(z))[self.owner[self.own]]
-        local = [self._local(i, solution, values[i], points[i], c[own], y[own]) for i, own in enumerate(self.c_of)]
+
+        def make_local():
+            return [self._local(i, solution, values[i], points[i], c[own], y[own]) for i, own in enumerate(self.c_of)]
+
         empty = np.zeros(0)
         return NetworkSolution(
-            solution.kind, local, values, Duals(y, z), empty, empty, 0, solution.time + time.perf_counter() - began,
-            np.zeros(network.n_agents, int), empty, self.compiled,
+            solution.kind, solution.u0, values, Duals(y, z), empty, empty, 0,
+            solution.time + time.perf_counter() - began, np.zeros(network.n_agents, int), empty, self.compiled,
+            make_local,
         )  # fmt: skip
 
     def _local(self, i, solution, value, point, c_i, y_i) -> Solution:
         """Return the solution of agent i's augmented problem at tilt y_i - rho c_i."""
         theta, x, u, slack, nu, lam_lb, lam_ub = point
         inputs, rho, tilt = self.network.input_of[i], self.rho, y_i - self.rho * c_i
-        theta[len(theta) - len(tilt) :] = tilt
-        nothing = np.zeros((len(u), u.shape[1] - (inputs.stop - inputs.start)))  # copies have neither bounds nor q
-        box = [np.hstack([lam[:, inputs], nothing]) for lam in (solution.lam_input_lb, solution.lam_input_ub)]
-        q = None if solution.perturbation is None else np.concatenate([solution.perturbation[inputs], nothing[0]])
+        theta = np.concatenate([theta[: len(theta) - len(tilt)], tilt])
+        box, own = np.zeros((2, *u.shape)), inputs.stop - inputs.start  # copies have neither bounds nor q
+        box[0, :, :own], box[1, :, :own] = solution.lam_input_lb[:, inputs], solution.lam_input_ub[:, inputs]
+        q = None
+        if solution.perturbation is not None:
+            q = np.concatenate([solution.perturbation[inputs], np.zeros(u.shape[1] - own)])
         return Solution(
             solution.kind, float(value + tilt @ c_i + 0.5 * rho * c_i @ c_i), x, u, nu, box[0], box[1], theta,
             solution.state[self.network.state_of[i]], None if solution.action is None else solution.action[inputs], q,
