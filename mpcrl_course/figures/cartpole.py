@@ -13,8 +13,8 @@ from matplotlib.patches import Circle, Rectangle
 from mpcrl_course.envs.cartpole import TRACK, TRACK_END
 from mpcrl_course.figures.style import COLOURS
 
-#: The cart in the drawing: width and height in m.
-CART = (0.36, 0.16)
+#: The cart of 1 kg in the drawing: width and height in m. The bob of 0.2 kg: its radius in m.
+CART, BOB = (0.36, 0.16), 0.055
 #: Length of the arrow of the largest force, m.
 ARROW = 0.7
 
@@ -33,7 +33,7 @@ def poles(x, length: float = 0.5) -> np.ndarray:
 
 
 class CartPoleDrawing:
-    """The cart-pole in axes of its own; call `set` (`set_plan`, `set_target`) to move it, then draw its `artists`.
+    """The cart-pole in axes of its own; call `set` (`set_plan`, `set_target` …) to move it, then draw its `artists`.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class CartPoleDrawing:
         ax.add_patch(self._cart)
         (self._rod,) = ax.plot([], [], color=COLOURS["vermilion"], linewidth=6, solid_capstyle="round", zorder=4,
                                **line)  # fmt: skip
-        self._bob = Circle((0, 0), 0.055, facecolor=COLOURS["vermilion"], edgecolor="black", animated=animated,
+        self._bob = Circle((0, 0), BOB, facecolor=COLOURS["vermilion"], edgecolor="black", animated=animated,
                            zorder=5)  # fmt: skip
         ax.add_patch(self._bob)
         (self.arrow,) = ax.plot([], [], color=COLOURS["green"], linewidth=2.5, zorder=6, **line)
@@ -93,16 +93,23 @@ class CartPoleDrawing:
     def set(self, x, force: float = 0.0) -> None:
         """Show the state x (position in m, angle in rad, 0 upright, and velocities) and the force in N."""
         (foot, tip), p = poles(np.asarray(x, dtype=float)[None], self.length)[0], float(x[0])
-        self._cart.set_xy((p - CART[0] / 2, -CART[1] / 2))
+        half, high = self._cart.get_width() / 2, self._cart.get_height()
+        self._cart.set_xy((p - half, -high / 2))
         self._rod.set_data([foot[0], tip[0]], [foot[1], tip[1]])
         self._bob.center = (tip[0], tip[1])
         reach = ARROW * float(np.clip(force / self.max_force, -1.0, 1.0))
         if abs(reach) < 0.02:
             self.arrow.set_data([], [])
             return
-        from_ = p + np.sign(reach) * CART[0] / 2
+        from_ = p + np.sign(reach) * half
         end, wing = from_ + reach, np.sign(reach) * min(0.07, abs(reach))
         self.arrow.set_data([from_, end, end - wing, end, end - wing], [0.0, 0.0, 0.04, 0.0, -0.04])
+
+    def set_masses(self, cart_mass: float = 1.0, mass: float = 0.2) -> None:
+        """Draw the cart (kg) with an area and the bob (kg) with a volume in proportion to their masses; then `set`."""
+        self._cart.set_width(CART[0] * np.sqrt(cart_mass))
+        self._cart.set_height(CART[1] * np.sqrt(cart_mass))
+        self._bob.set_radius(BOB * np.cbrt(mass / 0.2))
 
     def set_plan(self, x) -> None:
         """Show a plan x (N + 1, 4): the path of the tip, and ghosts of the pole at equal times."""

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import ipywidgets
@@ -27,6 +27,8 @@ HORIZONS, PAST, AHEAD = (10, 20, 30, 40, 50, 60), 80, 60
 HANGING = (0.0, np.pi, 0.0, 0.0)
 #: After a failed solve the patient solver is asked again only after so many steps: it takes long to say no.
 PATIENCE = 10
+#: Seconds between two MPCs that are built ahead.
+PAUSE = 0.5
 
 
 class Step(NamedTuple):
@@ -271,7 +273,8 @@ class CartPoleScene:
 
     def draw(self, loop: CartPoleLoop) -> bytes:
         """Draw the loop's state; returns a JPEG."""
-        plan, past = loop.plan, list(loop.history)
+        plan, past, plant = loop.plan, list(loop.history), loop.plant.parameters
+        self.drawing.set_masses(plant.cart_mass, plant.mass)
         self.drawing.set(loop.x, float(plan.u0[0]))
         self.drawing.set_plan(plan.x)
         x = np.array([step.x for step in past] + [loop.x])
@@ -343,7 +346,7 @@ def cartpole_live(
     Notes
     -----
     Masses, weights and target are parameters of the problem: to change them builds nothing. Another horizon or kind
-    of limit is another problem; those next to the one that is shown are built ahead, after the picture has been sent.
+    of limit is another problem; they are built ahead, after the picture has been sent and while nothing plays.
     """
     loop = CartPoleLoop(controller, horizon=horizon, track=track, start=start, build=build, seed=seed)
     scene = CartPoleScene(width, height or width // 2)
@@ -372,8 +375,8 @@ def cartpole_live(
         player.watch(controls[name], changer(name))
     player.watch(controls["horizon"], changer("horizon"), then=look_ahead)
     player.watch(controls["track"], changer("track"), then=look_ahead)
-    _when_idle(player, [other_limit, lambda: loop.prepare(horizon=horizon - 10),
-                        lambda: loop.prepare(horizon=horizon + 10)])  # fmt: skip
+    nearest = sorted(HORIZONS, key=lambda other: abs(other - horizon))
+    _when_idle(player, [other_limit, *(partial(loop.prepare, other) for other in nearest)])
     return player
 
 
@@ -386,9 +389,9 @@ def _when_idle(player: Player, jobs: list[Callable]) -> None:
 
     async def work():
         for job in jobs:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(PAUSE)
             while player.playing:
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(PAUSE)
             if player.box.comm is None:
                 return
             player.guard(job)

@@ -5,6 +5,9 @@
         lab.watch_picture()
         print(lab.press(lab.slider("back-off"), "ArrowRight"), "ms from key to picture")
 
+The `check_…` functions are what the browser tests of all lectures have in common. Speed is printed by them
+(`pytest -s`) and judged in benchmarks/bench_live.py: on a machine that does other work too, a time is no test.
+
 JupyterLab works on a copy in a temporary folder and has settings, workspaces and runtime files of its own, so that
 neither the notebook nor anything of the reader's is written to. Browser and server end with the `with` block.
 """
@@ -14,20 +17,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from course import find_chromium
+from course import find_chromium, is_ci
 
 HOW = {
     "playwright": "the Python package playwright is missing: pip install -r requirements.txt",
@@ -72,6 +77,15 @@ def missing() -> list[str]:
     if find_chromium() is None:
         lacks.append(HOW["chromium"])
     return lacks
+
+
+def marks() -> list:
+    """Return the marks of a browser test: left out where no browser is, but not by a CI, which has to have one."""
+    import pytest
+
+    lacks = missing()
+    without = pytest.mark.skipif(bool(lacks) and not is_ci(os.environ), reason="; ".join(lacks) or "-")
+    return [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600), without]
 
 
 class Lab:
@@ -141,6 +155,12 @@ class Lab:
         """Return all text of the widget: numbers under the picture, labels, messages."""
         return self.page.locator(f"{OUTPUTS} .widget-vbox").first.inner_text()
 
+    def number(self, pattern: str) -> float:
+        """Return the number that `pattern` finds in the text of the widget."""
+        found = re.search(pattern, self.words())
+        assert found, f"no {pattern!r} in {self.words()!r}"
+        return float(found.group(1))
+
     def watch_picture(self) -> None:
         """Begin to count the frames of the live picture and to measure the time from key to frame."""
         self.page.locator(f"{OUTPUTS} img.widget-image").first.evaluate(WATCH)
@@ -176,6 +196,64 @@ class Lab:
         except TimeoutError:
             return None
         return self.page.evaluate("() => window.mpcrlSeen.latency")
+
+
+def becomes(condition: Callable[[], bool], timeout: float = 10.0) -> bool:
+    """Return whether `condition()` becomes true in time; the texts of the widget follow a little later."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def check_cells(lab: Lab, pictures: int) -> None:
+    """Run all cells: every one ran, none shows an error, and at least so many pictures are all described."""
+    begun = time.monotonic()
+    lab.run_all()
+    descriptions = lab.pictures()
+    print(f"\nall cells run in {time.monotonic() - begun:.1f} s, {len(descriptions)} pictures")
+    assert lab.errors() == []
+    assert all(cell["execution_count"] for cell in lab.code_cells()), "a cell has not run"
+    assert len(descriptions) >= pictures, f"there are {len(descriptions)} pictures only"
+    assert all(descriptions), f"pictures without a description: {[i for i, d in enumerate(descriptions) if not d]}"
+
+
+def check_slider(lab: Lab, label: str, presses: int = 8) -> None:
+    """Every press of an arrow key on the slider changes the picture."""
+    slider, times = lab.slider(label), []
+    assert lab.settle(), "the picture moves by itself"
+    for press in range(presses):
+        taken = lab.press(slider, "ArrowRight", timeout=20.0)
+        assert taken is not None, f"press {press} on '{label}' did not change the picture"
+        times.append(taken)
+        assert lab.settle(), f"the picture does not settle after press {press} on '{label}'"
+    print(f"slider to picture, {label}: median {statistics.median(times):.0f} ms, max {max(times):.0f} ms")
+
+
+def check_play_and_pause(lab: Lab, count: str) -> None:
+    """Play plays, Pause pauses, both by keyboard; `count` is a pattern that finds the number of steps."""
+    before = lab.number(count)
+    lab.button("Play").press("Enter")
+    frames, rate = lab.frames_in(3.0)
+    print(f"Play: {rate:.1f} frames/s")
+    assert frames >= 5, f"{frames} frames in three seconds"
+    assert becomes(lambda: lab.number(count) > before), "the text under the picture does not count"
+    lab.button("Pause").press("Space")
+    assert lab.settle(), "it does not pause"
+    assert lab.frames_in(1.0)[0] == 0, "it does not pause"
+
+
+def check_step(lab: Lab, count: str) -> None:
+    """One press of Step is one frame and one step; `count` is a pattern that finds the number of steps."""
+    lab.page.wait_for_timeout(500)  # let the text of the last frame come
+    before, frames = lab.number(count), lab.frames()
+    for press in (1, 2):
+        assert lab.press(lab.button("Step"), "Space") is not None, "Step did not change the picture"
+        assert lab.settle(), "it does not stop after one step"
+        assert lab.frames() == frames + press, f"{lab.frames() - frames} frames after {press} presses"
+        assert becomes(lambda press=press: lab.number(count) == before + press), "the text does not count the step"
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.envs.cartpole import TRACK, TRACK_END
-from mpcrl_course.figures.cartpole import ARROW, CART, CartPoleDrawing, describe_cartpole, poles, tips
+from mpcrl_course.figures.cartpole import ARROW, BOB, CART, CartPoleDrawing, describe_cartpole, poles, tips
 
 
 @pytest.fixture
@@ -32,6 +32,16 @@ def test_cart_pole_and_bob_move_together(drawing):
     end = (0.7 - 0.5 * np.sin(0.4), 0.5 * np.cos(0.4))
     np.testing.assert_allclose(drawing._rod.get_data(), [[0.7, end[0]], [0.0, end[1]]])
     assert drawing._bob.center == pytest.approx(end)
+
+
+def test_heavier_is_larger(drawing):
+    drawing.set_masses(cart_mass=4.0, mass=1.6)
+    drawing.set([0.7, 0.4, 0.0, 0.0], 15.0)
+    assert drawing._cart.get_width() == pytest.approx(2 * CART[0])
+    assert drawing._cart.get_x() + CART[0] == pytest.approx(0.7)
+    assert drawing._cart.get_y() + CART[1] == pytest.approx(0.0)
+    assert drawing.arrow.get_xdata()[0] == pytest.approx(0.7 + CART[0])
+    assert drawing._bob.get_radius() == pytest.approx(2 * BOB)
 
 
 @pytest.mark.parametrize(("force", "reach"), [(15.0, ARROW), (-7.5, -ARROW / 2), (60.0, ARROW), (0.0, None)])
