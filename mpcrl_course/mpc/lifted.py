@@ -11,6 +11,8 @@ import time
 import casadi as ca
 import numpy as np
 from scipy.linalg import null_space
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.solution import Solution, SolverError
@@ -53,7 +55,7 @@ class LiftedSolver:
             pick(t.lower - t.slack - t.h, self._has_lower), pick(t.h - t.upper - t.slack, self._has_upper)
         )
         p = ca.vertcat(t.theta, t.s, t.perturbation, t.a)
-        self._solvers, self._bounds, self._curvature = {}, {}, {}
+        self._solvers, self._bounds, self._equalities = {}, {}, {}
         for kind in ("V", "Q"):
             equalities = ca.vertcat(t.X[:, 0] - t.s, t.gaps)
             if kind == "Q":
@@ -61,10 +63,7 @@ class LiftedSolver:
             nlp = {"x": y, "p": p, "f": t.cost, "g": ca.densify(ca.vertcat(equalities, rows))}
             make = ca.qpsol if plugin == "piqp" else ca.nlpsol
             self._solvers[kind] = make(f"{kind}_{plugin}", plugin, nlp, OPTIONS[plugin])
-            if plugin == "piqp":
-                xu = y[: t.X.numel() + t.U.numel()]
-                blocks = [ca.hessian(t.cost, xu)[0], ca.jacobian(equalities, xu)]
-                self._curvature[kind] = BufferedFunction(f"curvature_{kind}", [t.theta], blocks)
+            self._equalities[kind] = equalities
             box = []
             for bound, edge in ((problem.input_lower, -np.inf), (problem.input_upper, np.inf)):
                 u = np.tile(bound, (problem.horizon, 1))
@@ -80,6 +79,8 @@ class LiftedSolver:
                 "ubg": np.zeros(n_eq + rows.numel()),
             }  # fmt: skip
         self._weights = ca.Function("weights", [t.theta], [t.weight])
+        if plugin == "piqp":
+            self._curvature = BlockHessian(t)
 
     def solve(self, theta, state, action=None, perturbation=None, warm_start: Solution | None = None) -> Solution:
         """Solve V (action None) or Q, from `warm_start` (a Solution) or from the state held over the horizon."""
@@ -136,11 +137,15 @@ class LiftedSolver:
 
     def _convex(self, kind, theta) -> bool:
         """Return whether the cost is convex in the inputs: piqp would call a saddle point solved."""
-        H, G = self._curvature[kind](theta)
-        tiny = 1e-10 * (1.0 + np.abs(H).max())
+        blocks = self._curvature(theta)
+        tiny = 1e-10 * (1.0 + max(np.abs(block).max() for block in blocks))
         try:
-            np.linalg.cholesky(H + tiny * np.eye(len(H)))
+            for block in blocks:
+                np.linalg.cholesky(block + tiny * np.eye(block.shape[-1]))
         except np.linalg.LinAlgError:  # not in states and inputs taken apart; perhaps along the dynamics
+            xu = ca.vertcat(ca.vec(self.t.X), ca.vec(self.t.U))
+            dense = [ca.hessian(self.t.cost, xu)[0], ca.jacobian(self._equalities[kind], xu)]
+            H, G = (part.full() for part in ca.Function("dense", [self.t.theta], dense)(theta))
             Z = null_space(G)
             return not Z.size or bool(np.linalg.eigvalsh(Z.T @ H @ Z)[0] > -tiny)
         return True
@@ -155,3 +160,36 @@ class LiftedSolver:
             last = self.solve(theta, state, None if actions is None else actions[i], warm_start=last)
             values[i], first[i] = last.value, last.u0[: first.shape[1]]
         return values, first
+
+
+class BlockHessian:
+    """Hessian of the cost in (X, U) as the dense blocks it falls apart into (stages and, in a network, agents).
+
+    Called with theta, it returns one array of shape (blocks, n, n) for every size n of block.
+    """
+
+    def __init__(self, t: Transcription):
+        H = ca.hessian(t.cost, ca.vertcat(ca.vec(t.X), ca.vec(t.U)))[0]
+        n, (row, column) = H.shape[0], (np.array(index, int) for index in H.sparsity().get_triplet())
+        block = connected_components(coo_array((np.ones(len(row)), (row, column)), shape=(n, n)))[1]
+        size = np.bincount(block)
+        # number of every block among those of its size, and of every variable within its block
+        order = np.argsort(block, kind="stable")
+        place = np.empty(n, int)
+        place[order] = np.arange(n) - np.repeat(np.cumsum(size) - size, size)
+        self._where = []
+        for m in np.unique(size):
+            number = np.cumsum(size == m) - 1
+            mine = np.flatnonzero(size[block[row]] == m)
+            index = number[block[row[mine]]], place[row[mine]], place[column[mine]]
+            self._where.append(((int((size == m).sum()), int(m), int(m)), mine, index))
+        self._nonzeros = BufferedFunction("curvature", [t.theta], [ca.vertcat(*H.nonzeros(), 0)])
+
+    def __call__(self, theta) -> list[np.ndarray]:
+        """Return the blocks at theta."""
+        nonzeros, blocks = self._nonzeros(theta)[0], []
+        for shape, mine, index in self._where:
+            block = np.zeros(shape)
+            block[index] = nonzeros[mine]
+            blocks.append(block)
+        return blocks
