@@ -673,7 +673,7 @@ explain = Explain(
         "lands too far from the guess for it.",
         "d": "The horizon: two seconds are too short for a motor of 10 N, so that the plan ends before the pole is up "
         "and leads nowhere.",
-        "e": "The time: one iteration takes less than a millisecond, and within that time nothing can be computed "
+        "e": "The time: one iteration takes about a millisecond, and within that time nothing can be computed "
         "well enough to swing up.",
     },
     when_right="Now compare your reason with the discussion in the solution.",
