@@ -1,0 +1,699 @@
+"""Exercise 04, on comparing controllers fairly.
+
+Seven items: an event too rare to be seen, an honest interval, the time of a decision, an experiment on adaptation, a
+comparison that is biased, a filter for a network, and what an interval that covers zero allows one to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student_t
+
+from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
+from mpcrl_course.comparison import draw_noise, run, upright, violations
+from mpcrl_course.envs.pendulum import PendulumParameters, dynamics, stage_cost
+from mpcrl_course.learners.trained import trained_policies
+from mpcrl_course.policies.robust import barrier_torques
+
+# -------------------------------------------------------------------------------- 1: an event too rare to be seen
+
+PROBABILITY, RUNS, DAMAGE, USUAL = 0.002, 200, 30_000.0, 150.0
+SEEN_NONE = (1.0 - PROBABILITY) ** RUNS
+
+predict = Predict(
+    1,
+    "an event too rare to be seen",
+    reference=SEEN_NONE,
+    rtol=0.0,
+    atol=0.012,
+    when_right="In two of three such comparisons nobody sees what makes up more than a quarter of the mean cost.",
+    hints=[
+        "What is the probability that one run goes well? And that all of them do?",
+        "Independent runs multiply: (1 − p) to the power of the number of runs.",
+    ],
+    mistakes=[
+        Mistake("the probability of seeing one", "That at least one run is hit has this probability: the complement.",
+                1.0 - SEEN_NONE),
+        Mistake("expected number", "That is how many hit runs you expect, not the probability of seeing none.",
+                PROBABILITY * RUNS),
+        Mistake("one minus the expected number",
+                "1 − n p adds up what multiplies: for a larger n it would be negative.", 1.0 - PROBABILITY * RUNS),
+        Mistake("one run", "That is one run. You look at all of them.", (0.99, 1.0)),
+        Mistake("exactly one", "That is the probability that exactly one run is hit.",
+                RUNS * PROBABILITY * (1.0 - PROBABILITY) ** (RUNS - 1)),
+        Mistake("surely seen", "An event that is expected less than once is not sure to be seen.", (-0.01, 0.01)),
+        Mistake("per cent", "A probability lies between 0 and 1.", (1.5, 100.0)),
+        Mistake("even odds", "No need to guess: independent runs multiply.", 0.5),
+    ],
+)  # fmt: skip
+
+# -------------------------------------------------------------------------------- 2: an honest interval
+
+
+def interval(a, b):
+    """Return the mean of a - b and the half-width of its 95 % interval; a, b have shape (seeds, runs)."""
+    return _interval(a, b)
+
+
+def _interval(a, b, *, paired=True, unit="seed", ddof=1, table="t", sides=2, root=True, sign=1.0, factor=1.0,
+              mid="mean"):  # fmt: skip
+    a, b = (np.asarray(c, dtype=float) for c in (a, b))
+    if unit == "run":
+        a, b = a.reshape(-1), b.reshape(-1)
+    elif mid == "median":
+        a, b = np.median(a, axis=1), np.median(b, axis=1)
+    else:
+        a, b = a.mean(axis=1), b.mean(axis=1)
+    n = len(a)
+    variance = (a - b).var(ddof=ddof) if paired else a.var(ddof=ddof) + b.var(ddof=ddof)
+    level = 0.975 if sides == 2 else 0.95
+    quantile = {"t": student_t.ppf(level, n - 1), "normal": norm.ppf(level), "none": 1.0}[table]
+    half = factor * quantile * np.sqrt(variance / (n if root else 1))
+    return sign * (a - b).mean(), half
+
+
+def _slip_interval(**slips: Any) -> Callable:
+    return lambda a, b: _interval(a, b, **slips)
+
+
+def _interval_by_loop(a, b):
+    differences = [sum(x - y for x, y in zip(one, other)) / len(one) for one, other in zip(a, b)]
+    n, middle = len(differences), sum(differences) / len(differences)
+    spread = sum((d - middle) ** 2 for d in differences) / (n - 1)
+    return middle, student_t.interval(0.95, n - 1)[1] * (spread / n) ** 0.5
+
+
+def _interval_by_scipy(a, b):
+    from scipy.stats import sem
+
+    d = (a - b).mean(axis=1)
+    low, high = student_t.interval(0.95, len(d) - 1, loc=d.mean(), scale=sem(d))
+    return d.mean(), (high - low) / 2
+
+
+def _interval_probes(rng: np.random.Generator) -> list[tuple]:
+    probes = []
+    for seeds, runs in ((5, 7), (4, 9), (8, 6)):
+        common = rng.gamma(2.0, 40.0, (seeds, runs)) + 60.0 * rng.random((seeds, 1))
+        own = rng.normal(0.0, 6.0, (2, seeds, 1)) + rng.gamma(1.5, 4.0, (2, seeds, runs))
+        probes.append((common + own[0] + rng.uniform(2, 6), common + own[1]))
+    return probes
+
+
+honest = Fill(
+    2,
+    "an honest interval",
+    reference=interval,
+    probes=_interval_probes,
+    compare=close(rtol=1e-4, atol=1e-9),
+    when_right="Paired, a value a seed, Student's t: what both suffered from cancels, and what is one is counted once.",
+    hints=[
+        "Both controllers met the same starts and noise: take differences first. What is then one independent "
+        "value?",
+        "Average the differences of a seed's runs; n is the number of seeds. The standard error is the standard "
+        "deviation (with n − 1) divided by √n.",
+        "`student_t.ppf(0.975, n - 1)` is the factor: 2.78 for five seeds, not 1.96.",
+    ],
+    mistakes=[
+        Mistake("not paired",
+                "The spreads of a and b are added as if the two were independent. They met the same starts and noise: "
+                "take the differences first, and what both suffered from cancels.", _slip_interval(paired=False)),
+        Mistake("runs counted as independent",
+                "You count every run as an independent value. Runs of one seed share a network: average within a seed "
+                "first, or the interval is far too narrow.", _slip_interval(unit="run")),
+        Mistake("normal for Student",
+                "1.96 is for a spread that is known. Estimated from so few seeds it needs Student's t, which is wider.",
+                _slip_interval(table="normal")),
+        Mistake("one-sided",
+                "`ppf(0.95)` leaves 5 % above and 5 % below: that is a 90 % interval. Of 95 %, 2.5 % lie on each side.",
+                _slip_interval(sides=1)),
+        Mistake("divided by n", "The standard deviation is divided by n: of a few values use n − 1 (`ddof=1`).",
+                _slip_interval(ddof=0)),
+        Mistake("spread of the values",
+                "This is the spread of single seeds, not of their mean: √n is missing.", _slip_interval(root=False)),
+        Mistake("no quantile",
+                "This is one standard error; it covers about 63 % with five seeds. The quantile is missing.",
+                _slip_interval(table="none")),
+        Mistake("full width", "This is the full width of the interval; half of it is asked for.",
+                _slip_interval(factor=2.0)),
+        Mistake("sign turned", "The difference is a − b: positive where the first controller is dearer.",
+                _slip_interval(sign=-1.0)),
+        Mistake("medians", "The mean cost is what is compared. A median hides the rare run that fails.",
+                _slip_interval(mid="median")),
+    ],
+    variants=[_interval_by_loop, _interval_by_scipy],
+)  # fmt: skip
+
+# -------------------------------------------------------------------------------- 3: the time of a decision
+
+
+class Bench:
+    """A controller and a clock whose times are drawn beforehand, so that a measurement can be checked.
+
+    Parameters
+    ----------
+    seconds : array_like
+        Duration of each decision; the first ones are slow (caches, a first plan).
+    """
+
+    def __init__(self, seconds):
+        self._seconds, self._now, self._made = list(seconds), 100.0, 0
+
+    def clock(self) -> float:
+        """Return the time in s."""
+        return self._now
+
+    def decide(self, state) -> float:
+        """Make a decision, which takes its time."""
+        self._now += self._seconds[self._made % len(self._seconds)]
+        self._made += 1
+        return float(np.sum(state))
+
+    def __repr__(self):
+        return f"bench of {len(self._seconds)} decisions"
+
+
+def decision_time(bench, states, warm_up):
+    """Return the median and the 99 % quantile of the time of a decision, in ms, without the warm-up."""
+    return _decision_time(bench, states, warm_up)
+
+
+def _decision_time(bench, states, warm_up, *, skip="drop", centre=np.median, tail=0.99, scale=1e3, clock="each"):
+    seconds, began = [], bench.clock()
+    for state in states[warm_up:] if skip == "never made" else states:
+        if clock == "each":
+            began = bench.clock()
+        bench.decide(state)
+        seconds.append(bench.clock() - began)
+    if skip == "drop":
+        seconds = seconds[warm_up:]
+    elif skip == "one":
+        seconds = seconds[1:]
+    last = np.max(seconds) if tail == "max" else np.quantile(seconds, tail)
+    return scale * centre(seconds), scale * last
+
+
+def _slip_time(**slips: Any) -> Callable:
+    return lambda bench, states, warm_up: _decision_time(bench, states, warm_up, **slips)
+
+
+def _time_by_warm_loop(bench, states, warm_up):
+    for state in states[:warm_up]:
+        bench.decide(state)
+    seconds = []
+    for state in states[warm_up:]:
+        t = bench.clock()
+        bench.decide(state)
+        seconds.append(1000 * (bench.clock() - t))
+    return np.percentile(seconds, 50), np.percentile(seconds, 99)
+
+
+def _time_by_array(bench, states, warm_up):
+    stamps = np.empty((len(states), 2))
+    for i, state in enumerate(states):
+        stamps[i, 0] = bench.clock()
+        bench.decide(state)
+        stamps[i, 1] = bench.clock()
+    return 1e3 * np.quantile(np.diff(stamps[warm_up:, :], axis=1), [0.5, 0.99])
+
+
+def _time_probes(rng: np.random.Generator) -> list[tuple]:
+    probes = []
+    for n, warm_up in ((90, 7), (140, 13), (60, 5)):
+        seconds = rng.gamma(3.0, 2e-4, n) * (1.0 + 20.0 * (rng.random(n) < 0.04))
+        seconds[: 2 * warm_up // 3] += rng.uniform(0.05, 0.4, 2 * warm_up // 3)
+        probes.append((Bench(seconds), rng.normal(size=(n, 2)), warm_up))
+    return probes
+
+
+timing = Fill(
+    3,
+    "the time of a decision",
+    reference=decision_time,
+    probes=_time_probes,
+    compare=lambda yours, expected: close(rtol=1e-6, atol=1e-9)(tuple(np.ravel(yours)), expected),
+    when_right="A loop at 20 Hz is lost by its slowest decision, not by its median: show both.",
+    hints=[
+        "The clock belongs around each single decision: read it before, decide, read it after.",
+        "The warm-up's decisions must be made, and their times thrown away: `seconds[warm_up:]`.",
+        "`np.median` and `np.quantile(seconds, 0.99)`; times are asked for in ms.",
+    ],
+    mistakes=[
+        Mistake("timing with the warm-up",
+                "The warm-up is counted: imports, caches and an MPC's first plan are paid once, not at each step.",
+                _slip_time(skip="none")),
+        Mistake("warm-up never made",
+                "The slow first decisions are among those that count: was the warm-up skipped without deciding there, "
+                "or dropped at the wrong end?", _slip_time(skip="never made")),
+        Mistake("only one dropped", "Only one decision is dropped, however long the warm-up is.",
+                _slip_time(skip="one")),
+        Mistake("mean for median",
+                "The first number is a mean: one hiccup of the machine moves it. The median is asked for.",
+                _slip_time(centre=np.mean)),
+        Mistake("slowest for 99 %",
+                "The second number is the slowest decision: it grows with the number of decisions you look at. The "
+                "99 % quantile is asked for.", _slip_time(tail="max")),
+        Mistake("95 %", "The second number is the 95 % quantile; 99 % is asked for.", _slip_time(tail=0.95)),
+        Mistake("seconds", "These are seconds; ms are asked for.", _slip_time(scale=1.0)),
+        Mistake("clock never set back", "The times add up: the clock is read once, before all decisions.",
+                _slip_time(clock="once")),
+    ],
+    variants=[_time_by_warm_loop, _time_by_array],
+)  # fmt: skip
+
+# -------------------------------------------------------------------------------- 4: an experiment on adaptation
+
+
+class Toy:
+    """A policy with one number, its gain; the plant is a number, too. For experiments that take no time."""
+
+    def __init__(self, gain: float):
+        self.gain = gain
+
+    def __repr__(self):
+        return f"policy of gain {self.gain:.4g}"
+
+
+class Cost:
+    """Mean cost of a policy on a plant: the dearer, the further the gain is from what the plant needs."""
+
+    def __init__(self, floor: float, slope: float):
+        self.floor, self.slope = floor, slope
+
+    def __call__(self, policy: Toy, plant: float) -> float:
+        """Return the cost."""
+        return self.floor * plant + self.slope * (policy.gain - plant) ** 2 * (1.3 if policy.gain > plant else 1.0)
+
+    def __repr__(self):
+        return "cost"
+
+
+class Adapt:
+    """Retraining: moves the policy, in place, a good part of the way to what a plant needs."""
+
+    def __init__(self, share: float):
+        self.share = share
+
+    def __call__(self, policy: Toy, plant: float) -> None:
+        """Change the policy."""
+        policy.gain += self.share * (plant - policy.gain)
+
+    def __repr__(self):
+        return "adapt"
+
+
+def adaptation(policy, cost, adapt, old, new):
+    """Return the costs before the change, right after it, after adapting, and back on the old plant."""
+    return _adaptation(policy, cost, adapt, old, new)
+
+
+def _adaptation(policy, cost, adapt, old, new, *, trained_on="new", first="old", order="before", measured="new",
+                back="adapted", rounds=1):  # fmt: skip
+    untouched = Toy(policy.gain)
+    before = cost(policy, old if first == "old" else new)
+    after = cost(policy, new)
+    for _ in range(rounds):
+        adapt(policy, new if trained_on == "new" else old)
+    if order == "after":
+        after = cost(policy, new)
+    adapted = cost(policy, new if measured == "new" else old)
+    return before, after, adapted, cost(policy if back == "adapted" else untouched, old if back != "new" else new)
+
+
+def _slip_adaptation(**slips: Any) -> Callable:
+    return lambda policy, cost, adapt, old, new: _adaptation(policy, cost, adapt, old, new, **slips)
+
+
+def _adaptation_on_a_copy(policy, cost, adapt, old, new):
+    from copy import deepcopy
+
+    learner = deepcopy(policy)
+    adapt(learner, new)
+    return cost(policy, old), cost(policy, new), cost(learner, new), cost(learner, old)
+
+
+def _adaptation_by_list(policy, cost, adapt, old, new):
+    costs = [cost(policy, plant) for plant in (old, new)]
+    adapt(policy, new)
+    return np.array(costs + [cost(policy, plant) for plant in (new, old)])
+
+
+def _adaptation_probes(rng: np.random.Generator) -> list[tuple]:
+    probes = []
+    for _ in range(4):
+        old, new = rng.uniform(0.7, 1.2), rng.uniform(1.4, 2.2)
+        probes.append((Toy(old + rng.uniform(-0.1, 0.1)), Cost(rng.uniform(80, 150), rng.uniform(100, 400)),
+                       Adapt(rng.uniform(0.6, 0.9)), old, new))  # fmt: skip
+    return probes
+
+
+experiment = Fill(
+    4,
+    "an experiment on adaptation",
+    reference=adaptation,
+    probes=_adaptation_probes,
+    compare=lambda yours, expected: close(rtol=1e-9)(tuple(np.ravel(yours)), expected),
+    when_right="The fourth number is the price that is rarely printed: what the adapted policy has forgotten.",
+    hints=[
+        "Four numbers, two plants, one policy that changes in place: which numbers must be taken before `adapt`?",
+        "`cost(policy, old)`, `cost(policy, new)`, then `adapt(policy, new)`, then again on both plants.",
+    ],
+    mistakes=[
+        Mistake("retrained with the old plant",
+                "It is retrained on the old plant: after the change there is only the new one to learn from.",
+                _slip_adaptation(trained_on="old")),
+        Mistake("right after, measured after adapting",
+                "The second number is taken after `adapt`, which changes the policy in place: by then it is another "
+                "policy.", _slip_adaptation(order="after")),
+        Mistake("adapted policy on the old plant only",
+                "The third number is measured on the old plant; the question is how well it does on the new one.",
+                _slip_adaptation(measured="old")),
+        Mistake("never adapted", "The third number equals the second: nothing has been learned. Call `adapt`.",
+                _slip_adaptation(rounds=0)),
+        Mistake("before the change on the new plant",
+                "The first number is the cost before the change: on the old plant.", _slip_adaptation(first="new")),
+        Mistake("old policy on the old plant again",
+                "The fourth number is that of the policy as it was. What has the *adapted* one forgotten?",
+                _slip_adaptation(back="untouched")),
+        Mistake("nothing to forget", "The fourth number is measured on the new plant, like the third.",
+                _slip_adaptation(back="new")),
+        Mistake("adapted twice", "It has been adapted twice: that is twice the price.", _slip_adaptation(rounds=2)),
+    ],
+    variants=[_adaptation_on_a_copy, _adaptation_by_list],
+)  # fmt: skip
+
+# -------------------------------------------------------------------------------- 5: a comparison that is biased
+
+
+class Linear:
+    """A torque that is linear in the measured state: two gains."""
+
+    def __init__(self, kq: float, kv: float):
+        self.kq, self.kv = kq, kv
+
+    def __call__(self, x):
+        """Return torques (n,) for measured states (n, 2)."""
+        return -(self.kq * np.sin(x[:, 0]) + self.kv * x[:, 1])
+
+    def __repr__(self):
+        return f"gains {self.kq:.3g}, {self.kv:.3g}"
+
+
+#: The display of the pendulum's speed ends here, rad/s.
+DISPLAY, SPEED_LIMIT = 2.0, 2.0
+
+
+def compare_as_given(controllers, plant, starts, steps, seed):
+    """Return costs and violations; with the fault."""
+    return _compare(controllers, plant, starts, steps, seed, stream="one for all")
+
+
+def compare(controllers, plant, starts, steps, seed):
+    """Return, by name, the cost (n,) of each run and its share (n,) of steps beyond the speed limit."""
+    return _compare(controllers, plant, starts, steps, seed)
+
+
+def _compare(controllers, plant, starts, steps, seed, *, stream="same", start="same", judged="true", sees="measured",
+             cost_of="true", paid="clipped", push=True, width="each", count="share"):  # fmt: skip
+    rng, found, x = np.random.default_rng(seed), {}, np.array(starts, dtype=float)
+    for i, (name, controller) in enumerate(controllers.items()):
+        if stream == "same":
+            rng = np.random.default_rng(seed)
+        elif stream == "another for each":
+            rng = np.random.default_rng(seed + i)
+        if start == "same":
+            x = np.array(starts, dtype=float)
+        cost, beyond = np.zeros(len(x)), np.zeros(len(x))
+        for _ in range(steps):
+            if stream == "again every step":
+                rng = np.random.default_rng(seed)
+            size = x.shape if width == "each" else (1, 2)
+            measured = x + plant.measurement_noise * rng.standard_normal(size)
+            wanted = controller(measured if sees == "measured" else x)
+            u = np.clip(wanted, -plant.max_torque, plant.max_torque)
+            cost += stage_cost(x if cost_of == "true" else measured, (u if paid == "clipped" else wanted)[:, None])
+            random = plant.process_noise * rng.standard_normal(len(x) if width == "each" else 1)
+            x = dynamics(x, (u + (random if push else 0.0))[:, None], plant)
+            shown = np.clip(x[:, 1], -DISPLAY, DISPLAY)
+            beyond += np.abs(shown if judged == "shown" else x[:, 1]) > SPEED_LIMIT
+        found[name] = cost, beyond / (steps if count == "share" else 1)
+    return found
+
+
+def _slip_compare(**slips: Any) -> Callable:
+    return lambda controllers, plant, starts, steps, seed: _compare(controllers, plant, starts, steps, seed, **slips)
+
+
+def _compare_drawn_before(controllers, plant, starts, steps, seed):
+    rng, found = np.random.default_rng(seed), {}
+    n = len(starts)
+    drawn = [(rng.standard_normal((n, 2)), rng.standard_normal(n)) for _ in range(steps)]
+    for name, controller in controllers.items():
+        x, cost, fast = starts.copy(), 0.0, 0
+        for seen, pushed in drawn:
+            u = np.clip(controller(x + plant.measurement_noise * seen), -plant.max_torque, plant.max_torque)
+            cost = cost + stage_cost(x, u[:, None])
+            x = dynamics(x, (u + plant.process_noise * pushed)[:, None], plant)
+            fast = fast + (np.abs(x[:, 1]) > SPEED_LIMIT)
+        found[name] = (cost, fast / steps)
+    return found
+
+
+def _compare_side_by_side(controllers, plant, starts, steps, seed):
+    rng, limit = np.random.default_rng(seed), plant.max_torque
+    x = {name: starts.copy() for name in controllers}
+    cost, fast = ({name: np.zeros(len(starts)) for name in controllers} for _ in range(2))
+    for _ in range(steps):
+        seen, pushed = rng.standard_normal(starts.shape), rng.standard_normal(len(starts))
+        for name, controller in controllers.items():
+            u = np.minimum(np.maximum(controller(x[name] + plant.measurement_noise * seen), -limit), limit)
+            cost[name] += stage_cost(x[name], u[:, None])
+            x[name] = dynamics(x[name], (u + plant.process_noise * pushed)[:, None], plant)
+            fast[name] += (x[name][:, 1] > SPEED_LIMIT) | (x[name][:, 1] < -SPEED_LIMIT)
+    return {name: (cost[name], fast[name] / steps) for name in controllers}
+
+
+def _compare_probes(rng: np.random.Generator) -> list[tuple]:
+    probes = []
+    for _ in range(2):
+        controllers = {"one": Linear(*rng.uniform([7, 1], [12, 3])), "other": Linear(*rng.uniform([7, 1], [12, 3]))}
+        plant = PendulumParameters(process_noise=rng.uniform(0.3, 0.6), measurement_noise=rng.uniform(0.02, 0.06))
+        starts = rng.uniform([-1.4, -3.5], [1.4, 3.5], (6, 2))
+        probes.append((controllers, plant, starts, 25, int(rng.integers(1, 10_000))))
+    return probes
+
+
+debug = Debug(
+    5,
+    "a comparison that is biased",
+    reference=compare,
+    given=compare_as_given,
+    probes=_compare_probes,
+    when_right="Same plant, same starts, same noise: now the difference belongs to the controllers.",
+    hints=[
+        "Hand in the same controller twice under two names. What should the two rows be, and what are they?",
+        "Who draws the random numbers of the second controller, and how often has it drawn before?",
+    ],
+    mistakes=[
+        Mistake("another seed for each",
+                "Each controller now has a seed of its own: still another noise for each, only repeatably so.",
+                _slip_compare(stream="another for each")),
+        Mistake("same noise in every step",
+                "The generator is made anew in every step, so that the same noise comes again and again: that is a "
+                "constant push, not noise.", _slip_compare(stream="again every step")),
+        Mistake("no noise", "The random torque is gone. Noise is not what is wrong with this comparison.",
+                _slip_compare(push=False)),
+        Mistake("controller sees the true state",
+                "The controllers see the true state now: the measurement noise is part of the task.",
+                _slip_compare(sees="true")),
+        Mistake("one noise for all runs", "All runs of a controller share one noise now: they count as one run.",
+                _slip_compare(width="one")),
+        Mistake("starts where the other ended",
+                "The second controller starts where the first one ended. Starts must be copied for each.",
+                _slip_compare(start="goes on")),
+        Mistake("violations counted on clipped states",
+                "Violations are counted on the display's speed, which is clipped at the very limit: it cannot exceed "
+                "it. Count on the true states.", _slip_compare(judged="shown")),
+        Mistake("cost of the measured state", "The cost is charged for what was measured. The plant pays for what is.",
+                _slip_compare(cost_of="measured")),
+        Mistake("torque not clipped in the cost",
+                "Charged is the torque that was asked for; the motor gave the clipped one.",
+                _slip_compare(paid="wanted")),
+        Mistake("count for share", "The violations are a number of steps now; a share of the steps is expected.",
+                _slip_compare(count="number")),
+    ],
+    variants=[_compare_drawn_before, _compare_side_by_side],
+)  # fmt: skip
+
+# -------------------------------------------------------------------------------- 6: a filter for a network
+
+MAX_SPEED = 6.0
+ROUGH = PendulumParameters(process_noise=0.5)
+DATA = Path(__file__).resolve().parents[2] / "lectures" / "data" / "agents_04.npz"
+_network: list[Callable] = []
+
+
+def network(x) -> np.ndarray:
+    """Return the torques (n,) that the first trained DDPG agent of lecture 04 asks for at the states x (n, 2)."""
+    if not _network:
+        with np.load(DATA) as file:
+            _network.append(trained_policies({"nominal actor": file["nominal actor"]})["nominal"])
+    return np.ravel(_network[0](x))
+
+
+def safe(x, u):
+    """Return the network's torques u (n,), changed as little as the barrier condition asks."""
+    return _barrier(5.9, 0.3)(x, u)
+
+
+def _barrier(limit: float, kappa: float) -> Callable:
+    def filtered(x, u):
+        low, high = barrier_torques(x, limit, kappa)
+        return np.minimum(np.maximum(u, low), high)
+
+    return filtered
+
+
+def measure(filtered: Callable, seed: int) -> dict[str, float]:
+    """Measure a filter around the network: 60 starts around the circle, noise of 0.5 N m, two noise seeds.
+
+    Parameters
+    ----------
+    filtered : callable
+        States (n, 2) and the network's torques (n,) to torques (n,); the motor clips them to 2 N m.
+    seed : int
+        Of the noise.
+    """
+    q = -np.pi + 2 * np.pi * (np.arange(60) + 0.5) / 60
+    starts = np.tile(np.stack([q, np.tile([-0.7, 0.1, 0.8], 20)], axis=1), (2, 1))
+    noise = draw_noise(len(starts), seed=seed)
+    runs = [run(policy, ROUGH, starts, noise) for policy in (network, lambda x: filtered(x, network(x)))]
+    return {
+        "steps beyond 6 rad/s": float(violations(runs[1].x, MAX_SPEED).mean()),
+        "extra cost": float((runs[1].cost - runs[0].cost).sum(0).mean()),
+        "upright in the last second": float(upright(runs[1].x, within=0.6).mean()),
+    }
+
+
+def _measured(filtered, seed):
+    if not callable(filtered):
+        raise TypeError("hand in the function itself: states (n, 2) and torques (n,) to torques (n,)")
+    return measure(filtered, seed)
+
+
+def _torque(f, q: float, v: float, u: float) -> float:
+    """The filter's torque at one state, as the motor gives it."""
+    return float(np.clip(np.ravel(f(np.array([[q, v]]), np.array([u])))[0], -2.0, 2.0))
+
+
+def _one_side(x, u):
+    return np.minimum(u, barrier_torques(x, 5.9, 0.3)[1])
+
+
+def _swapped(x, u):
+    low, high = barrier_torques(x, 5.9, 0.3)
+    return np.maximum(np.minimum(u, low), high)
+
+
+def _own_formula(x, u):
+    """The condition on v+ written out, with gravity and friction; the same margin for all."""
+    q, v = x[:, 0], x[:, 1]
+    free = v + 0.05 * (15 * np.sin(q) - 3 * 0.05 * v)
+    up, down = 5.9 - 0.7 * (5.9 - v), -5.9 + 0.7 * (5.9 + v)
+    return np.clip(u, (down - free) / 0.15, (up - free) / 0.15)
+
+
+def _braking_zone(x, u):
+    low, high = barrier_torques(x, 5.95, 0.32)
+    return np.where(u > high, high, np.where(u < low, low, u))
+
+
+design = Design(
+    6,
+    "a filter for a network",
+    reference=safe,
+    measure=_measured,
+    targets={"steps beyond 6 rad/s": ("<=", 0.002), "extra cost": ("<=", 50.0),
+             "upright in the last second": (">=", 0.99)},
+    when_right="The network knows of no limit, and two lines with a model keep it: that is action restriction.",
+    hints=[
+        "`barrier_torques(x, limit, kappa)` gives the lowest and the highest torque that keep the condition. What does "
+        "changing u as little as possible mean, once you have both?",
+        "`np.minimum(np.maximum(u, low), high)`. With κ = 1 it brakes in the last step only, and the motor is too weak "
+        "for that; with κ = 0.1 it forbids the swing.",
+        "The noise moves v by 0.075 rad/s a step (one standard deviation): keep a limit a little below 6.",
+    ],
+    mistakes=[
+        Mistake("changes nothing", "The network's torque comes out as it went in, also where it must not.",
+                lambda f, m: all(abs(_torque(f, q, v, u) - u) < 1e-9 for q, v, u in
+                                 ((2.0, 5.95, 2.0), (-2.0, -5.95, -2.0), (1.5, 6.3, 1.5))),
+                lambda x, u: u),
+        Mistake("bounds swapped",
+                "Nearly at rest it gives full torque, whatever the network wants: are low and high in their places?",
+                lambda f, m: all(abs(_torque(f, 3.0, 0.2, u)) > 1.99 for u in (0.7, -0.4)), _swapped),
+        Mistake("ignores the network",
+                "Far from the limit your torque does not depend on the network's: the least change there is none.",
+                lambda f, m: abs(_torque(f, 3.0, 0.5, 1.0) - _torque(f, 3.0, 0.5, -1.0)) < 1e-9,
+                lambda x, u: -0.5 * x[:, 1]),
+        Mistake("one side only", "Only one direction of turning is guarded.",
+                lambda f, m: (_torque(f, 2.5, 5.95, 2.0) < 1.9) != (_torque(f, -2.5, -5.95, -2.0) > -1.9), _one_side),
+        Mistake("brakes when it is too late",
+                "At 5.9 rad/s, falling, the network may still push with full force; the brake comes beyond the limit.",
+                lambda f, m: _torque(f, 2.5, 5.9, 2.0) > 1.9 and _torque(f, 2.5, 6.2, 2.0) < 1.0,
+                lambda x, u: np.where(np.abs(x[:, 1]) > MAX_SPEED, -2 * np.sign(x[:, 1]), u)),
+        Mistake("too timid",
+                "Safe, but it no longer swings up: far below the limit the torque is taken away already.",
+                lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["upright in the last second"] < 0.99,
+                _barrier(6.0, 0.1)),
+        Mistake("looks one step ahead only",
+                "It lets the speed come right up to the limit, and then one step of full torque is too weak to stop "
+                "the fall: begin earlier (κ < 1).",
+                lambda f, m: m["steps beyond 6 rad/s"] > 0.005 and _torque(f, 2.0, 5.0, 2.0) > 1.9, _barrier(6.0, 1.0)),
+        Mistake("dear", "Safe and upright, but the swing pays for it: smaller margins, or a later brake.",
+                lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["upright in the last second"] >= 0.99
+                and m["extra cost"] > 50.0, _barrier(5.68, 0.3)),
+    ],
+    variants=[_own_formula, _braking_zone],
+)  # fmt: skip
+
+# -------------------------------------------------------------------------------- 7: an interval that covers zero
+
+explain = Explain(
+    7,
+    "an interval that covers zero",
+    reference="c",
+    choices={
+        "a": "The two controllers are equally good: the difference is not significant.",
+        "b": "MPC is better, since the mean difference is in its favour; five seeds are just too few to show it.",
+        "c": "Whichever is better, the difference is at most about 11 in the mean: these data cannot tell its sign, "
+        "and rule out a larger one.",
+        "d": "With a probability of 95 % a run of MPC is cheaper than a run of DDPG from the same start.",
+        "e": "Nothing: an interval that covers zero is a failed experiment, to be repeated with new seeds until it "
+        "does not.",
+    },
+    when_right="An interval says more than a verdict: how large a difference there may still be.",
+    hints=[
+        "Read the two ends of the interval one by one: what difference is still possible, and which one is not?",
+        "An interval of the *mean* says nothing about single runs; and repeating until it looks right is a method, "
+        "too, but not an honest one.",
+    ],
+    mistakes=[
+        Mistake("equal",
+                "Not being able to tell is not being equal: a difference of 11 is as compatible with these data as "
+                "none.", "a"),
+        Mistake("the mean decides",
+                "The sign of the mean is what the interval says you cannot trust: with other seeds it may well turn.",
+                "b"),
+        Mistake("single runs",
+                "The interval is that of the mean difference. Single runs differ by far more, both ways.", "d"),
+        Mistake("until it is significant",
+                "Repeating until the interval leaves zero makes it leave zero in the end, for no reason at all.", "e"),
+    ],
+)  # fmt: skip
+
+exercise = Exercise(4, "Which, when?", [predict, honest, timing, experiment, debug, design, explain])

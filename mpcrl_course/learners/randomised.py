@@ -1,0 +1,152 @@
+"""Pendulums whose mass is drawn anew in every episode: what a policy must be trained on to stand a wrong model.
+
+Domain randomisation (Tobin et al. 2017): the policy sees (cos q, sin q, v) and must do for all masses. A meta-learned
+one may adapt while it acts: here it also sees an estimate of the mass from the last transitions, as it will when it is
+deployed (in the manner of Yu et al. 2017). The weights stay as they are; what adapts is the estimate.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+
+from mpcrl_course.envs.pendulum import DT, Pendulum, PendulumParameters
+
+#: Masses in kg during training.
+MASSES = (0.7, 1.3)
+#: Transitions that an estimate uses.
+WINDOW = 20
+
+
+class MassEstimate:
+    """1/m by least squares from the last transitions of n pendulums; length, gravity and friction are known.
+
+        (v+ - v) / dt - 3 g / (2 l) sin q = (1 / m) a,    a = 3 (u - friction v) / l^2
+        1 / m = 1 + sum a (left side - a) / (prior + sum a^2)
+
+    It starts from a mass of 1 kg, which counts as much as a sum of a^2 equal to `prior`. The torque must be the one
+    that acted: a delay that it does not know of spoils it.
+
+    Parameters
+    ----------
+    n : int
+    parameters : PendulumParameters
+        All but the mass is used.
+    prior : float
+        Above 0, (N/(kg m))^2.
+    """
+
+    def __init__(self, n: int, parameters: PendulumParameters = PendulumParameters(), prior: float = 5.0):  # noqa: B008
+        if not 0.0 < prior < np.inf:
+            raise ValueError(f"the prior must be positive and finite, not {prior}")
+        self.p, self.prior, self.n = parameters, prior, n
+        self.pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=WINDOW)
+
+    def see(self, x, u, v_next) -> None:
+        """Take in a transition: states x (n, 2), torques u (n,), next velocities (n,)."""
+        p, x = self.p, np.asarray(x, dtype=float)
+        a = 3.0 * (u - p.friction * x[:, 1]) / p.length**2
+        self.pairs.append((a, (v_next - x[:, 1]) / DT - 1.5 * p.gravity / p.length * np.sin(x[:, 0]) - a))
+
+    def __call__(self) -> np.ndarray:
+        """Return the estimated masses in kg, shape (n,), within [0.3, 3]."""
+        above, below = np.zeros(self.n), np.full(self.n, self.prior)
+        for a, rest in self.pairs:
+            above, below = above + a * rest, below + a * a
+        return 1.0 / np.clip(1.0 + above / below, 1 / 3, 1 / 0.3)
+
+
+class RandomMass(Pendulum):
+    """A pendulum whose mass is uniform in `masses`, drawn at each reset.
+
+    The estimate is made of what a controller knows, too: the true states and the commands, clipped to the limit.
+
+    Parameters
+    ----------
+    masses : tuple of float
+        Lowest and highest mass, kg.
+    identify : bool
+        Whether the observation ends with the estimated mass.
+    **options
+        Of `Pendulum`.
+    """
+
+    def __init__(self, masses: tuple[float, float] = MASSES, identify: bool = False, **options):
+        super().__init__(**options)
+        if not 0.0 < masses[0] <= masses[1] < np.inf:
+            raise ValueError(f"masses are a lowest and a highest one in kg, above 0, not {masses}")
+        self.masses, self.identify = masses, identify
+        self.estimate = MassEstimate(1, self.parameters)
+        if identify:
+            high = np.array([1.0, 1.0, np.inf, np.inf])
+            self.observation_space = gym.spaces.Box(-high, high, dtype=np.float64)
+
+    def reset(self, *, seed=None, options=None):
+        """Draw a mass and start an episode."""
+        if seed is not None:
+            gym.Env.reset(self, seed=seed)
+        self.parameters = replace(self.parameters, mass=float(self.np_random.uniform(*self.masses)))
+        self.estimate = MassEstimate(1, self.parameters)
+        return super().reset(options=options)
+
+    def observe(self) -> np.ndarray:
+        """Return (cos q, sin q, v), and the estimated mass if it is identified."""
+        seen = super().observe()
+        return np.append(seen, self.estimate()) if self.identify else seen
+
+    def step(self, action):
+        """As `Pendulum.step`; the transition is taken into the estimate first."""
+        before, u = self.x.copy(), np.clip(np.ravel(action), -self.parameters.max_torque, self.parameters.max_torque)
+        _, *rest, info = super().step(action)
+        self.estimate.see(before[None], u, info["x"][1:])
+        return self.observe(), *rest, info
+
+    def state_dict(self) -> dict:
+        """As `Pendulum.state_dict`, with the mass and what its estimate has seen."""
+        seen = [[a.tolist(), rest.tolist()] for a, rest in self.estimate.pairs]
+        return super().state_dict() | {"mass": self.parameters.mass, "seen": seen}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from a `state_dict`."""
+        super().load_state_dict(state)
+        self.parameters = replace(self.parameters, mass=state["mass"])
+        self.estimate = MassEstimate(1, self.parameters)
+        self.estimate.pairs.extend((np.array(a), np.array(rest)) for a, rest in state["seen"])
+
+
+class IdentifyingPolicy:
+    """A policy of (cos q, sin q, v, estimated mass) as a controller of n pendulums, with its estimates as memory.
+
+    Another number of pendulums than last time starts anew, as `reset` does.
+
+    Parameters
+    ----------
+    actor : callable
+        Observations (n, 4) to torques (n, 1).
+    """
+
+    def __init__(self, actor):
+        self.actor = actor
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was identified."""
+        self.estimate: MassEstimate | None = None
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __call__(self, x) -> np.ndarray:
+        """Return torques (n, 1) for measured states (n, 2)."""
+        x = np.atleast_2d(np.asarray(x, dtype=float))
+        if x.ndim != 2 or x.shape[1] != 2 or not np.isfinite(x).all():
+            raise ValueError(f"states (angle, velocity) are finite and have shape (n, 2), not {x.shape}")
+        if self.estimate is None or self.estimate.n != len(x):
+            self.estimate, self._last = MassEstimate(len(x)), None
+        if self._last is not None:
+            self.estimate.see(*self._last, x[:, 1])
+        s = np.stack([np.cos(x[:, 0]), np.sin(x[:, 0]), x[:, 1], self.estimate()], axis=-1)
+        u = np.asarray(self.actor(s), dtype=float).reshape(-1, 1)
+        self._last = x.copy(), u[:, 0].copy()
+        return u

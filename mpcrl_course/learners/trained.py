@@ -1,0 +1,56 @@
+"""Networks trained beforehand (lectures/data/agents_04.npz), as agents and as controllers of pendulums.
+
+The file holds, for each kind of training, one row of weights a seed: ``nominal actor``, ``nominal critic``,
+``randomised actor`` … in half precision, which is exact enough to act with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from mpcrl_course.learners.ddpg import Agent, pendulum_policy
+from mpcrl_course.learners.randomised import IdentifyingPolicy
+
+
+def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torque: float = 2.0) -> Agent:
+    """Return the agent of a seed, with its critic if it was kept; it can go on learning.
+
+    Parameters
+    ----------
+    file : mapping of name to ndarray
+        What np.load gives.
+    kind : str
+        'nominal', 'randomised', 'identified' (which sees an estimate of the mass, too), 'penalty 3' ….
+    seed : int
+    max_torque : float
+        Limit of the actor's output, N m.
+
+    Raises
+    ------
+    KeyError
+        There is no such kind; lists those that there are.
+    """
+    if kind not in _kinds(file):
+        raise KeyError(f"no agent is called '{kind}'; there are: {', '.join(_kinds(file))}")
+    agent = Agent(4 if kind == "identified" else 3, [-max_torque], [max_torque], np.random.default_rng(seed))
+    for network, slow, name in ((agent.actor, agent.target_actor, "actor"),
+                                (agent.critic, agent.target_critic, "critic")):  # fmt: skip
+        if f"{kind} {name}" in file:
+            network.theta[:] = file[f"{kind} {name}"][seed]
+            slow.theta[:] = network.theta
+    return agent
+
+
+def trained_policies(file: Mapping, seed: int = 0) -> dict[str, Callable]:
+    """Return the policies of a seed by kind, as controllers: states (n, 2) to torques (n, 1)."""
+    policies: dict[str, Callable] = {}
+    for kind in _kinds(file):
+        agent = trained_agent(file, kind, seed)
+        policies[kind] = IdentifyingPolicy(agent.policy) if kind == "identified" else pendulum_policy(agent)
+    return policies
+
+
+def _kinds(file: Mapping) -> list[str]:
+    return [name.removesuffix(" actor") for name in file if name.endswith(" actor")]

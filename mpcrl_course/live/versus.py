@@ -1,0 +1,349 @@
+"""MPC and DDPG side by side on the same pendulum, with the same noise, live (lecture 04).
+
+Move the plant under both, then tell the MPC (edit its model) or retrain the network, and watch what either costs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import replace
+
+import ipywidgets
+import numpy as np
+
+from mpcrl_course.envs.pendulum import DT, Pendulum, PendulumParameters, dynamics, stage_cost, wrap
+from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
+from mpcrl_course.figures.style import COLOURS
+from mpcrl_course.learners.ddpg import Agent, ReplayBuffer, noisy_action, pendulum_policy
+from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.player import Player
+from mpcrl_course.policies.pendulum_mpc import PendulumController, pendulum_mpc
+
+NAMES = ("MPC", "DDPG")
+LOOKS = {"MPC": ("blue", "-"), "DDPG": ("vermilion", "--")}
+#: Training steps of a retraining, of which the first are random actions, and seconds of each frame for it.
+STEPS, WARM_UP, BUDGET = 20_000, 1000, 0.012
+#: Steps of the past that the picture shows: 8 s.
+PAST = 160
+#: In steps; as many commands of the past are kept, so that another delay only means another one of them.
+LONGEST_DELAY = 4
+
+
+class Retraining:
+    """DDPG goes on learning, on a plant as it is now, a little at a time.
+
+    Parameters
+    ----------
+    agent : Agent
+        Learns in place.
+    plant : PendulumParameters
+    seed : int
+
+    Attributes
+    ----------
+    count, seconds : int, float
+        Training steps made, and the wall time they took.
+    """
+
+    def __init__(self, agent: Agent, plant: PendulumParameters, seed: int = 0):
+        self.agent, self.rng, self.count, self.seconds = agent, np.random.default_rng(seed), 0, 0.0
+        self.env, self.replay = Pendulum(plant), ReplayBuffer(STEPS, 3, 1)
+        self.env.np_random = self.rng
+        self.s, _ = self.env.reset()
+
+    @property
+    def done(self) -> bool:
+        """Whether all its steps are made."""
+        return self.count >= STEPS
+
+    def go_on(self, steps: int = STEPS, seconds: float = np.inf) -> None:
+        """Make training steps, but stop early after `seconds`; raises FloatingPointError if learning diverges."""
+        began, agent = time.perf_counter(), self.agent
+        for _ in range(min(steps, STEPS - self.count)):
+            if self.count < WARM_UP:
+                a = self.rng.uniform(agent.lower, agent.upper)
+            else:
+                a = noisy_action(agent.policy(self.s), 0.2, agent.lower, agent.upper, self.rng)
+            s_next, reward, terminated, truncated, _ = self.env.step(a)
+            self.replay.add(self.s, a, -reward, s_next, terminated)
+            if self.count >= WARM_UP:
+                td, _ = agent.update(self.replay.draw(64, self.rng))
+                if not np.isfinite(td + agent.actor.theta.sum()):
+                    raise FloatingPointError(f"retraining has diverged in its step {self.count}")
+            self.s = self.env.reset()[0] if terminated or truncated else s_next
+            self.count += 1
+            if time.perf_counter() - began > seconds:
+                break
+        self.seconds += time.perf_counter() - began
+
+
+class VersusLoop:
+    """Two pendulums with the same parameters, start and noise; an MPC drives one, a network the other.
+
+    Parameters
+    ----------
+    agent : Agent
+        Trained on the plant with its nominal parameters; it is not changed (a retraining works on a copy).
+    plant : PendulumParameters
+    horizon : int
+    start : float
+        Angle in rad; pi hangs down.
+    seed : int
+        Of the noise, and of retraining.
+
+    Attributes
+    ----------
+    x : ndarray, shape (2, 2)
+        States of the MPC's pendulum and of the network's.
+    u, cost : ndarray, shape (2,)
+        Latest torque, and cost since the start.
+    telling : bool
+        Whether the MPC's model follows the plant.
+    retraining : Retraining or None
+    """
+
+    def __init__(self, agent: Agent, plant: PendulumParameters = PendulumParameters(), horizon: int = 80,  # noqa: B008
+                 start: float = 2.5, seed: int = 0):  # fmt: skip
+        self.first_agent, self.first_plant = agent, plant
+        self.agent, self.parameters, self.believed = agent, plant, plant
+        self.start, self.seed, self.telling = start, seed, False
+        self.controller = PendulumController(pendulum_mpc(plant, horizon))
+        self.retraining: Retraining | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Put both at the start angle, at rest, with the same noise again."""
+        self.rng, self._kicks = (np.random.default_rng([self.seed, i]) for i in (0, 1))
+        self.x, self.u, self.cost = np.tile([self.start, 0.0], (2, 1)), np.zeros(2), np.zeros(2)
+        self.count, self.seconds = 0, np.full(2, np.nan)
+        self.past: deque[np.ndarray] = deque([self.x[:, 0].copy()], maxlen=PAST)
+        self._sent: deque[np.ndarray] = deque([np.zeros(2)] * (LONGEST_DELAY + 1), maxlen=LONGEST_DELAY + 1)
+        self.controller.reset()
+
+    def change(self, **changes) -> None:
+        """Change the plant's parameters by name; the MPC learns of it if it is told."""
+        parameters = replace(self.parameters, **changes)
+        if parameters.delay > LONGEST_DELAY:
+            raise ValueError(f"a delay of at most {LONGEST_DELAY} steps is possible here, not {parameters.delay}")
+        self.parameters = parameters
+        if self.telling:
+            self.tell(True)
+
+    def tell(self, telling: bool) -> None:
+        """Tell the MPC what the plant is, from now on; or leave it with what it last knew."""
+        self.telling = telling
+        if telling:
+            self.believed = self.parameters
+            self.controller.tell(self.parameters)
+
+    def retrain(self) -> None:
+        """Let a copy of the network go on learning on the plant as it is now, and drive meanwhile."""
+        limit, old = self.parameters.max_torque, self.agent
+        options = {name: getattr(old, name) for name in ("gamma", "tau", "next_action")}
+        agent = Agent(3, [-limit], [limit], np.random.default_rng(self.seed), width=old.actor.sizes[1],
+                      actor_rate=old.actor_adam.rate, critic_rate=old.critic_adam.rate, **options)  # fmt: skip
+        agent.load(old.arrays())
+        self.agent = agent
+        self.retraining = Retraining(agent, self.parameters, self.seed)
+
+    def forget(self) -> None:
+        """Put the first plant, model and network back, and start again."""
+        self.agent, self.retraining = self.first_agent, None
+        self.parameters = self.believed = self.first_plant
+        self.controller.tell(self.parameters)
+        self.restart()
+
+    def kick(self, amount: float | None = None) -> None:
+        """Change both velocities by `amount` in rad/s, or by 4 to either side."""
+        amount = float(self._kicks.choice([-4.0, 4.0])) if amount is None else float(amount)
+        if not np.isfinite(amount):
+            raise ValueError(f"a kick must be finite, not {amount}")
+        self.x = self.x + [0.0, amount]
+
+    def step(self) -> None:
+        """Drive both for one step of 0.05 s."""
+        p = self.parameters
+        push, error = self.rng.standard_normal(), self.rng.standard_normal(2)  # the same for both
+        measured = self.x + p.measurement_noise * error
+        began = time.perf_counter()
+        first = self.controller(measured[:1])
+        between = time.perf_counter()
+        second = pendulum_policy(self.agent)(measured[1:])
+        if self.count:  # the very first decision plans from nothing
+            self.seconds = np.array([between - began, time.perf_counter() - between])
+        command = np.array([first[0, 0], second[0, 0]])
+        if not np.isfinite(command).all():
+            raise ValueError(f"the network's torque is not finite: {command[1]}")
+        self._sent.append(np.clip(command, -p.max_torque, p.max_torque))
+        self.u = self._sent[-1 - p.delay]
+        self.cost = self.cost + stage_cost(self.x, self.u[:, None])
+        self.x = dynamics(self.x, self.u[:, None] + p.process_noise * push, p)
+        self.count += 1
+        self.past.append(self.x[:, 0].copy())
+
+    def plan(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return times from now (s) and the angles that the MPC plans for them; empty before its first decision."""
+        plans = self.controller.plans
+        if not plans or plans[0] is None:
+            return np.zeros(0), np.zeros(0)
+        angles = plans[0].x[1:, 0]  # what was decided one step ago starts then, or `delay` steps later
+        return DT * (self.controller.delay + np.arange(len(angles))), angles
+
+    def knows(self) -> bool:
+        """Whether the MPC's model is the plant, but for its noise, for which it does not plan."""
+        p = self.parameters
+        return replace(self.believed, process_noise=p.process_noise, measurement_noise=p.measurement_noise) == p
+
+
+def _no_jumps(angles) -> np.ndarray:
+    """Return wrapped angles with nan where they jump, so that no line crosses the picture there."""
+    angles = wrap(np.asarray(angles, dtype=float)).copy()
+    angles[1:][np.abs(np.diff(angles)) > np.pi] = np.nan
+    return angles
+
+
+class VersusScene:
+    """Draws a `VersusLoop`: the two pendulums, the angles of the last 8 s, and the MPC's plan.
+
+    Parameters
+    ----------
+    width, height : int
+        In pixels.
+    """
+
+    def __init__(self, width: int = 800, height: int = 400):
+        self.canvas = Canvas(width, height)
+        self.canvas.figure.set_facecolor("white")
+        self._artists: list = []
+        with self.canvas.style():
+            self._drawings, self._lines = {}, {}
+            for i, name in enumerate(NAMES):
+                side = 176
+                ax = self._axes(8, height - 200 - i * 198, side, side, (width, height))
+                ax.set_title(f"{name} ({'solid' if i == 0 else 'dashed'} line)", color=COLOURS[LOOKS[name][0]])
+                self._drawings[name] = PendulumDrawing(ax, colour=LOOKS[name][0], animated=True)
+            ax = self._axes(250, 46, width - 268, height - 84, (width, height))
+            ax.set(xlim=(-PAST * DT, 4.0), ylim=(-np.pi, np.pi), xlabel="time from now (s)", ylabel="angle q (rad)")
+            ax.set_yticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
+            ax.axvline(0.0, color="0.4", lw=1, ls="-", marker="none")
+            ax.text(0.06, 0.985 * np.pi, "what the MPC plans", va="top", fontsize=8.5, color="0.35")
+            for name, (colour, line) in LOOKS.items():
+                (self._lines[name],) = ax.plot([], [], color=COLOURS[colour], ls=line, lw=2, marker="none",
+                                               animated=True, label=name)  # fmt: skip
+            (self._plan,) = ax.plot([], [], color=COLOURS["blue"], ls=":", lw=2, marker="none", animated=True)
+        self._artists = [*self._lines.values(), self._plan]
+
+    def _axes(self, x, y, w, h, size):
+        """Axes by their lower left corner and size in pixels."""
+        return self.canvas.figure.add_axes((x / size[0], y / size[1], w / size[0], h / size[1]))
+
+    def draw(self, loop: VersusLoop) -> bytes:
+        """Return the picture as JPEG."""
+        past = np.array(loop.past)
+        t = DT * np.arange(1 - len(past), 1)
+        for i, name in enumerate(NAMES):
+            self._drawings[name].max_torque = loop.parameters.max_torque
+            self._drawings[name].set(loop.x[i, 0], loop.u[i])
+            self._lines[name].set_data(t, _no_jumps(past[:, i]))
+        times, plan = loop.plan()
+        self._plan.set_data(times, _no_jumps(plan))
+        pendulums = [artist for drawing in self._drawings.values() for artist in drawing.artists]
+        return self.canvas.frame([*self._artists, *pendulums])
+
+    def describe(self, loop: VersusLoop) -> str:
+        """Return the picture in words."""
+        parts = [f"{name}: {describe_pendulum(q, v, u)} Cost so far {cost:.0f}."
+                 for name, (q, v), u, cost in zip(NAMES, loop.x, loop.u, loop.cost, strict=True)]  # fmt: skip
+        knows = "knows" if loop.knows() else "does not know"
+        return " ".join(parts) + f" The MPC {knows} the plant. {_training_words(loop)}."
+
+
+def _training_words(loop: VersusLoop) -> str:
+    """Return what the network's training is at."""
+    if loop.retraining is None:
+        return "The network was trained on the nominal plant"
+    r = loop.retraining
+    return f"The network has been retrained for {r.count} of {STEPS} steps, {r.seconds:.1f} s"
+
+
+def _status(loop: VersusLoop) -> str:
+    b = loop.believed
+    words = (f"believes: {b.mass:.2f} kg, friction {b.friction:.2f} N m s, delay {b.delay} steps, limit "
+             f"{b.max_torque:.1f} N m" if not loop.knows() else "knows the plant (it plans without noise)")  # fmt: skip
+    ms = [f"{1e3 * s:.2f} ms" if np.isfinite(s) else "–" for s in loop.seconds]
+    return (f"t = {loop.count * DT:.1f} s · <b>MPC</b> cost {loop.cost[0]:.0f}, decision {ms[0]}, {words}<br>"
+            f"<b>DDPG</b> cost {loop.cost[1]:.0f}, decision {ms[1]}. {_training_words(loop)}")  # fmt: skip
+
+
+def versus_live(agent: Agent, *, horizon: int = 80, start: float = 2.5, seed: int = 0, width: int = 800) -> Player:
+    """Return the live comparison; name it in a cell's last line to see it.
+
+    Parameters
+    ----------
+    agent, horizon, start, seed
+        See `VersusLoop`.
+    width : int
+        Of the picture in pixels; its height is half of it.
+
+    Returns
+    -------
+    Player
+        Its `loop` is a VersusLoop, its `controls` are 'mass', 'friction', 'delay', 'torque', 'noise', 'tell' and
+        'progress'; its buttons Play, Pause, Step, Kick, Restart, Retrain the RL and Back to nominal.
+    """
+    loop, scene = VersusLoop(agent, horizon=horizon, start=start, seed=seed), VersusScene(width, width // 2)
+    controls = _controls(width)
+    progress = controls["progress"]
+
+    def step():
+        if loop.retraining is not None and not loop.retraining.done:
+            loop.retraining.go_on(100, BUDGET)
+            progress.value = loop.retraining.count
+            progress.bar_style = "success" if loop.retraining.done else "info"
+        loop.step()
+
+    def retrain():
+        loop.retrain()
+        progress.value, progress.bar_style = 0, "info"
+        try:
+            player.play()  # training goes on with the frames
+        except RuntimeError:
+            pass  # no notebook
+
+    def back():
+        loop.forget()
+        progress.value = 0
+        for name, control in _SLIDERS.items():
+            player.set(controls[control], getattr(loop.parameters, name))
+
+    sliders = ipywidgets.HBox([controls[name] for name in _SLIDERS.values()],
+                              layout={"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"})  # fmt: skip
+    player = Player(
+        step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
+        actions={"Kick": loop.kick, "Restart": loop.restart, "Retrain the RL": retrain, "Back to nominal": back},
+        controls=controls, rows=[controls["tell"], progress, sliders], width=width, loop=loop, scene=scene,
+    )  # fmt: skip
+    for name, control in _SLIDERS.items():
+        player.watch(controls[control], lambda value, name=name: loop.change(**{name: value}))  # type: ignore[misc]
+    player.watch(controls["tell"], loop.tell)
+    return player
+
+
+_SLIDERS = {"mass": "mass", "friction": "friction", "delay": "delay", "max_torque": "torque", "process_noise": "noise"}
+
+
+def _controls(width):
+    half = {"style": {"description_width": "150px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
+    slider = ipywidgets.FloatSlider
+    return {
+        "mass": slider(value=1.0, min=0.4, max=2.0, step=0.05, description="mass (kg)", **half),
+        "friction": slider(value=0.05, min=0.0, max=0.5, step=0.05, description="friction (N m s)", **half),
+        "delay": ipywidgets.IntSlider(value=0, min=0, max=LONGEST_DELAY, description="delay (steps of 50 ms)", **half),
+        "torque": slider(value=2.0, min=1.0, max=4.0, step=0.1, description="torque limit (N m)", **half),
+        "noise": slider(value=0.0, min=0.0, max=2.0, step=0.1, description="torque noise (N m)", **half),
+        "tell": ipywidgets.ToggleButton(value=False, description="Tell the MPC", icon="comment",
+                                        layout={"width": "auto"}),
+        "progress": ipywidgets.IntProgress(value=0, max=STEPS, description="retraining", bar_style="info",
+                                           layout={"width": "260px"}),
+    }  # fmt: skip
