@@ -127,67 +127,79 @@ class LocalQP:
         to their bounds, the violation of those in V, and lam_W and weight - lam_W. This is one region of the explicit
         solution of the QP.
         """
-        H, weight, n = self.H, self.weight, len(self.H)
+        n, weight, soft, side = len(self.H), self.weight, self.qp.sense == 8, np.sign(self.lam)
         A = np.vstack([np.eye(n)[: self.qp.n_box], self.C])
-        soft, side = self.qp.sense == 8, np.sign(self.lam)
         V = soft & (np.abs(self.lam) >= weight) & (side != 0.0)
         W = (side != 0.0) & ~V
         bound = np.where(side > 0.0, self.upper, np.where(side < 0.0, self.lower, 0.0))
-        A_V = A[V] / RECIPROCAL_WEIGHT
-        K = np.zeros((n + W.sum(), n + W.sum()))
-        K[:n, :n], K[:n, n:], K[n:, :n] = H + A_V.T @ A[V], A[W].T, A[W]
+        A_V, A_W = A[V], A[W]
+        K = np.zeros((n + len(A_W), n + len(A_W)))
+        K[:n, :n], K[:n, n:], K[n:, :n] = self.H + A_V.T @ A_V / RECIPROCAL_WEIGHT, A_W.T, A_W
         right = np.zeros((len(K), len(self.c_0) + 1))  # one column for each entry of r, and one for the constant
         right[:n, :-1] = -self.T.T
-        right[:n, -1] = A_V.T @ bound[V] - self.f - A[V].T @ (side * weight)[V]
+        right[:n, -1] = A_V.T @ (bound[V] / RECIPROCAL_WEIGHT - (side * weight)[V]) - self.f
         right[n:, -1] = bound[W]
-        z, lam = np.split(np.linalg.solve(K, right), [n])
-        c, h, lam = self.T @ z, A @ z, side[W, None] * lam
-        c[:, -1] += self.c_0
-
-        def least(rows, distance, limit):  # distance and limit of rows that have one: limit - distance >= 0
-            rows = rows & np.isfinite(limit)
-            part = -distance[rows]
-            part[:, -1] += limit[rows]
-            return part
-
-        other, every = ~(V | W), np.ones(int(W.sum()), bool)
-        e = [
-            least(other, h, self.upper), least(other, -h, -self.lower), least(V, -side[:, None] * h, -side * bound),
-            lam, least(every, lam, np.where(soft, weight, np.inf)[W]),
-        ]  # fmt: skip
-        G = np.vstack([c, *e])
+        step = np.linalg.solve(K, right)
+        lam = side[W, None] * step[n:]
+        rows = np.vstack([self.T, A]) @ step[:n]
+        c, h = rows[: len(self.c_0)], rows[len(self.c_0) :]
+        low, high = ~(V | W) & np.isfinite(self.lower), ~(V | W) & np.isfinite(self.upper)
+        G = np.vstack([c, h[low], -h[high], side[V, None] * h[V], lam, -lam[soft[W]]])
+        zero = np.zeros(len(lam))
+        G[:, -1] += np.concatenate(
+            [self.c_0, -self.lower[low], self.upper[high], -(side * bound)[V], zero, weight[W & soft]]
+        )
         return G[:, :-1], G[:, -1]
 
 
 class LocalQPs:
-    """The local problems of agents that are alike, for all questions of one solve, answered together.
+    """Several local problems, of about the same size, answered together.
 
     Near its end ADMM does not change active sets any more. Then all answers are known linear functions of the tilts,
     and one product of matrices replaces many small QPs; whoever has left its region asks daqp again.
+
+    Parameters
+    ----------
+    qps : list of LocalQP
+    where : list of slice
+        Where c and tilt of each problem lie in the arrays of all.
     """
 
-    def __init__(self, qps: list[LocalQP]):
-        self.qps, self.n_c = qps, len(qps[0].c_0)
+    def __init__(self, qps: list[LocalQP], where: list[slice]):
+        sizes = [len(qp.c_0) for qp in qps]
+        self.qps, self.where, self.n_c = qps, where, max(sizes)
         rows = self.n_c + 1 + 2 * max(len(qp.lower) for qp in qps)
-        self.G, self.g = np.zeros((len(qps), rows, self.n_c)), np.full((len(qps), rows), -1.0)  # -1: outside
+        self.G, self.g = np.zeros((len(qps), rows, self.n_c)), np.zeros((len(qps), rows))
+        self.g[:, self.n_c :] = -1.0  # outside: no region is known yet
+        # smaller problems are filled up with columns of zeros, which may be multiplied by anything
+        self.index = np.zeros((len(qps), self.n_c), int)
+        for k, n in enumerate(sizes):
+            self.index[k, :n] = np.arange(where[k].start, where[k].stop)
+        self.entries = np.concatenate([np.arange(own.start, own.stop) for own in where])
+        self.source = np.concatenate([k * rows + np.arange(n) for k, n in enumerate(sizes)])
 
-    def minimise(self, tilt: np.ndarray) -> np.ndarray:
-        """Return c of all problems, for tilts of shape (problems, n_c)."""
-        answer = np.matmul(self.G, tilt[:, :, None])[:, :, 0] + self.g
-        c, e = answer[:, : self.n_c], answer[:, self.n_c :]
+    def minimise(self, tilt: np.ndarray, c: np.ndarray) -> None:
+        """Write every problem's answer for its part of `tilt` into its part of `c`."""
+        answer = np.matmul(self.G, tilt[self.index][:, :, None])[:, :, 0]
+        answer += self.g
+        e = answer[:, self.n_c :]
         if e.min() < -ROUNDING:
             for k in np.flatnonzero(e.min(axis=1) < -ROUNDING):
-                c[k] = self.qps[k].minimise(tilt[k])
+                own = tilt[self.where[k]]
+                c_k = self.qps[k].minimise(own)
+                answer[k, : len(c_k)] = c_k
                 if self.qps[k].steady:  # the same active set twice: worth its region
-                    self._remember(k, tilt[k], c[k])
-        return c
+                    self._remember(k, own, c_k)
+        c[self.entries] = answer.ravel()[self.source]
 
     def _remember(self, k, tilt, c):
         try:
             G, g = self.qps[k].region()
         except np.linalg.LinAlgError:
             return
-        if np.abs((G @ tilt + g)[: self.n_c] - c).max() > AGREEMENT * (1.0 + np.abs(c).max()):
+        n, rows = len(c), len(g) - len(c)
+        if np.abs(G[:n] @ tilt + g[:n] - c).max() > AGREEMENT * (1.0 + np.abs(c).max()):
             return
-        self.G[k, : len(G)], self.g[k, : len(g)] = G, g
-        self.G[k, len(G) :], self.g[k, len(g) :] = 0.0, 1.0
+        self.G[k], self.g[k] = 0.0, 0.0
+        self.G[k, :n, :n], self.g[k, :n] = G[:n], g[:n]
+        self.G[k, self.n_c : self.n_c + rows, :n], self.g[k, self.n_c : self.n_c + rows] = G[n:], g[n:]
