@@ -63,9 +63,10 @@ class Canvas:
             self.layer()
         self._agg.restore_region(self._middle)
         self._draw(artists)
-        picture = Image.frombuffer("RGBA", self._agg.get_width_height(), self._agg.buffer_rgba(), "raw", "RGBA", 0, 1)
+        # RGBX: the encoder skips the fourth byte itself, which saves a copy of the picture
+        picture = Image.frombuffer("RGBX", self._agg.get_width_height(), self._agg.buffer_rgba(), "raw", "RGBX", 0, 1)
         buffer = io.BytesIO()
-        picture.convert("RGB").save(buffer, "JPEG", quality=88, subsampling=0)
+        picture.save(buffer, "JPEG", quality=88, subsampling=0)
         return buffer.getvalue()
 
     def _draw(self, artists):
