@@ -137,7 +137,7 @@ def primal_dual_ddpg(
     FloatingPointError
         The actor's weights are not finite any more.
     """
-    if not (0.0 <= min(budget, rate, multiplier) and max(budget, rate, multiplier) < np.inf):
+    if not all(0.0 <= number < np.inf for number in (budget, rate, multiplier)):
         raise ValueError(f"budget, rate and multiplier must be >= 0 and finite, not {budget}, {rate} and {multiplier}")
     lower, upper = env.action_space.low.astype(float), env.action_space.high.astype(float)
     n = env.observation_space.shape[0]
@@ -147,8 +147,7 @@ def primal_dual_ddpg(
     env.unwrapped.np_random = rng
     s, _ = env.reset()
     history: list[tuple[float, float, float]] = []
-    cost = 0.0  # of the episode, which began at step `began`
-    began = 0
+    cost, began = 0.0, 0  # of the episode, and its first step
     for k in tqdm(range(steps), disable=not progress, desc="primal-dual DDPG", unit="step"):
         a = rng.uniform(lower, upper) if k < warm_up else noisy_action(agent.policy(s), noise, lower, upper, rng)
         s_next, reward, terminated, truncated, _ = env.step(a)
@@ -160,13 +159,13 @@ def primal_dual_ddpg(
             rows = replay.rows[chosen]
             parts = [rows[:, i:j] for i, j in zip(replay.cuts[:-1], replay.cuts[1:], strict=True)]
             agent.update_both(Batch(*parts), beside[chosen])
+            if not np.isfinite(agent.actor.theta.sum()):
+                raise FloatingPointError(f"the actor's weights are not finite after the update of step {k}")
         s = s_next
         if terminated or truncated:
             mean = float(beside[began : k + 1].mean(dtype=float))
             if k >= warm_up:
                 agent.multiplier = next_multiplier(agent.multiplier, mean, budget, rate)
-            if not np.isfinite(agent.actor.theta).all():
-                raise FloatingPointError(f"the actor's weights are not finite after step {k}")
             history.append((agent.multiplier, mean, cost))
             cost, began = 0.0, k + 1
             s, _ = env.reset()
