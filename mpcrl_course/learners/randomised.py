@@ -138,7 +138,7 @@ class IdentifyingPolicy:
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def __call__(self, x) -> np.ndarray:
-        """Return torques (n, 1) for measured states (n, 2)."""
+        """Return torques (n, 1), clipped to the nominal limit, for measured states (n, 2)."""
         x = np.atleast_2d(np.asarray(x, dtype=float))
         if x.ndim != 2 or x.shape[1] != 2 or not np.isfinite(x).all():
             raise ValueError(f"states (angle, velocity) are finite and have shape (n, 2), not {x.shape}")
@@ -147,6 +147,7 @@ class IdentifyingPolicy:
         if self._last is not None:
             self.estimate.see(*self._last, x[:, 1])
         s = np.stack([np.cos(x[:, 0]), np.sin(x[:, 0]), x[:, 1], self.estimate()], axis=-1)
-        u = np.asarray(self.actor(s), dtype=float).reshape(-1, 1)
+        limit = self.estimate.p.max_torque
+        u = np.clip(np.asarray(self.actor(s), dtype=float).reshape(-1, 1), -limit, limit)
         self._last = x.copy(), u[:, 0].copy()
         return u

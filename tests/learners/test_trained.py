@@ -1,0 +1,95 @@
+"""Networks from a file: weights and forms, names that do not exist, and that those shipped do what the lecture says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpcrl_course.comparison import draw_noise, run, upright
+from mpcrl_course.dp.pendulum import FIXED_STARTS, evaluate
+from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
+from mpcrl_course.learners.ddpg import Agent, ddpg, pendulum_policy
+from mpcrl_course.learners.randomised import IdentifyingPolicy
+from mpcrl_course.learners.trained import trained_agent, trained_policies
+
+KINDS = {"nominal", "randomised", "identified", "penalty 3", "penalty 300", "primal-dual"}
+
+
+@pytest.fixture(scope="module")
+def file():
+    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "agents_04.npz") as file:
+        return dict(file)
+
+
+def test_an_agent_has_the_weights_of_its_seed_also_in_its_targets(file):
+    for seed in (0, 3):
+        agent = trained_agent(file, seed=seed)
+        for network, slow, name in (
+            (agent.actor, agent.target_actor, "actor"),
+            (agent.critic, agent.target_critic, "critic"),
+        ):
+            np.testing.assert_array_equal(network.theta, file[f"nominal {name}"][seed].astype(np.float32))
+            np.testing.assert_array_equal(slow.theta, network.theta)
+            assert slow.theta is not network.theta
+        assert agent.actor_adam.count == 0
+    assert np.abs(trained_agent(file, seed=1).actor.theta - agent.actor.theta).max() > 0.1
+
+
+def test_where_no_critic_is_kept_there_is_a_fresh_one(file):
+    one, other = (trained_agent(file, "randomised", seed) for seed in (0, 1))
+    assert "randomised critic" not in file
+    fresh = Agent(3, [-2], [2], np.random.default_rng(1)).critic.theta
+    np.testing.assert_array_equal(other.critic.theta, fresh)
+    assert np.abs(one.critic.theta - fresh).max() > 0.1
+
+
+def test_the_limit_scales_the_torque(file):
+    s = np.array([np.cos(0.3), np.sin(0.3), 1.0])
+    weak, strong = (trained_agent(file, max_torque=limit).policy(s) for limit in (1.0, 3.0))
+    assert strong == pytest.approx(3.0 * weak, rel=1e-5) and abs(weak[0]) <= 1.0
+
+
+def test_policies_of_all_kinds(file):
+    policies, x = trained_policies(file, seed=2), np.array([[0.3, 1.0], [3.0, -1.0]])
+    assert set(policies) == KINDS
+    for kind, policy in policies.items():
+        u = policy(x)
+        assert u.shape == (2, 1) and np.abs(u).max() <= 2.0
+        assert isinstance(policy, IdentifyingPolicy) == (kind == "identified")
+        if kind != "identified":
+            np.testing.assert_array_equal(u, pendulum_policy(trained_agent(file, kind, 2))(x))
+    assert trained_agent(file, "identified").n_states == 4
+
+
+def test_it_works_from_an_open_file_too(file):
+    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "agents_04.npz") as open_file:
+        np.testing.assert_array_equal(trained_agent(open_file).actor.theta, trained_agent(file).actor.theta)
+
+
+def test_unknown_names_are_named(file):
+    with pytest.raises(KeyError, match="'nominl'; there are: nominal, randomised, identified"):
+        trained_agent(file, "nominl")
+    with pytest.raises(IndexError):
+        trained_agent(file, seed=5)
+
+
+def test_an_agent_goes_on_learning(file):
+    agent = trained_agent(file)
+    before = agent.actor.theta.copy()
+    ddpg(Pendulum(), steps=40, rng=np.random.default_rng(0), agent=agent, warm_up=20, batch=16, progress=False)
+    assert 0.0 < np.abs(agent.actor.theta - before).max() < 0.1 and agent.actor_adam.count == 20
+
+
+def test_the_shipped_networks_swing_up():
+    """All five nominal seeds within 10 % of value iteration (156.7) on the fixed starts, in half precision."""
+    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "agents_04.npz") as file:
+        costs = [evaluate(pendulum_policy(trained_agent(file, seed=seed))).mean() for seed in range(5)]
+    assert max(costs) <= 1.1 * 156.7
+
+
+@pytest.mark.parametrize("mass", [0.7, 1.3])
+def test_the_randomised_and_the_identifying_network_swing_up_at_both_ends_of_their_range(file, mass):
+    starts, noise = FIXED_STARTS[:20], draw_noise(20)
+    for kind in ("randomised", "identified"):
+        policy = trained_policies(file)[kind]
+        assert upright(run(policy, PendulumParameters(mass=mass), starts, noise).x).mean() >= 0.95
