@@ -28,15 +28,19 @@ class PendulumDrawing:
 
     Attributes
     ----------
+    mass : float
+        In kg: the bob's area grows with it; 1 by default.
     artists : list of Artist
         What moves, in drawing order.
     """
 
     #: Radius of the torque's arc, and the angle of the longest one in rad.
     ARC, REACH = 0.42, 2.2
+    #: Radius of the bob of 1 kg.
+    BOB = 0.11
 
     def __init__(self, ax: Axes, max_torque: float = 2.0, colour: str = "blue", animated: bool = False):
-        self.max_torque = float(max_torque)
+        self.max_torque, self.mass = float(max_torque), 1.0
         colour = COLOURS.get(colour, colour)
         ax.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", xticks=[], yticks=[])
         ax.grid(False)
@@ -48,7 +52,7 @@ class PendulumDrawing:
         (self._rod,) = ax.plot([], [], color=colour, linewidth=6, **line)
         (self._arc,) = ax.plot([], [], color=COLOURS["vermilion"], linewidth=2.5, **line)
         (self._head,) = ax.plot([], [], color=COLOURS["vermilion"], linewidth=2.5, **line)
-        self._bob = Circle((0, 1), 0.11, facecolor=colour, edgecolor="black", animated=animated, zorder=3)
+        self._bob = Circle((0, 1), self.BOB, facecolor=colour, edgecolor="black", animated=animated, zorder=3)
         self._pivot = Circle((0, 0), 0.05, facecolor="black", animated=animated, zorder=4)
         ax.add_patch(self._bob)
         ax.add_patch(self._pivot)
@@ -59,7 +63,7 @@ class PendulumDrawing:
         """Show the angle q (rad, 0 upright, positive counter-clockwise) and the torque (N m)."""
         tip = np.array([-np.sin(q), np.cos(q)])
         self._rod.set_data([0.0, tip[0]], [0.0, tip[1]])
-        self._bob.center = (tip[0], tip[1])
+        self._bob.center, self._bob.radius = (tip[0], tip[1]), self.BOB * np.sqrt(self.mass)
         reach = self.REACH * float(np.clip(torque / self.max_torque, -1.0, 1.0))
         if abs(reach) < 0.05:
             self._arc.set_data([], [])

@@ -232,6 +232,7 @@ class VersusScene:
                 (self._lines[name],) = ax.plot([], [], color=COLOURS[colour], ls=line, lw=2, marker="none",
                                                animated=True, label=name)  # fmt: skip
             (self._plan,) = ax.plot([], [], color=COLOURS["blue"], ls=":", lw=2, marker="none", animated=True)
+            self._plant = ax.text(0.0, 1.02, "", transform=ax.transAxes, va="bottom", animated=True)
         self._artists = [*self._lines.values(), self._plan]
 
     def _axes(self, x, y, w, h, size):
@@ -240,10 +241,16 @@ class VersusScene:
 
     def draw(self, loop: VersusLoop) -> bytes:
         """Return the picture as JPEG."""
+        p = loop.parameters
+        words = (f"plant: {p.mass:.2f} kg, friction {p.friction:.2f} N m s, delay {p.delay}, "
+                 f"torque ≤ {p.max_torque:.1f} N m, noise {p.process_noise:.1f} N m")  # fmt: skip
+        if words != self._plant.get_text():  # text is dear, and changes seldom
+            self._plant.set_text(words)
+            self.canvas.layer([self._plant])
         past = np.array(loop.past)
         t = DT * np.arange(1 - len(past), 1)
         for i, name in enumerate(NAMES):
-            self._drawings[name].max_torque = loop.parameters.max_torque
+            self._drawings[name].max_torque, self._drawings[name].mass = p.max_torque, p.mass
             self._drawings[name].set(loop.x[i, 0], loop.u[i])
             self._lines[name].set_data(t, _no_jumps(past[:, i]))
         times, plan = loop.plan()
