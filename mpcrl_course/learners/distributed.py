@@ -45,13 +45,16 @@ from mpcrl_course.mpc.solution import SolverError
 def regularised_inverse(K, T: int, sigma: float, safeguard: bool = True) -> np.ndarray:
     """Return Kt_i = (T sigma I - K)^-1 for K = sum of h_i,tau, shape (n_i, n_i).
 
-    T sigma I - K is indefinite in practice. With the `safeguard` the agent then adds a further multiple of I, twice
-    what -K lacks to be positive semidefinite. That is a local matter, and the whole matrix is positive definite if
-    every agent's is, so that the step descends on the squared TD error.
+    T sigma I - K is indefinite in practice. With the `safeguard` the agent leaves out the directions in which -K bends
+    downwards: its negative eigenvalues are set to 0 (the nearest positive semidefinite matrix). That is a local matter,
+    and the whole matrix is positive definite if every agent's is, so that the step descends on the squared TD error.
+    (Adding a multiple of I until the matrix is positive definite descends too, but so slowly that nothing is learned:
+    the eigenvalues of K span many orders of magnitude.)
     """
     eigenvalues, E = np.linalg.eigh(-K)
-    shift = T * sigma + (max(0.0, -2.0 * float(eigenvalues[0])) if safeguard else 0.0)
-    return (E / (eigenvalues + shift)) @ E.T
+    if safeguard:
+        eigenvalues = np.maximum(eigenvalues, 0.0)
+    return (E / (eigenvalues + T * sigma)) @ E.T
 
 
 def contribution(G, Kt) -> np.ndarray:
@@ -105,8 +108,10 @@ def central_step(gradients: Sequence, hessians: Sequence, td, sigma: float, safe
     for h in hessians:
         K = np.tensordot(td, h, axes=1)
         own = slice(start, start + len(K))
-        lacking = max(0.0, 2.0 * float(np.linalg.eigvalsh(K)[-1])) if safeguard else 0.0
-        A[own, own] += (T * sigma + lacking) * np.eye(len(K)) - K
+        if safeguard:
+            eigenvalues, E = np.linalg.eigh(K)
+            K = (E * np.minimum(eigenvalues, 0.0)) @ E.T
+        A[own, own] += T * sigma * np.eye(len(K)) - K
         rows.append(own)
         start = own.stop
     d = np.linalg.solve(A, G @ td)
@@ -247,7 +252,7 @@ def distributed_q_learning(
     sigma : float
         Regularisation of one sample: T sigma I in a batch of T.
     safeguard : bool
-        Whether agents shift an indefinite matrix (see `regularised_inverse`); the published runs do not.
+        Whether agents make an indefinite matrix definite (see `regularised_inverse`); the published runs do not.
     behaviour : callable
         How to act; see `mpcrl_course.learners.behaviour`.
     replay : (size, batch, latest)

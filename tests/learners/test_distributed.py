@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -105,15 +106,15 @@ def test_with_consensus_it_is_central_as_far_as_consensus_goes(edges):
 
 
 def test_the_safeguard_is_local_and_makes_the_step_descend():
-    """-K + shift is positive definite in every agent; the step has a positive product with sum delta g."""
+    """The nearest positive semidefinite matrix to -K, by its polar form; the step goes uphill on sum delta g."""
     rng, shifted = np.random.default_rng(3), 0
     for _ in range(20):
         gradients, hessians, td = data(rng, [4, 3], 5)
         for h in hessians:
             K = np.tensordot(td, h, axes=1)
             Kt, lowest = regularised_inverse(K, 5, 0.01), np.linalg.eigvalsh(-K)[0]
-            expected = np.linalg.inv(-K + (0.05 + max(0.0, -2 * lowest)) * np.eye(len(K)))
-            np.testing.assert_allclose(Kt, expected, atol=1e-9 * np.abs(expected).max())
+            expected = np.linalg.inv(0.5 * (scipy.linalg.sqrtm(K @ K).real - K) + 0.05 * np.eye(len(K)))
+            np.testing.assert_allclose(Kt, expected, atol=1e-6 * np.abs(expected).max())
             assert np.linalg.eigvalsh(Kt)[0] > 0.0
             plain = regularised_inverse(K, 5, 0.01, safeguard=False)
             np.testing.assert_allclose(plain @ (0.05 * np.eye(len(K)) - K), np.eye(len(K)), atol=1e-9)
@@ -136,12 +137,14 @@ def test_first_order_needs_no_one_else():
 def test_mismatched_batches_and_mean_for_sum_are_other_steps():
     """Two mistakes found in published code: agents draw different samples; the mean of h beside the sum of g g'."""
     gradients, hessians, td = data(np.random.default_rng(5), [4, 3], 6)
-    right = np.concatenate(distributed_step(gradients, hessians, td, 0.5))
+    right = np.concatenate(distributed_step(gradients, hessians, td, 0.5, safeguard=False))
     swapped = np.roll(np.arange(6), 1)
-    mixed = distributed_step([gradients[0], gradients[1][swapped]], [hessians[0], hessians[1][swapped]], td, 0.5)
+    mixed = distributed_step(
+        [gradients[0], gradients[1][swapped]], [hessians[0], hessians[1][swapped]], td, 0.5, safeguard=False
+    )
     assert np.linalg.norm(np.concatenate(mixed) - right) > 0.1 * np.linalg.norm(right)
     G = [g.T for g in gradients]
-    Kt = [regularised_inverse(np.tensordot(td, h, axes=1) / 6, 6, 0.5) for h in hessians]
+    Kt = [regularised_inverse(np.tensordot(td, h, axes=1) / 6, 6, 0.5, safeguard=False) for h in hessians]
     C = sum(contribution(*own) for own in zip(G, Kt))
     mean = np.concatenate([second_order_local(*own, C, td) for own in zip(G, Kt)])
     assert np.linalg.norm(mean - right) > 0.1 * np.linalg.norm(right)
@@ -177,15 +180,12 @@ def test_distributed_runs_follow_the_published_ones(method, order, alpha, steps,
 
 
 def test_second_order_learns_and_first_order_does_not_yet():
-    """|TD| of steps 500 to 600 on seed 1: the published windows are 0.76 and 10.3."""
-    windows = {}
-    for order, alpha in ((2, 1e-4), (1, 1e-8)):
-        log = run(
-            steps=600, env=LinearNetwork(recorded=DATA["noise"][0]), order=order, step_size=alpha, safeguard=False
-        )
-        windows[order] = np.abs(log.td[500:]).mean(), log.cost[500:].mean(), int(log.failed.sum())
-    assert windows[2][0] < 3.0 and windows[2][1] < 3.0 and windows[2][2] == 0
-    assert windows[1][0] > 5.0 and windows[1][1] > 5.0
+    """|TD| and L of a hundred steps; published, steps 500 to 600: 0.76 and 0.82 (second order), 10.3 and 9 (first)."""
+    for order, alpha, safeguard, steps in ((2, 1e-4, False, 600), (2, 1e-4, True, 600), (1, 1e-8, True, 200)):
+        log = run(steps=steps, seed=2, order=order, step_size=alpha, safeguard=safeguard)
+        td, cost = np.abs(log.td[-100:]).mean(), log.cost[-100:].mean()
+        assert not log.failed.any()
+        assert (td < 4.0 and cost < 4.0) if order == 2 else (td > 6.0 and cost > 6.0)
 
 
 # --- distributed against centralised runs -----------------------------------------------------------------------
