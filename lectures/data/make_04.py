@@ -1,8 +1,8 @@
 """What lecture 04 compares, five seeds of everything: networks trained, and closed loops measured.
 
-Run it with `python lectures/data/make_04.py` (about half an hour on two cores that do nothing else). With a seed change
-the network, the starts and the noise; all controllers of a seed get the same starts and the same noise. It writes
-agents_04.npz (weights, in half precision) and versus_04.npz (costs, violations, uprights).
+Run it with `python lectures/data/make_04.py` (about a quarter of an hour on two cores that do nothing else). With a
+seed change the network, the starts and the noise; all controllers of a seed get the same starts and the same noise.
+It writes agents_04.npz (weights, in half precision) and versus_04.npz (costs, violations, uprights).
 """
 
 import os
@@ -121,7 +121,7 @@ def compare(agents, seed):
         told.tell(HEAVY)
         results["heavy"] = [measured(c, HEAVY, FIXED_STARTS[:40], draw_noise(40)) for c in (mpc, told)]
 
-    # a wrong mass: fewer starts, since scenario MPC looks for a better valley once a second, which takes its time
+    # a wrong mass, from fewer starts: it is eight plants and six controllers
     scenario = robust.ScenarioController()
     table = []
     for mass in MASSES:
