@@ -217,13 +217,12 @@ class VersusScene:
         self.canvas.figure.set_facecolor("white")
         self._artists: list = []
         with self.canvas.style():
-            self._drawings, self._lines = {}, {}
+            self._drawings, self._lines, side = {}, {}, height // 2 - 24
             for i, name in enumerate(NAMES):
-                side = 176
-                ax = self._axes(8, height - 200 - i * 198, side, side, (width, height))
+                ax = self._axes(8, 2 + (1 - i) * (height // 2 - 2), side, side, (width, height))
                 ax.set_title(f"{name} ({'solid' if i == 0 else 'dashed'} line)", color=COLOURS[LOOKS[name][0]])
                 self._drawings[name] = PendulumDrawing(ax, colour=LOOKS[name][0], animated=True)
-            ax = self._axes(250, 46, width - 268, height - 84, (width, height))
+            ax = self._axes(side + 74, 46, width - side - 92, height - 84, (width, height))
             ax.set(xlim=(-PAST * DT, 4.0), ylim=(-np.pi, np.pi), xlabel="time from now (s)", ylabel="angle q (rad)")
             ax.set_yticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
             ax.axvline(0.0, color="0.4", lw=1, ls="-", marker="none")
@@ -232,7 +231,7 @@ class VersusScene:
                 (self._lines[name],) = ax.plot([], [], color=COLOURS[colour], ls=line, lw=2, marker="none",
                                                animated=True, label=name)  # fmt: skip
             (self._plan,) = ax.plot([], [], color=COLOURS["blue"], ls=":", lw=2, marker="none", animated=True)
-            self._plant = ax.text(0.0, 1.02, "", transform=ax.transAxes, va="bottom", animated=True)
+            self._plant = self.canvas.figure.text((side + 20) / width, 1 - 32 / height, "", fontsize=8.5, animated=True)
         self._artists = [*self._lines.values(), self._plan]
 
     def _axes(self, x, y, w, h, size):
@@ -243,7 +242,7 @@ class VersusScene:
         """Return the picture as JPEG."""
         p = loop.parameters
         words = (f"plant: {p.mass:.2f} kg, friction {p.friction:.2f} N m s, delay {p.delay}, "
-                 f"torque ≤ {p.max_torque:.1f} N m, noise {p.process_noise:.1f} N m")  # fmt: skip
+                 f"≤ {p.max_torque:.1f} N m, noise {p.process_noise:.1f} N m")  # fmt: skip
         if words != self._plant.get_text():  # text is dear, and changes seldom
             self._plant.set_text(words)
             self.canvas.layer([self._plant])

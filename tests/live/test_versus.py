@@ -1,0 +1,415 @@
+"""MPC and DDPG side by side: the loop against the environment, retraining against the learner, every control."""
+
+import asyncio
+import io
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, dynamics, wrap
+from mpcrl_course.figures.pendulum import describe_pendulum
+from mpcrl_course.learners.ddpg import Agent, ddpg, pendulum_policy
+from mpcrl_course.learners.trained import trained_agent
+from mpcrl_course.live import versus
+from mpcrl_course.live.versus import BUDGET, LONGEST_DELAY, STEPS, Retraining, VersusLoop, VersusScene, versus_live
+from mpcrl_course.mpc import SolverError
+from mpcrl_course.policies.pendulum_mpc import PendulumController, pendulum_mpc
+
+NOMINAL = PendulumParameters()
+HORIZON = 40
+
+
+@pytest.fixture(scope="module")
+def file():
+    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "agents_04.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture
+def agent(file):
+    return trained_agent(file)
+
+
+@pytest.fixture
+def loop(agent):
+    return VersusLoop(agent, horizon=HORIZON)
+
+
+@pytest.fixture
+def live(agent):
+    return versus_live(agent, horizon=HORIZON, width=640)
+
+
+def states(loop, steps):
+    return np.array([(loop.step(), loop.x.copy())[1] for _ in range(steps)])
+
+
+# ---- the loop, without any widget
+
+
+def test_both_are_driven_as_in_the_environment_also_with_a_delay(agent):
+    plant = PendulumParameters(mass=1.2, delay=2)
+    loop, mpc = VersusLoop(agent, plant, HORIZON), PendulumController(pendulum_mpc(plant, HORIZON))
+    loop.tell(True)
+    mpc.tell(plant)
+    controllers, envs = (mpc, pendulum_policy(agent)), [Pendulum(plant, start=[2.5, 0.0]) for _ in range(2)]
+    for env in envs:
+        env.reset()
+    cost = np.zeros(2)
+    for _ in range(30):
+        loop.step()
+        for i, (controller, env) in enumerate(zip(controllers, envs)):
+            *_, info = env.step(controller(env.x[None])[0])
+            cost[i] += info["cost"]
+            assert loop.u[i] == pytest.approx(info["torque"], abs=1e-9)
+        np.testing.assert_allclose(loop.x, [env.x for env in envs], atol=1e-9)
+    np.testing.assert_allclose(loop.cost, cost)
+
+
+def test_both_suffer_the_same_noise():
+    """With one network in place of both controllers, both pendulums move alike, under all kinds of noise."""
+    agent = Agent(3, [-2], [2], np.random.default_rng(0))
+    loop = VersusLoop(agent, PendulumParameters(process_noise=1.0, measurement_noise=0.1), HORIZON)
+    twin = pendulum_policy(agent)
+
+    class Twin:
+        plans: list = []
+        delay = 0
+
+        def reset(self):
+            pass
+
+        def __call__(self, x):
+            return twin(x)
+
+    loop.controller = Twin()
+    x = states(loop, 40)
+    np.testing.assert_allclose(x[:, 0], x[:, 1], atol=1e-12)
+    loop.kick()
+    np.testing.assert_array_equal(loop.x[0], loop.x[1])
+    quiet = VersusLoop(agent, NOMINAL, HORIZON)
+    quiet.controller = Twin()
+    assert np.abs(states(quiet, 40) - x).max() > 0.1
+
+
+def test_noise_is_a_random_torque_of_its_size(agent):
+    loop = VersusLoop(agent, horizon=5)
+    pushes = []
+    loop.change(process_noise=0.8)
+    for _ in range(300):
+        before = loop.x
+        loop.step()
+        pushes.append((loop.x - dynamics(before, loop.u[:, None]))[:, 1] / 0.15)
+    pushes = np.array(pushes)
+    np.testing.assert_allclose(pushes[:, 0], pushes[:, 1], atol=1e-9)
+    assert pushes.std() == pytest.approx(0.8, rel=0.1)
+
+
+def test_restart_gives_the_same_run_again_and_another_seed_does_not(agent, loop):
+    loop.change(process_noise=0.5)
+    first = states(loop, 25)
+    loop.kick()
+    loop.restart()
+    np.testing.assert_array_equal(loop.x, [[2.5, 0.0]] * 2)
+    assert loop.count == 0 and not loop.cost.any() and len(loop.plan()[0]) == 0 and np.isnan(loop.seconds).all()
+    np.testing.assert_array_equal(states(loop, 25), first)
+    other = VersusLoop(agent, horizon=HORIZON, seed=1)
+    other.change(process_noise=0.5)
+    assert np.abs(states(other, 25) - first).max() > 1e-3
+
+
+def test_a_changed_plant_is_known_only_if_told_and_only_from_then_on(loop):
+    loop.change(mass=1.5)
+    theta = loop.controller.theta.copy()
+    assert loop.believed == NOMINAL and not loop.knows()
+    loop.tell(True)
+    assert loop.knows() and loop.controller.mpc.parameters.unpack(loop.controller.theta).mass == 1.5
+    loop.change(friction=0.2, delay=1)
+    assert loop.knows() and loop.controller.delay == 1
+    loop.tell(False)
+    loop.change(mass=0.5)
+    assert not loop.knows() and (loop.believed.mass, loop.believed.friction) == (1.5, 0.2)
+    loop.change(mass=1.5, process_noise=1.0)
+    assert loop.knows()  # but for the noise
+    assert np.abs(loop.controller.theta - theta).max() > 0.1
+
+
+def test_being_told_of_a_heavy_pendulum_helps(agent):
+    costs = []
+    for telling in (False, True):
+        loop = VersusLoop(agent, horizon=80)
+        loop.tell(telling)
+        loop.change(mass=2.0)
+        states(loop, 150)
+        costs.append(loop.cost[0])
+    assert costs[1] < 0.7 * costs[0]
+
+
+def test_another_delay_is_another_command_of_the_past(loop):
+    """Both ways, on the way: the torque that acts is always the one sent `delay` steps ago, as the MPC counts on."""
+    loop.tell(True)
+    sent = [np.zeros(2)] * LONGEST_DELAY
+    for delay in (0, 0, 0, 0, 0, 3, 3, 1, 1, LONGEST_DELAY, LONGEST_DELAY, 0):
+        loop.change(delay=delay)
+        loop.step()
+        sent.append(np.array([loop.controller._sent[0][-1], loop._sent[-1][1]]))
+        np.testing.assert_array_equal(loop.u, sent[-1 - delay])
+    assert "failed" not in loop.controller.statuses
+
+
+def test_bad_changes_are_named_and_change_nothing(loop):
+    for changes, message in (({"delay": 5}, "at most 4"), ({"mass": -1.0}, "mass"), ({"mass": np.nan}, "mass")):
+        with pytest.raises(ValueError, match=message):
+            loop.change(**changes)
+    assert loop.parameters == NOMINAL
+    with pytest.raises(ValueError, match="finite"):
+        loop.kick(np.nan)
+    before = loop.x
+    loop.kick(2.0)
+    np.testing.assert_allclose(loop.x, before + [0.0, 2.0])
+
+
+def test_a_network_that_is_not_finite_is_named_and_nothing_moves(agent, loop):
+    loop.step()
+    loop.agent.actor.theta[:] = np.nan
+    before, count = loop.x.copy(), loop.count
+    with pytest.raises(ValueError, match="network's torque is not finite"):
+        loop.step()
+    np.testing.assert_array_equal(loop.x, before)
+    assert loop.count == count and np.isfinite(loop.cost).all()
+
+
+def test_the_plan_starts_where_the_pendulum_is(loop):
+    loop.step()
+    times, angles = loop.plan()
+    assert times[0] == 0.0 and len(times) == len(angles) == HORIZON
+    assert angles[0] == pytest.approx(loop.x[0, 0], abs=1e-9)  # no noise, the model is right
+    loop.tell(True)
+    loop.change(delay=2)
+    loop.step()
+    times, angles = loop.plan()
+    assert times[0] == pytest.approx(0.1)
+    for _ in range(2):
+        loop.step()
+    assert angles[0] == pytest.approx(loop.x[0, 0], abs=1e-9)
+
+
+# ---- retraining
+
+
+def test_retraining_is_ddpg_going_on_step_by_step(file, monkeypatch):
+    monkeypatch.setattr(versus, "STEPS", 1100)
+    plant, ours, theirs = PendulumParameters(mass=1.4), trained_agent(file), trained_agent(file)
+    retraining = Retraining(ours, plant, seed=7)
+    for steps in (300, 500, 1000):  # in parts, and not beyond the end
+        retraining.go_on(steps)
+    ddpg(Pendulum(plant), steps=1100, rng=np.random.default_rng(7), agent=theirs, progress=False)
+    assert retraining.done and retraining.count == 1100 and retraining.seconds > 0.0
+    for name, values in ours.arrays().items():
+        np.testing.assert_array_equal(values, theirs.arrays()[name])
+
+
+def test_retraining_stops_when_its_time_is_over(agent, monkeypatch):
+    clock = iter(np.arange(0.0, 1000.0, 0.01))
+    monkeypatch.setattr(versus.time, "perf_counter", lambda: next(clock))
+    retraining = Retraining(agent, NOMINAL)
+    retraining.go_on(1000, seconds=0.055)
+    assert retraining.count == 6 and retraining.seconds == pytest.approx(0.07)
+
+
+def test_retraining_works_on_a_copy_with_the_plants_limit_and_the_agents_settings(file):
+    agent = trained_agent(file)
+    agent.gamma, agent.tau, agent.critic_adam.rate = 0.95, 0.01, 1e-3
+    loop, before = VersusLoop(agent, horizon=HORIZON), agent.actor.theta.copy()
+    loop.change(max_torque=3.0, mass=1.4)
+    loop.retrain()
+    copy = loop.agent
+    assert copy is not agent and (copy.gamma, copy.tau, copy.critic_adam.rate) == (0.95, 0.01, 1e-3)
+    assert copy.upper == 3.0 and loop.retraining.env.parameters == loop.parameters
+    loop.retraining.go_on(1010)
+    np.testing.assert_array_equal(agent.actor.theta, before)
+    assert np.abs(copy.actor.theta - before).max() > 0.0
+    loop.retrain()  # goes on from there
+    np.testing.assert_array_equal(loop.agent.actor.theta, copy.actor.theta)
+    loop.forget()
+    assert loop.agent is agent and loop.retraining is None and loop.parameters == NOMINAL and loop.knows()
+
+
+def test_retraining_that_diverges_says_where(agent):
+    agent.critic_adam.rate = agent.actor_adam.rate = 1e30
+    retraining = Retraining(agent, NOMINAL)
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"diverged in its step 10\d\d"):
+        retraining.go_on(1100)
+
+
+# ---- the scene
+
+
+def test_scene_draws_a_picture_of_its_size_and_describes_it(loop):
+    scene = VersusScene(800, 400)
+    picture = Image.open(io.BytesIO(scene.draw(loop)))
+    assert picture.format == "JPEG" and picture.size == (800, 400)
+    states(loop, 5)
+    loop.change(mass=1.5)
+    text = scene.describe(loop)
+    for i, name in enumerate(("MPC", "DDPG")):
+        (q, v), u = loop.x[i], loop.u[i]
+        assert f"{name}: {describe_pendulum(q, v, u)} Cost so far {loop.cost[i]:.0f}." in text
+    assert "does not know the plant" in text and "trained on the nominal plant" in text
+    loop.tell(True)
+    loop.retrain()
+    assert f"MPC knows the plant. The network has been retrained for 0 of {STEPS} steps" in scene.describe(loop)
+
+
+def test_curves_hold_the_past_the_plan_and_no_jumps(loop):
+    scene = VersusScene()
+    states(loop, 45)
+    scene.draw(loop)
+    t, q = scene._lines["DDPG"].get_data()
+    np.testing.assert_allclose(t, 0.05 * np.arange(-45, 1))
+    shown = np.isfinite(q)
+    np.testing.assert_allclose(q[shown], wrap(np.array(loop.past)[shown, 1]))
+    assert 1 <= (~shown).sum() <= 3  # it has swung through pi
+    assert np.nanmax(np.abs(np.diff(q))) < np.pi
+    np.testing.assert_allclose(scene._plan.get_xdata(), loop.plan()[0])
+
+
+# ---- the widget, control by control
+
+
+@pytest.mark.parametrize("name", ["mass", "friction", "delay", "torque", "noise"])
+def test_every_slider_over_its_range(live, name):
+    slider = live.controls[name]
+    field = {"torque": "max_torque", "noise": "process_noise"}.get(name, name)
+    assert slider.value == getattr(live.loop.parameters, field) == getattr(NOMINAL, field)
+    pictures = []
+    for value in (slider.max, slider.min, slider.min + 2 * slider.step):
+        before = live.picture.value
+        slider.value = value
+        pictures.append(live.picture.value)
+        assert live.picture.value != before  # at once, before the next step
+        assert getattr(live.loop.parameters, field) == pytest.approx(value)
+        for _ in range(3):
+            live.buttons["Step"].click()
+        assert live.error == "" and live._message.value == ""
+    assert len(set(pictures)) == 3
+    assert slider.description and slider.readout and re.search(r"\(.+\)", slider.description)  # with its unit
+
+
+def test_every_button_and_the_toggle(live):
+    assert list(live.buttons) == ["Play", "Pause", "Step", "Kick", "Restart", "Retrain the RL", "Back to nominal"]
+    start = live.picture.value
+    live.buttons["Step"].click()
+    assert live.picture.value != start and live.loop.count == 1
+    before = live.loop.x
+    live.buttons["Kick"].click()
+    np.testing.assert_allclose(np.abs(live.loop.x - before), [[0.0, 4.0]] * 2)
+    live.buttons["Pause"].click()
+    assert live.error == "" and not live.playing
+    live.buttons["Restart"].click()
+    assert live.picture.value == start
+    live.controls["mass"].value = 1.5
+    live.controls["delay"].value = 2
+    assert "believes: 1.00 kg" in live._words.value and "delay 0 steps" in live._words.value
+    live.controls["tell"].value = True
+    assert live.loop.knows() and live.loop.controller.delay == 2 and "knows the plant" in live._words.value
+    live.buttons["Retrain the RL"].click()
+    live.buttons["Step"].click()
+    assert live.loop.retraining.count >= 1 and live.error == ""
+    live.buttons["Back to nominal"].click()
+    assert live.loop.parameters == live.loop.believed == NOMINAL and live.loop.retraining is None
+    assert (live.controls["mass"].value, live.controls["delay"].value, live.controls["progress"].value) == (1.0, 0, 0)
+    assert live.picture.value == start and live.error == ""
+    live.controls["tell"].value = False
+    live.controls["mass"].value = 0.8
+    assert not live.loop.knows()
+
+
+def test_retraining_goes_on_a_little_with_each_frame_and_shows_how_far_it_is(live, monkeypatch):
+    monkeypatch.setattr(versus, "STEPS", 250)
+    monkeypatch.setattr(versus, "BUDGET", np.inf)
+    live.controls["progress"].max = 250
+    live.buttons["Retrain the RL"].click()
+    progress, shown = live.controls["progress"], []
+    for _ in range(4):
+        live.buttons["Step"].click()
+        shown.append((progress.value, progress.bar_style))
+    assert shown == [(100, "info"), (200, "info"), (250, "success"), (250, "success")]
+    assert "retrained for 250 of 250 steps" in live._words.value
+    live.buttons["Retrain the RL"].click()
+    assert (progress.value, progress.bar_style) == (0, "info")
+    assert 0.005 <= BUDGET <= 0.02  # leaves half of a frame
+
+
+def test_retrain_plays_by_itself_in_a_notebook(live):
+    async def scenario():
+        live.buttons["Retrain the RL"].click()
+        await asyncio.sleep(0.5)
+        assert live.playing
+        live.buttons["Pause"].click()
+        await asyncio.sleep(0.1)
+
+    asyncio.run(scenario())
+    assert live.error == "" and live.loop.count >= 2
+    assert live.controls["progress"].value == live.loop.retraining.count > 0
+
+
+def test_what_fails_is_shown_and_the_widget_goes_on(live, monkeypatch):
+    def fails(s):
+        raise ZeroDivisionError("my own mistake")
+
+    live.buttons["Step"].click()
+    before = live.loop.x.copy()
+    monkeypatch.setattr(live.loop.agent, "policy", fails)
+    live.buttons["Step"].click()
+    assert "my own mistake" in live._message.value and "in fails, line" in live.error
+    np.testing.assert_array_equal(live.loop.x, before)
+    monkeypatch.undo()
+    live.buttons["Step"].click()
+    assert live.error == "" and live._message.value == ""
+
+
+def test_a_first_plan_that_is_not_found_is_shown(live, monkeypatch):
+    def fails(mpc, theta, s):
+        raise SolverError("infeasible", "no plan", s, None, theta)
+
+    monkeypatch.setattr("mpcrl_course.policies.pendulum_mpc.first_plan", fails)
+    live.buttons["Restart"].click()
+    live.buttons["Step"].click()
+    assert "no plan, at state" in live.error and live.loop.count == 0
+
+
+def test_the_alt_text_says_the_state(live):
+    live.buttons["Step"].click()
+    live.buttons["Step"].click()
+    text = re.search('data-alt="([^"]*)"', live._words.value).group(1)
+    assert text == live.scene.describe(live.loop)
+    assert re.search(r"MPC</b> cost \d+, decision \d+\.\d+ ms", live._words.value)
+
+
+def test_a_frame_and_a_slider_are_fast_enough(agent):
+    """Processor time, which a busy machine does not stretch; budget 8 ms a frame of 800 x 400, 60 ms a slider."""
+    live = versus_live(agent)  # as the lecture shows it
+
+    def milliseconds(function, times):
+        spent = []
+        for i in range(times):
+            begun = time.process_time()
+            function(i)
+            spent.append(1e3 * (time.process_time() - begun))
+        return np.median(spent[2:])
+
+    def frame(i):
+        live.guard(live._step)
+        live.guard(live._show)
+
+    assert milliseconds(frame, 60) < 8.0 and live.error == ""
+    live.controls["tell"].value = True
+    for name in ("mass", "delay", "torque"):
+        slider = live.controls[name]
+        assert milliseconds(lambda i, s=slider: setattr(s, "value", s.min + s.step * (i % 5)), 9) < 60.0
+    assert live.loop.knows()
