@@ -48,22 +48,30 @@ class LiftedSolver:
     def __init__(self, transcription: Transcription, plugin: str):
         self.t = t = transcription
         self.plugin = plugin
-        problem = t.problem
-        y = ca.vertcat(ca.vec(t.X), ca.vec(t.U), t.sigma)
         self._has_lower, self._has_upper = np.flatnonzero(t.has_lower), np.flatnonzero(t.has_upper)
-        rows = ca.vertcat(
+        self._rows = ca.vertcat(
             pick(t.lower - t.slack - t.h, self._has_lower), pick(t.h - t.upper - t.slack, self._has_upper)
         )
-        p = ca.vertcat(t.theta, t.s, t.perturbation, t.a)
-        self._solvers, self._bounds, self._equalities = {}, {}, {}
-        for kind in ("V", "Q"):
-            equalities = ca.vertcat(t.X[:, 0] - t.s, t.gaps)
-            if kind == "Q":
-                equalities = ca.vertcat(equalities, t.U[: problem.n_actions, 0] - t.a)
-            nlp = {"x": y, "p": p, "f": t.cost, "g": ca.densify(ca.vertcat(equalities, rows))}
-            make = ca.qpsol if plugin == "piqp" else ca.nlpsol
-            self._solvers[kind] = make(f"{kind}_{plugin}", plugin, nlp, OPTIONS[plugin])
-            self._equalities[kind] = equalities
+        self._built: dict[str, tuple] = {}
+        self._weights = ca.Function("weights", [t.theta], [t.weight])
+        if plugin == "piqp":
+            self._curvature = BlockHessian(t)
+
+    def _equalities(self, kind: str) -> ca.SX:
+        """Return x_0 - s, the gaps, and for Q also u_0 - a."""
+        t = self.t
+        fixed = [t.U[: t.problem.n_actions, 0] - t.a] if kind == "Q" else []
+        return ca.vertcat(t.X[:, 0] - t.s, t.gaps, *fixed)
+
+    def _solver(self, kind: str) -> tuple:
+        """Return the solver of V or Q and its bounds, made when first asked for: many never ask for Q."""
+        if kind not in self._built:
+            t, problem, equalities = self.t, self.t.problem, self._equalities(kind)
+            y = ca.vertcat(ca.vec(t.X), ca.vec(t.U), t.sigma)
+            p = ca.vertcat(t.theta, t.s, t.perturbation, t.a)
+            nlp = {"x": y, "p": p, "f": t.cost, "g": ca.densify(ca.vertcat(equalities, self._rows))}
+            make = ca.qpsol if self.plugin == "piqp" else ca.nlpsol
+            solver = make(f"{kind}_{self.plugin}", self.plugin, nlp, OPTIONS[self.plugin])
             box = []
             for bound, edge in ((problem.input_lower, -np.inf), (problem.input_upper, np.inf)):
                 u = np.tile(bound, (problem.horizon, 1))
@@ -71,16 +79,15 @@ class LiftedSolver:
                     u[0, : problem.n_actions] = edge
                 box.append(u.ravel())
             free, positive = np.full(t.X.numel(), np.inf), np.zeros(t.sigma.numel())
-            n_eq = int(equalities.numel())
-            self._bounds[kind] = {
+            n_eq, n_rows = int(equalities.numel()), int(self._rows.numel())
+            bounds = {
                 "lbx": np.concatenate([-free, box[0], positive]),
                 "ubx": np.concatenate([free, box[1], positive + np.inf]),
-                "lbg": np.concatenate([np.zeros(n_eq), np.full(rows.numel(), -np.inf)]),
-                "ubg": np.zeros(n_eq + rows.numel()),
-            }  # fmt: skip
-        self._weights = ca.Function("weights", [t.theta], [t.weight])
-        if plugin == "piqp":
-            self._curvature = BlockHessian(t)
+                "lbg": np.concatenate([np.zeros(n_eq), np.full(n_rows, -np.inf)]),
+                "ubg": np.zeros(n_eq + n_rows),
+            }
+            self._built[kind] = solver, bounds
+        return self._built[kind]
 
     def solve(self, theta, state, action=None, perturbation=None, warm_start: Solution | None = None) -> Solution:
         """Solve V (action None) or Q, from `warm_start` (a Solution) or from the state held over the horizon."""
@@ -102,18 +109,19 @@ class LiftedSolver:
         else:
             guess = np.concatenate([warm_start.x.ravel(), warm_start.u.ravel(), warm_start.flat_slack[t.soft]])
         p = np.concatenate([theta, state, q, a])
+        solver, bounds = self._solver(kind)
         try:
-            answer = self._solvers[kind](x0=guess, p=p, **self._bounds[kind])
+            answer = solver(x0=guess, p=p, **bounds)
         except RuntimeError as error:  # CasADi refuses the problem: some bound is not a number
             reason = str(error).strip().splitlines()[-1]
             raise SolverError("not converged", f"{self.plugin}: {reason}", state, action, theta) from None
-        stats = self._solvers[kind].stats()
+        stats = solver.stats()
         y, lam_y, lam_g = (answer[key].full().ravel() for key in ("x", "lam_x", "lam_g"))
         value = float(answer["f"].full().item())
         word = str(stats.get("return_status", ""))
         if not stats["success"] or not np.isfinite(value):
             status, reason = next((WORDS[key] for key in WORDS if key in word.lower()), ("not converged", ""))
-            g, bounds = answer["g"].full().ravel(), self._bounds[kind]
+            g = answer["g"].full().ravel()
             gap = float(np.maximum(bounds["lbg"] - g, g - bounds["ubg"]).max())
             if status == "not converged" and t.hard_names and gap > 1e-4:  # piqp seldom says it in words
                 status, reason = WORDS["infeasible"]
@@ -144,7 +152,7 @@ class LiftedSolver:
                 np.linalg.cholesky(block + tiny * np.eye(block.shape[-1]))
         except np.linalg.LinAlgError:  # not in states and inputs taken apart; perhaps along the dynamics
             xu = ca.vertcat(ca.vec(self.t.X), ca.vec(self.t.U))
-            dense = [ca.hessian(self.t.cost, xu)[0], ca.jacobian(self._equalities[kind], xu)]
+            dense = [ca.hessian(self.t.cost, xu)[0], ca.jacobian(self._equalities(kind), xu)]
             H, G = (part.full() for part in ca.Function("dense", [self.t.theta], dense)(theta))
             Z = null_space(G)
             return not Z.size or bool(np.linalg.eigvalsh(Z.T @ H @ Z)[0] > -tiny)
