@@ -278,7 +278,8 @@ def _status(loop: VersusLoop) -> str:
     words = (f"believes: {b.mass:.2f} kg, friction {b.friction:.2f} N m s, delay {b.delay} steps, limit "
              f"{b.max_torque:.1f} N m" if not loop.knows() else "knows the plant (it plans without noise)")  # fmt: skip
     ms = [f"{1e3 * s:.2f} ms" if np.isfinite(s) else "–" for s in loop.seconds]
-    return (f"t = {loop.count * DT:.1f} s · <b>MPC</b> cost {loop.cost[0]:.0f}, decision {ms[0]}, {words}<br>"
+    first = f"step {loop.count} ({loop.count * DT:.1f} s) · <b>MPC</b> cost {loop.cost[0]:.0f}, decision {ms[0]}"
+    return (f"{first}, {words}<br>"
             f"<b>DDPG</b> cost {loop.cost[1]:.0f}, decision {ms[1]}. {_training_words(loop)}")  # fmt: skip
 
 
