@@ -1,20 +1,15 @@
 """Exercise 04: every item sound, notebooks in step, the blank one runs, the solved one scores 100 %."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 
 from mpcrl_course import comparison
 from mpcrl_course.checks import ex04
-from mpcrl_course.checks.engine import NOT_ATTEMPTED, RIGHT, WRONG, assert_item_sound
-from mpcrl_course.exercises import exercise_text
+from mpcrl_course.checks.engine import RIGHT, WRONG, assert_item_sound
+from tests.checks.notebooks import check_blank, check_solved, check_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "04_mpc_vs_rl.ipynb"
@@ -90,20 +85,6 @@ def test_design_has_margin_on_hidden_noise_and_says_what_it_measured():
 # ------------------------------------------------------------------------------------------------ the notebooks
 
 
-def test_exercise_is_in_step_with_its_solution():
-    exercise = (ROOT / "exercises" / NAME).read_text(encoding="utf-8")
-    assert exercise == exercise_text(ROOT / "solutions" / NAME)
-
-
-def test_notebooks_are_committed_without_outputs():
-    for folder in ("exercises", "solutions"):
-        notebook = json.loads((ROOT / folder / NAME).read_text(encoding="utf-8"))
-        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-        assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
-        ids = [cell["id"] for cell in notebook["cells"]]
-        assert len(set(ids)) == len(ids) and not any("SOLUTION" in str(cell) for cell in code if folder == "exercises")
-
-
 def test_choices_and_numbers_in_the_notebook_are_those_of_the_check():
     notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
     text = {cell.id: cell.source for cell in notebook.cells}
@@ -116,20 +97,14 @@ def test_choices_and_numbers_in_the_notebook_are_those_of_the_check():
     assert [bound for _, bound in ex04.design.targets.values()] == [0.002, 50.0, 0.99]
 
 
+def test_texts_are_in_step_and_without_outputs():
+    check_texts(NAME)
+
+
 def test_blank_exercise_runs_with_the_reference(tmp_path, monkeypatch):
-    record = tmp_path / "progress.json"
-    monkeypatch.setenv("MPCRL_COURSE_PROGRESS", str(record))
-    notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
-    NotebookClient(notebook, timeout=90, resources={"metadata": {"path": str(ROOT / "exercises")}}).execute()
-    items = json.loads(record.read_text(encoding="utf-8"))["exercises"]["04"]["items"]
-    assert [items[str(n)]["last"] for n in range(1, 8)] == [NOT_ATTEMPTED] * 7
-    shown = {cell.id: str(cell.get("outputs", "")) for cell in notebook.cells}
-    for cell, number in (("interval", 2), ("timing", 3), ("adaptation", 4), ("debug", 5), ("design", 6)):
-        assert f"use the course's reference for item {number}" in shown[cell].replace("&#x27;", "'").replace("\\'", "'")
+    monkeypatch.setenv("MPCRL_COURSE_PROGRESS", str(tmp_path / "progress.json"))
+    check_blank(ex04.exercise, NAME, tmp_path / "progress.json")
 
 
 def test_solution_scores_full_marks(tmp_path):
-    command = [sys.executable, "-m", "mpcrl_course", "check", str(ROOT / "solutions" / NAME)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)})
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "7 of 7 right." in done.stdout
+    check_solved(ex04.exercise, NAME, tmp_path)
