@@ -264,6 +264,15 @@ def test_a_speed_limit_is_kept_by_the_plan_and_slack_is_taken_only_where_it_must
     assert np.abs(found.x[1:, :, 1]).max() <= 5.5 + 1e-4 and upright(found.x).all()
 
 
+def test_a_limit_that_asks_for_another_swing_is_kept_only_if_its_price_is_high():
+    mpc, excess = pendulum_mpc(max_speed=5.4, horizon=80), {}
+    for price in (SPEED_WEIGHT, 5000.0):
+        controller = PendulumController(mpc, mpc.parameters.pack(speed_weight=price))
+        found = run(controller, NOMINAL, [[2.5, 0.0]], draw_noise(1, steps=60))
+        excess[price] = np.abs(found.x[1:, 0, 1]).max() - 5.4
+    assert 0.03 < excess[SPEED_WEIGHT] < 0.1 and excess[5000.0] < 1e-6
+
+
 def test_bad_states_are_named(mpc):
     controller = PendulumController(mpc)
     for x, message in (([1.0, 2.0, 3.0], r"shape \(n, 2\), not \(1, 3\)"), (np.zeros((1, 2, 2)), "not \\(1, 2, 2\\)"),
