@@ -1,4 +1,4 @@
-"""The command `mpcrl-course`: open the course, check or run its notebooks, show progress, build exercises."""
+"""The command `mpcrl-course`: the course, its notebooks and exercises, progress, and a published result made again."""
 
 from __future__ import annotations
 
@@ -77,7 +77,21 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--html", type=Path, required=True, metavar="OUT", help="the file to write")
     run.add_argument("--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per cell (default 600)")
     run.set_defaults(command=_run)
+
+    again = commands.add_parser("reproduce", help="make a published result again, and print it beside ours")
+    again.add_argument("result", choices=["second-order"], help="second-order: arXiv 2511.16424")
+    again.add_argument("--seeds", type=_count, default=5, metavar="N", help="runs of each of 4 methods (default 5)")
+    again.add_argument("--steps", type=_count, default=2000, metavar="N", help="of each run (default 2000)")
+    again.add_argument("--jobs", type=_count, metavar="N", help="runs at a time (default: one a core)")
+    again.add_argument("--out", type=Path, metavar="FOLDER", help="default: reproduction/ in the course's folder")
+    again.set_defaults(command=_reproduce)
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
@@ -198,6 +212,18 @@ def _run(arguments: argparse.Namespace) -> int:
         print(trouble)
     print(f"wrote {out}")
     return 1 if troubles else 0
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from .reproduce import second_order
+
+    folder = (arguments.out or progress.course_folder() / "reproduction").resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write into {folder} ({error.strerror})") from None
+    done = second_order(folder, arguments.seeds, arguments.steps, arguments.jobs or -1)
+    return 0 if done else 1
 
 
 # ------------------------------------------------------------------------------------------------------
