@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpcrl_course.comparison import draw_noise, run, upright
+from mpcrl_course.comparison import draw_noise, run, upright, violations
 from mpcrl_course.dp.pendulum import FIXED_STARTS, evaluate
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
 from mpcrl_course.learners.ddpg import Agent, ddpg, pendulum_policy
@@ -85,6 +85,25 @@ def test_the_shipped_networks_swing_up():
     with np.load(Path(__file__).parents[2] / "lectures" / "data" / "agents_04.npz") as file:
         costs = [evaluate(pendulum_policy(trained_agent(file, seed=seed))).mean() for seed in range(5)]
     assert max(costs) <= 1.1 * 156.7
+
+
+def test_every_kind_costs_what_the_lecture_shows(file):
+    """Seed 0 again: versus_04.npz holds cost, upright and share of steps beyond 6 rad/s of each run (make_04.py)."""
+    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "versus_04.npz") as shipped:
+        quiet, limit, mass, masses = (shipped[name] for name in ("quiet", "limit", "mass", "masses"))
+    policies, starts = trained_policies(file), np.random.default_rng([4, 0]).uniform([-np.pi, -1], [np.pi, 1], (5, 2))
+    rows = [("nominal", 1.0, quiet[0, 1])]
+    for i, kind in enumerate(("nominal", "penalty 3", "penalty 300", "primal-dual")):
+        rows += [(kind, 1.0, limit[0, 0, 3 + i])]
+    for i, kind in enumerate(("nominal", "randomised", "identified")):
+        rows += [(kind, masses[m], mass[0, m, 3 + i]) for m in (0, 7)]
+    assert {kind for kind, *_ in rows} == KINDS
+    for kind, m, expected in rows:
+        found = run(policies[kind], PendulumParameters(mass=m), starts, draw_noise(5))
+        # numbers are kept, and networks calculate, in single precision
+        np.testing.assert_allclose(found.cost.sum(0), expected[0, :5], rtol=1e-4, err_msg=f"{kind}, {m} kg")
+        np.testing.assert_array_equal(upright(found.x), expected[1, :5])
+        np.testing.assert_allclose(violations(found.x, 6.0), expected[2, :5], atol=1e-6)
 
 
 @pytest.mark.parametrize("mass", [0.7, 1.3])
