@@ -8,7 +8,7 @@
     python3 course.py progress         show which exercise items are done
     python3 course.py build-exercises  make exercises/ from solutions/
     python3 course.py run LECTURE --html OUT   run a lecture and save it as a web page
-    python3 course.py reproduce second-order   make a published result again (about half an hour)
+    python3 course.py reproduce second-order   make a published result again (some minutes)
 
 Everything is installed into the folder .venv beside this file; no other Python is touched. An interrupted
 set-up goes on when the command is run again. To start from nothing, delete .venv.

@@ -242,9 +242,8 @@ def tables(results: Sequence[Results], steps: int) -> list[Table]:
         found.append(Table(f"{caption} over the steps of each window: median over the seeds", header, rows))
     rows = []
     for one in results:
-        published = f"{one.method.total:.0f}" + (
-            " ({:.0f} … {:.0f})".format(*one.method.spread) if one.method.spread else ""
-        )
+        spread = " ({:.0f} … {:.0f})".format(*one.method.spread) if one.method.spread else ""
+        published = f"{one.method.total:.0f}{spread}"
         row = [str(one.method), published, "none", "-", "-", "-"]
         if one.seeds:
             total = one.cost.sum(axis=1)
@@ -278,6 +277,8 @@ def statement(results: Sequence[Results]) -> str:
         f"In {judged - len(outside)} of {judged} windows the published median lies inside the 95 % band of the medians "
         f"of {PUBLISHED_SEEDS} seeds drawn, with replacement, from ours"
     )
+    if not judged:
+        text = "Whether five seeds of ours could have given the published medians is not judged"
     return "\n".join([text + (":" if outside or lines else "."), *outside, *lines])
 
 
@@ -304,7 +305,7 @@ def learning_figure(results: Sequence[Results], steps: int) -> tuple[Figure, str
         for one in results:
             column = 2 - one.method.order
             colour, style = (COLOURS["blue"], "-") if one.method.distributed else (COLOURS["vermilion"], "--")
-            marker, aside = ("o", -14) if one.method.distributed else ("s", 14)
+            marker, aside = ("o", -18) if one.method.distributed else ("s", 18)
             for row, name in enumerate(("td", "cost")):
                 ax, values = axes[row, column], np.abs(getattr(one, name))
                 if one.seeds:
@@ -314,13 +315,18 @@ def learning_figure(results: Sequence[Results], steps: int) -> tuple[Figure, str
                         binned = np.nansum(binned, axis=2) / known.sum(axis=2)
                     coverage = 0.95 if len(one.seeds) >= ENOUGH else 1.0
                     band(ax, x, binned, f"ours, {_where(one)}", coverage, color=colour, linestyle=style, marker="")
+                own = window_means(values)
                 for j, ((begin, end), published) in enumerate(zip(WINDOWS, getattr(one.method, name))):
-                    if end <= steps:
-                        at = (begin + end) / 2 + aside
-                        label = f"published, {_where(one)}" if j == 0 else None
-                        ax.plot(at, published, marker, color=colour, markeredgecolor="black", label=label, zorder=4)
-                        if len(one.seeds) >= ENOUGH and np.isfinite(own := window_means(values)[:, j]).all():
-                            ax.plot([at, at], median_band(own), "-", color="black", marker="_", linewidth=1.2, zorder=3)
+                    if end > steps:
+                        continue
+                    at, first = (begin + end) / 2 + aside, j == 0
+                    # every point its marker: the style thins them out for curves
+                    look = {"color": colour, "markeredgecolor": "black", "markersize": 7, "markevery": 1, "zorder": 4}
+                    ax.plot(at, published, marker, label=f"published, {_where(one)}" if first else None, **look)
+                    if len(one.seeds) >= ENOUGH and np.isfinite(own[:, j]).all():
+                        look = {"color": "black", "marker": "_", "markersize": 8, "linewidth": 1.2, "markevery": 1}
+                        label = f"95 % of {PUBLISHED_SEEDS} seeds' medians" if first and one is results[-1] else None
+                        ax.plot([at, at], median_band(own[:, j]), "-", label=label, zorder=5, **look)
             means = [[_median(c) for c in window_means(np.abs(v)).T] for v in (one.td, one.cost)]
             said.append(f"{one.method}: |TD| {', '.join(means[0])}; L {', '.join(means[1])}.")
         for column, order in enumerate(("second", "first")):
@@ -330,7 +336,8 @@ def learning_figure(results: Sequence[Results], steps: int) -> tuple[Figure, str
                 ax.set_yscale("log")
         axes[0, 0].set_ylabel(f"|TD|, mean of {width} steps")
         axes[1, 0].set_ylabel(f"stage cost L, mean of {width} steps")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+        labelled = {text: handle for ax in axes[0] for handle, text in zip(*ax.get_legend_handles_labels())}
+        figure.legend(list(labelled.values()), list(labelled), loc="outside upper center", ncols=3)
     enough = all(len(one.seeds) >= ENOUGH for one in results)
     spread = "the 95 % band" if enough else "the whole range"
     bars = f" Black bars hold 95 % of the medians of {PUBLISHED_SEEDS} of our seeds." if enough else ""

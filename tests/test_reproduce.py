@@ -199,6 +199,8 @@ def test_the_statement_counts_and_names_the_windows():
     few = statement([made_up(METHODS[0], 19), *results[1:]])
     assert few.startswith("In 22 of 24 windows") and "distributed, second order: not judged" in few
     assert "takes 20 seeds, here are 19" in few
+    none = statement([made_up(METHODS[0], 5)] + [made_up(method, 0) for method in METHODS[1:]])
+    assert none.startswith("Whether five seeds") and none.count("not judged, that takes") == 4
 
 
 def test_the_tables_hold_the_published_figures_and_ours():
@@ -236,9 +238,13 @@ def test_figures_of_many_seeds_draw_the_bands_of_medians():
     few, many = (
         reproduce.learning_figure([made_up(method, seeds) for method in METHODS], 2000)[0] for seeds in (5, 20)
     )
-    few, many = ([bar for ax in figure.axes for bar in ax.lines if bar.get_marker() == "_"] for figure in (few, many))
-    assert len(few) == 0 and len(many) == 32
-    low, high = many[0].get_ydata()
+    for figure, n in ((few, 0), (many, 32)):
+        lines = [line for ax in figure.axes for line in ax.lines]
+        bars = [line for line in lines if line.get_marker() == "_"]
+        published = [line for line in lines if line.get_marker() in ("o", "s")]
+        assert len(bars) == n and len(published) == 32
+        assert all(line.get_markevery() == 1 for line in bars + published)  # else the style hides them
+    low, high = bars[0].get_ydata()
     assert low < METHODS[0].td[0] < high
 
 
