@@ -52,6 +52,9 @@ WIDGETS = {
 
 def main(names):
     """Print a table for each widget; exit code 1 if a target is missed, 2 if there is no browser."""
+    unknown = set(names) - set(WIDGETS)
+    if unknown:
+        raise SystemExit(f"no widget is called {', '.join(sorted(unknown))}; there are: {', '.join(WIDGETS)}")
     met = True
     for name in names:
         widget = WIDGETS[name]

@@ -28,6 +28,9 @@ STEPS, WARM_UP, BUDGET = 20_000, 1000, 0.012
 PAST = 160
 #: In steps; as many commands of the past are kept, so that another delay only means another one of them.
 LONGEST_DELAY = 4
+#: What the picture says of the plant: words before each number, and how the number is written.
+PLANT = {"mass": ("plant:", "{:.2f}"), "friction": ("kg, friction", "{:.2f}"), "delay": ("N m s, delay", "{:d}"),
+         "max_torque": ("steps, ≤", "{:.1f}"), "process_noise": ("N m, noise", "{:.1f}")}  # fmt: skip
 
 
 class Retraining:
@@ -231,21 +234,37 @@ class VersusScene:
                 (self._lines[name],) = ax.plot([], [], color=COLOURS[colour], ls=line, lw=2, marker="none",
                                                animated=True, label=name)  # fmt: skip
             (self._plan,) = ax.plot([], [], color=COLOURS["blue"], ls=":", lw=2, marker="none", animated=True)
-            self._plant = self.canvas.figure.text((side + 20) / width, 1 - 32 / height, "", fontsize=8.5, animated=True)
+            self._numbers = self._write_plant(side + 20, height - 32, (width, height))
         self._artists = [*self._lines.values(), self._plan]
 
     def _axes(self, x, y, w, h, size):
         """Axes by their lower left corner and size in pixels."""
         return self.canvas.figure.add_axes((x / size[0], y / size[1], w / size[0], h / size[1]))
 
+    def _write_plant(self, x, y, size):
+        """Write words into the base, and return the numbers between them: a letter takes 0.1 ms to draw."""
+        numbers = {}
+
+        def write(words, **options):
+            nonlocal x
+            text = self.canvas.figure.text(x / size[0], y / size[1], words, fontsize=8.5, **options)
+            x = text.get_window_extent().x1 + 3
+            return text
+
+        for name, (before, form) in PLANT.items():
+            write(before)
+            numbers[name] = write(form.format(0), animated=True)
+        write("N m")
+        return numbers
+
     def draw(self, loop: VersusLoop) -> bytes:
         """Return the picture as JPEG."""
         p = loop.parameters
-        words = (f"plant: {p.mass:.2f} kg, friction {p.friction:.2f} N m s, delay {p.delay}, "
-                 f"≤ {p.max_torque:.1f} N m, noise {p.process_noise:.1f} N m")  # fmt: skip
-        if words != self._plant.get_text():  # text is dear, and changes seldom
-            self._plant.set_text(words)
-            self.canvas.layer([self._plant])
+        words = {name: form.format(getattr(p, name)) for name, (_, form) in PLANT.items()}
+        if words != {name: number.get_text() for name, number in self._numbers.items()}:
+            for name, number in self._numbers.items():
+                number.set_text(words[name])
+            self.canvas.layer(self._numbers.values())
         past = np.array(loop.past)
         t = DT * np.arange(1 - len(past), 1)
         for i, name in enumerate(NAMES):

@@ -277,6 +277,25 @@ def test_curves_hold_the_past_the_plan_and_no_jumps(loop):
     np.testing.assert_allclose(scene._plan.get_xdata(), loop.plan()[0])
 
 
+def test_the_picture_says_what_the_plant_is_and_draws_numbers_only_when_they_change(loop, monkeypatch):
+    scene = VersusScene()
+    scene.draw(loop)
+    drawn = []
+    monkeypatch.setattr(scene.canvas, "layer", lambda artists: drawn.append(list(artists)))
+    loop.step()
+    scene.draw(loop)
+    assert drawn == []
+    loop.change(mass=1.35, friction=0.2, delay=3, max_torque=2.5, process_noise=0.7)
+    scene.draw(loop)
+    assert drawn == [list(scene._numbers.values())]
+    texts = sorted(scene.canvas.figure.texts, key=lambda text: text.get_position()[0])
+    assert " ".join(text.get_text() for text in texts) == (
+        "plant: 1.35 kg, friction 0.20 N m s, delay 3 steps, ≤ 2.5 N m, noise 0.7 N m"
+    )
+    boxes = [text.get_window_extent() for text in texts]
+    assert all(one.x1 < other.x0 for one, other in zip(boxes[:-1], boxes[1:])) and boxes[-1].x1 < 800
+
+
 # ---- the widget, control by control
 
 
