@@ -340,6 +340,8 @@ def test_every_button_and_the_toggle(live):
     assert live.loop.retraining.count >= 1 and live.error == ""
     live.buttons["Back to nominal"].click()
     assert live.loop.parameters == live.loop.believed == NOMINAL and live.loop.retraining is None
+    mpc = live.loop.controller
+    assert mpc.delay == 0 and mpc.mpc.parameters.unpack(mpc.theta).mass == 1.0  # it plans with that, too
     assert (live.controls["mass"].value, live.controls["delay"].value, live.controls["progress"].value) == (1.0, 0, 0)
     assert live.picture.value == start and live.error == ""
     live.controls["tell"].value = False
