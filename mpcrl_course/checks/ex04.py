@@ -671,7 +671,7 @@ explain = Explain(
         "a": "The two controllers are equally good: the difference is not significant.",
         "b": "MPC is better, since the mean difference is in its favour; five seeds are just too few to show it.",
         "c": "Whichever is better, the difference is at most about 11 in the mean: these data cannot tell its sign, "
-        "and rule out a larger one.",
+        "and rule out a larger one at this confidence.",
         "d": "With a probability of 95 % a run of MPC is cheaper than a run of DDPG from the same start.",
         "e": "Nothing: an interval that covers zero is a failed experiment, to be repeated with new seeds until it "
         "does not.",
