@@ -306,7 +306,13 @@ class Fill(Item):
         # A mistake is recognised if the answer equals it at all places where it differs from the reference.
         # If several are, the one that explains most of the answer.
         calls, best, fewest = len(probes), None, len(yours) + 1
+        first = self._differing(yours, expected, calls)[0]
         for mistake in self.mistakes:
+            if first < calls:  # most are ruled out by one call: there they are neither right nor the answer
+                one = slice(first, first + 1)
+                seen = observe(mistake.wrong, probes[one], limit=self.time_limit)[:1]
+                if self._differing(seen, yours[one], 1) and self._differing(seen, expected[one], 1):
+                    continue
             wrong = observe(mistake.wrong, probes, self.properties, self.time_limit)
             if len(wrong) != len(yours):
                 continue
