@@ -46,3 +46,25 @@ class BufferedFunction:
                 array[:] = argument
             self._trigger()
             return [o.copy() for o in self._outputs]
+
+    def over(self, *arguments) -> list[np.ndarray]:
+        """Evaluate for many rows at once: an argument (n, size) has one row for each, any other is the same for all.
+
+        Of functions whose outputs are columns. Returns arrays (n, size).
+        """
+        arrays = [np.asarray(argument, dtype=float) for argument in arguments]
+        n = next(len(array) for array in arrays if array.ndim == 2)
+        same = [i for i, array in enumerate(arrays) if array.ndim < 2]
+        mapped = self.function.map(f"{self.function.name()}_{n}", "serial", n, same, [])
+        buffer, trigger = mapped.buffer()
+        inputs = [
+            np.ascontiguousarray(np.broadcast_to(a, a.shape if a.ndim == 2 else i.shape))
+            for a, i in zip(arrays, self._inputs, strict=True)
+        ]
+        outputs = [np.zeros((n, output.size)) for output in self._outputs]
+        for i, array in enumerate(inputs):
+            buffer.set_arg(i, memoryview(array.ravel()))  # type: ignore[arg-type]
+        for i, array in enumerate(outputs):
+            buffer.set_res(i, memoryview(array.reshape(-1)))  # type: ignore[arg-type]
+        trigger()
+        return outputs

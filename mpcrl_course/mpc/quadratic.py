@@ -222,7 +222,7 @@ class QuadraticSolver:
         if model is None:
             return np.zeros(0), np.zeros(0)
         z, _, flag, info = model.solve()
-        if flag < 1 or not np.isfinite(z).all():
+        if flag < 1 or not z @ z < np.inf:  # nor if it is not a number
             self._explain(qp, flag, theta, fixed, q, fail)
         return z.copy(), info["lam"].copy()
 
@@ -255,19 +255,18 @@ class QuadraticSolver:
 
         qp = self.qp("V" if actions is None else "Q")
         fixed = states if actions is None else np.hstack([states, actions])
-        values, first = np.empty(len(states)), np.empty((len(states), self.t.problem.n_actions))
-        model = None
-        for i in range(len(states)):
+        Z, model = np.zeros((len(states), qp.n_z)), None
+        vectors = qp.vectors.over(theta, fixed, 0.0) if len(states) else []
+        for i, (f, lower, upper) in enumerate(zip(*vectors)):
             if model is None or not qp.n_rows:
                 model = self.model(qp, self.condense(qp, theta, fixed[i], 0.0, fail), theta, fixed[i], 0.0, fail)
             else:
-                f, lower, upper = qp.vectors(theta, fixed[i], 0.0)
                 if model.update(f=f, bupper=upper, blower=lower) < 0:
                     fail("not converged", "daqp refuses the new bounds")
-            z, _ = self.solve_qp(qp, model, theta, fixed[i], 0.0, fail)
-            value, excess = qp.value(theta, fixed[i], z)
-            if excess.size and excess.max() > 0.0:
-                fail("infeasible", f"{self.t.row_name(int(excess.argmax()))} is violated whatever the inputs do")
-            values[i] = value[0]
-            first[i] = z[: first.shape[1]] if actions is None else actions[i]
-        return values, first
+            Z[i] = self.solve_qp(qp, model, theta, fixed[i], 0.0, fail)[0]
+        values, excess = qp.value.over(theta, fixed, Z) if len(states) else (np.zeros((0, 1)), np.zeros((0, 0)))
+        if (excess > 0.0).any():
+            i = int((excess > 0.0).any(axis=1).argmax())
+            fail("infeasible", f"{self.t.row_name(int(excess[i].argmax()))} is violated whatever the inputs do")
+        first = Z[:, : self.t.problem.n_actions] if actions is None else np.array(actions, dtype=float)
+        return values[:, 0], first
