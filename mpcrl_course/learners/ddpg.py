@@ -19,7 +19,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mpcrl_course.learners.behaviour import as_schedule
-from mpcrl_course.learners.log import load_state, save_state
+from mpcrl_course.learners.log import load_run, save_state
 from mpcrl_course.neural import Adam, Network, soft_update
 
 
@@ -334,12 +334,8 @@ def _save(path, k, log, agent, replay, env, rng, s, seconds):
 
 
 def _load(path, log, agent, replay, env, rng):
-    if path is None:
-        raise ValueError("resume needs `save`, the path of the state to go on from")
-    arrays, scalars = load_state(path)
+    arrays, scalars = load_run(path, len(log.cost))
     k = scalars["k"]
-    if k > len(log.cost):
-        raise ValueError(f"the saved run has {k} steps already, more than the {len(log.cost)} asked for")
     for name in _SERIES:
         getattr(log, name)[:k] = arrays[f"log_{name}"]
     agent.load(arrays)

@@ -35,7 +35,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mpcrl_course.learners.behaviour import as_schedule, greedy
-from mpcrl_course.learners.log import Log, load_state, save_state
+from mpcrl_course.learners.log import Log, load_run, save_state
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.mpc.admm import AgentError, Duals, NetworkController
 from mpcrl_course.mpc.consensus import average
@@ -407,12 +407,8 @@ def _save(path, k, log, s, a, duals, env, agents, rng, seconds, failures, update
 
 
 def _load(path, log, env, agents, rng):
-    if path is None:
-        raise ValueError("resume needs `save`, the path of the state to go on from")
-    arrays, scalars = load_state(path)
+    arrays, scalars = load_run(path, len(log.cost))
     k = scalars["k"]
-    if k > len(log.cost):
-        raise ValueError(f"the saved run has {k} steps already, more than the {len(log.cost)} asked for")
     for name in ("x", "u", "cost", "td", "failed", *COUNTS):
         getattr(log, name)[:k] = arrays[name]
     log.theta[: k + 1] = arrays["theta"]

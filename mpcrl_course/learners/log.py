@@ -91,3 +91,19 @@ def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
     scalars = json.loads(path.with_name(f"{path.name}.json").read_text())
     with np.load(path.with_name(scalars["arrays"]), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}, scalars
+
+
+def load_run(path, steps: int) -> tuple[dict[str, np.ndarray], dict]:
+    """Read the state from which a run of `steps` steps goes on.
+
+    Raises
+    ------
+    ValueError
+        No path was given, or the saved run has more steps than are asked for.
+    """
+    if path is None:
+        raise ValueError("resume needs `save`, the path of the state to go on from")
+    arrays, scalars = load_state(path)
+    if scalars["k"] > steps:
+        raise ValueError(f"the saved run has {scalars['k']} steps already, more than the {steps} asked for")
+    return arrays, scalars

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from mpcrl_course.learners.behaviour import as_schedule, greedy
-from mpcrl_course.learners.log import Log, load_state, save_state
+from mpcrl_course.learners.log import Log, load_run, save_state
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.mpc import MPC, SolverError
 
@@ -242,12 +242,8 @@ def _save(path, k, log, theta, s, a, env, replay, rng, seconds, failures):
 
 
 def _load(path, log, env, replay, rng):
-    if path is None:
-        raise ValueError("resume needs `save`, the path of the state to go on from")
-    arrays, scalars = load_state(path)
+    arrays, scalars = load_run(path, len(log.cost))
     k = scalars["k"]
-    if k > len(log.cost):
-        raise ValueError(f"the saved run has {k} steps already, more than the {len(log.cost)} asked for")
     for name in ("x", "u", "cost", "td", "failed"):
         getattr(log, name)[:k] = arrays[name]
     log.theta[: k + 1] = arrays["theta"]
