@@ -215,7 +215,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from .reproduce import second_order
+    from .reproduce.second_order import second_order
 
     folder = (arguments.out or progress.course_folder() / "reproduction").resolve()
     try:

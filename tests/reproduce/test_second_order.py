@@ -7,28 +7,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mpcrl_course import reproduce
 from mpcrl_course.cli import main
 from mpcrl_course.envs.linear import A, B
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.log import load_state
-from mpcrl_course.reproduce import (
+from mpcrl_course.reproduce import second_order as module
+from mpcrl_course.reproduce.runs import run_all, steps_done
+from mpcrl_course.reproduce.second_order import (
     METHODS,
     WINDOWS,
     Results,
     load,
     median_band,
     run,
-    run_all,
+    runs,
     second_order,
     state_path,
     statement,
-    steps_done,
     tables,
     window_means,
 )
 
-DATA = np.load(Path(__file__).parent / "data" / "second_order_network.npz")
+DATA = np.load(Path(__file__).parents[1] / "data" / "second_order_network.npz")
 
 
 def arrays(folder, method=METHODS[0], seed=1):
@@ -66,7 +66,8 @@ def test_the_noise_is_that_of_the_seed_whoever_runs(tmp_path):
 
 
 def test_workers_make_no_difference(tmp_path):
-    assert run_all([2], 4, tmp_path / "one", jobs=1) == run_all([2], 4, tmp_path / "two", jobs=2) == {}
+    for jobs, name in ((1, "one"), (2, "two")):
+        assert run_all(runs([2], 4, tmp_path / name), 4, jobs) == {}
     for method in METHODS:
         one, two = arrays(tmp_path / "one", method, 2), arrays(tmp_path / "two", method, 2)
         assert all(np.array_equal(one[name], two[name], equal_nan=True) for name in ("x", "u", "cost", "td", "theta"))
@@ -86,7 +87,7 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("after", [2, 20, 42])
 def test_a_killed_reproduction_goes_on_to_the_same_report(whole, tmp_path, monkeypatch, after):
-    monkeypatch.setattr(reproduce, "_write", lambda figure, description, path: f"{path.name}: {description}")
+    monkeypatch.setattr(module, "write", lambda figure, description, path: f"{path.name}: {description}")
     left, step = [after], LinearNetwork.step
 
     def dying(self, action):
@@ -99,7 +100,7 @@ def test_a_killed_reproduction_goes_on_to_the_same_report(whole, tmp_path, monke
         patch.setattr(LinearNetwork, "step", dying)
         second_order(tmp_path, seeds=1, steps=12, jobs=1, save_every=5)
     saved = {2: [0, -1, -1, -1], 20: [12, 5, -1, -1], 42: [12, 12, 12, 5]}
-    assert [steps_done(method, 1, tmp_path) for method in METHODS] == saved[after]
+    assert [steps_done(state_path(method, 1, tmp_path)) for method in METHODS] == saved[after]
     assert not (tmp_path / "second_order.txt").exists()
     assert second_order(tmp_path, seeds=1, steps=12, jobs=1, save_every=5)
     one, two = ((folder / "second_order.txt").read_text("utf-8") for folder in (whole, tmp_path))
@@ -114,14 +115,15 @@ def test_a_short_run_is_the_beginning_of_a_long_one(tmp_path):
         run(METHODS[1], 3, steps, tmp_path / "grown")
     run(METHODS[1], 3, 12, tmp_path / "short")
     run(METHODS[1], 3, 25, tmp_path / "long")
-    assert run(METHODS[1], 3, 12, tmp_path / "long") == "" and steps_done(METHODS[1], 3, tmp_path / "long") == 25
+    assert run(METHODS[1], 3, 12, tmp_path / "long") == ""
+    assert steps_done(state_path(METHODS[1], 3, tmp_path / "long")) == 25
     for steps, other in ((12, "short"), (25, "long")):
         one, two = load(METHODS[1], [3], steps, tmp_path / "grown"), load(METHODS[1], [3], steps, tmp_path / other)
         assert np.array_equal(one.td, two.td) and np.array_equal(one.cost, two.cost) and one.td.shape == (1, steps)
 
 
 def test_a_failed_run_is_named_and_the_others_are_done(tmp_path, monkeypatch, capsys):
-    work = reproduce.distributed_q_learning
+    work = module.distributed_q_learning
 
     def fragile(*arguments, **options):
         if options["save"].name == "distributed_order1_seed2":
@@ -131,7 +133,7 @@ def test_a_failed_run_is_named_and_the_others_are_done(tmp_path, monkeypatch, ca
             log.stopped = "200 steps failed in a row"
         return log
 
-    monkeypatch.setattr(reproduce, "distributed_q_learning", fragile)
+    monkeypatch.setattr(module, "distributed_q_learning", fragile)
     broken = state_path(METHODS[0], 1, tmp_path)
     run(METHODS[0], 1, 5, tmp_path)
     broken.with_name(f"{broken.name}-5.npz").write_bytes(b"cut off")
@@ -147,7 +149,7 @@ def test_when_nothing_is_done_the_report_says_so(tmp_path, monkeypatch, capsys):
     def fails(*arguments, **options):
         raise OSError("full")
 
-    monkeypatch.setattr(reproduce, "distributed_q_learning", fails)
+    monkeypatch.setattr(module, "distributed_q_learning", fails)
     assert not second_order(tmp_path, seeds=1, steps=5, jobs=1)
     out = capsys.readouterr().out
     assert out.count("OSError: full") == 4 and out.count("ours, 0 seeds") == 8 and "none" in out
@@ -235,9 +237,7 @@ def test_everything_is_written_into_the_folder_and_nothing_is_pickled(tmp_path, 
 
 
 def test_figures_of_many_seeds_draw_the_bands_of_medians():
-    few, many = (
-        reproduce.learning_figure([made_up(method, seeds) for method in METHODS], 2000)[0] for seeds in (5, 20)
-    )
+    few, many = (module.learning_figure([made_up(method, seeds) for method in METHODS], 2000)[0] for seeds in (5, 20))
     for figure, n in ((few, 0), (many, 32)):
         lines = [line for ax in figure.axes for line in ax.lines]
         bars = [line for line in lines if line.get_marker() == "_"]

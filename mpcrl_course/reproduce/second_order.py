@@ -8,25 +8,20 @@ A run's randomness is ``numpy.random.default_rng(seed)``, seeds 1, 2, …, and n
 of its batches, then the plant three numbers a step. So it does not depend on who computes a run, or beside which
 others; the four methods meet the same noise, and a run of 100 steps is the beginning of a run of 2000.
 
-Each run lives in the output folder as what the learner saves (`mpcrl_course.learners.log.save_state`: .npz and JSON),
-on the way and at its end, and is taken up from there.
+How runs are saved, taken up and done in parallel: `mpcrl_course.reproduce.runs`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from joblib import Parallel, delayed
 from matplotlib.figure import Figure
 from scipy.stats import binom
-from tqdm import tqdm
 
 from mpcrl_course.checks.report import Table
 from mpcrl_course.envs.network import LinearNetwork
@@ -37,6 +32,7 @@ from mpcrl_course.mpc.admm import ADMM, Central
 from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
 from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.reproduce.runs import Run, failures, finish, median, ours, run_all, write
 
 #: Steps over which |TD| and L are averaged.
 WINDOWS = ((0, 100), (500, 600), (1000, 1100), (1900, 2000))
@@ -98,54 +94,30 @@ def state_path(method: Method, seed: int, folder) -> Path:
     return Path(folder) / f"{where}_order{method.order}_seed{seed}"
 
 
-def steps_done(method: Method, seed: int, folder) -> int:
-    """Return how many steps of a run are saved; -1 if it has not begun."""
-    path = state_path(method, seed, folder)
-    index = path.with_name(f"{path.name}.json")
-    return int(json.loads(index.read_text(encoding="utf-8"))["k"]) if index.exists() else -1
-
-
 def run(method: Method, seed: int, steps: int, folder, save_every: int = 500) -> str:
     """Do what is missing of a run and save it; returns why it failed, or nothing.
 
     The step is the published one: no exploration, batches of 15 (the latest 10) out of 100, no safeguard.
     """
-    try:
-        path, done = state_path(method, seed, folder), steps_done(method, seed, folder)
-        if done >= steps:
-            load_state(path)  # can it be read?
-            return ""
-        log = distributed_q_learning(
+    path = state_path(method, seed, folder)
+
+    def learn(resume):
+        return distributed_q_learning(
             _controller(method.distributed), LinearNetwork(), steps=steps, rng=np.random.default_rng(seed),
             P=mixing_matrix(3, line(3), 0.25) if method.distributed else None, step_size=method.step_size,
-            order=method.order, safeguard=False, save=path, save_every=save_every, resume=done >= 0, progress=False,
+            order=method.order, safeguard=False, save=path, save_every=save_every, resume=resume, progress=False,
         )  # fmt: skip
-        return log.stopped
-    except Exception as error:  # whatever it is, the other runs go on, and it is reported with the run's name
-        return f"{type(error).__name__}: {error}"
+
+    return finish(learn, path, steps)
 
 
-def run_all(seeds: Sequence[int], steps: int, folder, jobs: int = -1, save_every: int = 500) -> dict[str, str]:
-    """Do what is missing of all runs in parallel; returns the failed ones: their names, and why.
-
-    The work goes through joblib: inside ``joblib.parallel_config(backend="dask")`` it is done by a cluster, whose
-    workers must see the same folder and have one thread each (a compiled controller serves one run at a time).
-    """
-    todo = [(method, seed) for seed in seeds for method in METHODS]
-    failed = {}
-    with tqdm(total=len(todo), desc="reproducing", unit="run", disable=None) as bar:
-        try:
-            parallel = Parallel(n_jobs=jobs, return_as="generator")
-            troubles = parallel(delayed(run)(*one, steps, folder, save_every) for one in todo)
-            for (method, seed), trouble in zip(todo, troubles):
-                bar.update()
-                if trouble:
-                    failed[f"{method}, seed {seed}"] = trouble
-        except BrokenProcessPool as error:  # by the system, for instance for want of memory: nobody knows which run
-            for method, seed in todo:
-                if steps_done(method, seed, folder) < steps:
-                    failed.setdefault(f"{method}, seed {seed}", f"not done when a worker died ({type(error).__name__})")
-    return failed
+def runs(seeds: Sequence[int], steps: int, folder, save_every: int = 500) -> list[Run]:
+    """Return all runs, those of a seed beside each other."""
+    return [
+        Run(f"{method}, seed {seed}", state_path(method, seed, folder), run, (method, seed, steps, folder, save_every))
+        for seed in seeds
+        for method in METHODS
+    ]
 
 
 @dataclass
@@ -233,7 +205,7 @@ def tables(results: Sequence[Results], steps: int) -> list[Table]:
         for one in results:
             rows.append([str(one.method), "published", *(f"{value:.3g}" for value in getattr(one.method, name))])
             means = window_means(np.abs(getattr(one, name)))
-            rows.append(["", _whose(one), *(_median(column) for column in means.T)])
+            rows.append(["", ours(len(one.seeds)), *(median(column) for column in means.T)])
             if len(one.seeds) >= ENOUGH:
                 bands = (median_band(column) if np.isfinite(column).all() else None for column in means.T)
                 rows.append(
@@ -282,15 +254,6 @@ def statement(results: Sequence[Results]) -> str:
     return "\n".join([text + (":" if outside or lines else "."), *outside, *lines])
 
 
-def _whose(one: Results) -> str:
-    return f"ours, {len(one.seeds)} seed{'s' * (len(one.seeds) != 1)}"
-
-
-def _median(column) -> str:
-    known = column[~np.isnan(column)]
-    return f"{np.median(known):.3g}" if len(known) else "-"
-
-
 # --- the figures --------------------------------------------------------------------------------------------------
 
 
@@ -327,7 +290,7 @@ def learning_figure(results: Sequence[Results], steps: int) -> tuple[Figure, str
                         look = {"color": "black", "marker": "_", "markersize": 8, "linewidth": 1.2, "markevery": 1}
                         label = f"95 % of {PUBLISHED_SEEDS} seeds' medians" if first and one is results[-1] else None
                         ax.plot([at, at], median_band(own[:, j]), "-", label=label, zorder=5, **look)
-            means = [[_median(c) for c in window_means(np.abs(v)).T] for v in (one.td, one.cost)]
+            means = [[median(c) for c in window_means(np.abs(v)).T] for v in (one.td, one.cost)]
             said.append(f"{one.method}: |TD| {', '.join(means[0])}; L {', '.join(means[1])}.")
         for column, order in enumerate(("second", "first")):
             axes[0, column].set_title(f"{order} order")
@@ -380,11 +343,6 @@ def trajectory_figure(one: Results) -> tuple[Figure, str]:
     )
 
 
-def _write(figure: Figure, description: str, path: Path) -> str:
-    figure.savefig(path, dpi=150, metadata={"Description": description})
-    return f"{path.name}: {description}"
-
-
 # --- all of it ----------------------------------------------------------------------------------------------------
 
 
@@ -415,7 +373,7 @@ def second_order(
     folder, which = Path(folder), range(1, seeds + 1)
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{seeds} seeds of {len(METHODS)} methods, {steps} steps each; everything is written to {folder}", flush=True)
-    failed = run_all(which, steps, folder, jobs, save_every)
+    failed = run_all(runs(which, steps, folder, save_every), steps, jobs)
     results = [
         load(method, [seed for seed in which if f"{method}, seed {seed}" not in failed], steps, folder)
         for method in METHODS
@@ -425,11 +383,11 @@ def second_order(
         "The published distributed runs of second order take another step than ours: in them the agents draw different "
         "transitions, and average the Hessians that the step sums. Ours is the centralised step."
     )
-    parts.append(_write(*learning_figure(results, steps), folder / "second_order_learning.png"))
+    parts.append(write(*learning_figure(results, steps), folder / "second_order_learning.png"))
     shown = next((one for one in results if one.seeds), None)
     if shown is not None:
-        parts.append(_write(*trajectory_figure(shown), folder / "second_order_run.png"))
-    parts += [f"FAILED: {name}: {why}" for name, why in failed.items()]
+        parts.append(write(*trajectory_figure(shown), folder / "second_order_run.png"))
+    parts += failures(failed)
     text = "\n\n".join(parts)
     (folder / "second_order.txt").write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}")
