@@ -29,6 +29,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,37 @@ class LocalLearner:
         if not np.isfinite(theta).all():
             raise FloatingPointError("the update of theta is not finite")
         return np.minimum(np.maximum(theta, self.lower), self.upper)
+
+
+def update(
+    agents: Sequence[LocalLearner],
+    alpha: float,
+    agree: Callable,
+    order: int = 2,
+    sigma: float = 1e-3,
+    safeguard: bool = True,
+) -> list:
+    """Let every agent draw a batch and take its step; returns C as each agent knows it (first order: None of each).
+
+    Parameters
+    ----------
+    agents : sequence of LocalLearner
+        Their theta is changed, of all of them or, if an update is not finite (FloatingPointError), of none.
+    alpha : float
+        Step size.
+    agree : callable (terms) -> sequence
+        Takes one term of each agent and returns every agent's estimate of their sum. Not called in first order.
+    order, sigma, safeguard
+        As in `distributed_q_learning`.
+    """
+    for agent in agents:
+        agent.draw()
+    C = list(agree([agent.term(sigma, safeguard) for agent in agents])) if order == 2 else [None] * len(agents)
+    with np.errstate(over="ignore", invalid="ignore"):
+        new = [agent.updated(alpha, C[i]) for i, agent in enumerate(agents)]
+    for agent, theta_i in zip(agents, new):
+        agent.theta = theta_i
+    return C
 
 
 @dataclass
@@ -342,13 +374,7 @@ def distributed_q_learning(
                     agent.remember(td[i], q.gradient(i), q.hessian(i) if order == 2 else None)
                 log.td[k] = td.mean()
                 if (k + 1) % every == 0:
-                    for agent in agents:
-                        agent.draw()
-                    C = agree(k, [agent.term(sigma, safeguard) for agent in agents]) if order == 2 else [None] * M
-                    with np.errstate(over="ignore", invalid="ignore"):
-                        new = [agent.updated(alpha(updates), C[i]) for i, agent in enumerate(agents)]
-                    for agent, theta_i in zip(agents, new):
-                        agent.theta = theta_i
+                    update(agents, alpha(updates), partial(agree, k), order, sigma, safeguard)
                     updates += 1
                 failures = 0
             except (SolverError, np.linalg.LinAlgError, FloatingPointError) as error:
