@@ -1,0 +1,259 @@
+"""Load-frequency control of a power system of areas joined by tie lines (section 3 of the course's problems).
+
+Area i has a state (angle_i in rad, frequency deviation omega_i in rad/s, mechanical power P_m,i, valve position P_v,i),
+an input u_i (the reference of its governor) and a load; powers are per unit:
+
+    d angle_i / dt = omega_i,
+    2 H_i d omega_i / dt = P_m,i - load_i - D_i omega_i - sum_j P_ij (angle_i - angle_j),
+    T_t,i d P_m,i / dt = P_v,i - P_m,i,
+    T_g,i d P_v,i / dt = u_i - omega_i / R_i - P_v,i.
+
+Inputs and loads are held for a second each, so a step is the exact matrix exponential of this linear system.
+
+**What is known.** A load is a nominal one, which is measured, and noise around it, which is not: U(-noise, noise),
+drawn anew for each area and second. An observation holds, area after area, (angle, omega, P_m, P_v, nominal load),
+five numbers: with the load among its states, a controller needs to be told nothing else. The nominal load changes
+unannounced: it acts for a second before anybody can answer it.
+
+The set-point of an area is angle = omega = 0 and P_m = P_v = u = load: it covers its own load. Some loads are beyond
+what its input can give; then the others help through the tie lines, which takes differences of angles.
+
+Sources: Riverso & Ferrari-Trecate, Hycon2 benchmark: power network system, 2012 (model); Mallick, Airaldi, Dabiri &
+De Schutter, Automatica 167:111803, 2024 (costs, limits, loads).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gymnasium as gym
+import numpy as np
+from scipy.linalg import expm
+
+from mpcrl_course.envs.plant import checked_action
+
+#: Entries of an area's observation, and how many.
+ENTRIES = ("angle", "omega", "P_m", "P_v", "load")
+N_X = len(ENTRIES)
+#: Length of a step (s), and largest |angle| (rad), a soft limit.
+DT = 1.0
+ANGLE_LIMIT = 0.1
+#: Cost of (angle, omega, P_m, P_v) beside the set-point, of u, and of a radian of violation.
+W_X, W_U, WEIGHT = np.array([500.0, 0.01, 0.01, 10.0]), 10.0, 500.0
+DISCOUNT = 0.9
+NOISE = 0.1
+#: From which step on (counted from 1) which nominal loads act (per unit).
+SCENARIO = (
+    (5, (0.15, 0.0, 0.0, 0.0)), (15, (0.15, -0.15, 0.0, 0.0)), (20, (0.15, -0.15, 0.12, 0.0)),
+    (40, (0.15, -0.15, -0.12, 0.28)),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PowerParameters:
+    """Physical parameters of the areas, each a tuple with one number an area; the areas stand in a line.
+
+    Attributes
+    ----------
+    H : tuple of float
+        Inertia constants (s).
+    R : tuple of float
+        Droop: frequency deviation that moves the valve by 1 (rad/s per unit).
+    D : tuple of float
+        Damping (per unit per rad/s).
+    T_t, T_g : tuple of float
+        Time constants of turbine and governor (s).
+    P_tie : tuple of float
+        Of the tie lines between areas 1 and 2, 2 and 3, …: transferred power per radian of difference.
+    limit : tuple of float
+        Largest |u| (per unit).
+    """
+
+    H: tuple[float, ...] = (12.0, 10.0, 8.0, 8.0)
+    R: tuple[float, ...] = (0.05, 0.0625, 0.08, 0.08)
+    D: tuple[float, ...] = (0.7, 0.9, 0.9, 0.7)
+    T_t: tuple[float, ...] = (0.65, 0.4, 0.3, 0.6)
+    T_g: tuple[float, ...] = (0.1, 0.1, 0.1, 0.1)
+    P_tie: tuple[float, ...] = (4.0, 2.0, 2.0)
+    limit: tuple[float, ...] = (0.2, 0.1, 0.3, 0.1)
+
+    def __post_init__(self):
+        n = len(self.H)
+        for name in vars(self):
+            values, wanted = tuple(map(float, getattr(self, name))), n - (name == "P_tie")
+            if len(values) != wanted:
+                raise ValueError(f"{name} has {len(values)} entries, but there are {n} areas: give {wanted}")
+            above = np.greater_equal if name in ("D", "P_tie", "limit") else np.greater
+            if not (np.isfinite(values).all() and above(values, 0.0).all()):
+                sign = "not be negative" if above is np.greater_equal else "be positive"
+                raise ValueError(f"{name} must {sign}, but is {values}")
+            object.__setattr__(self, name, values)
+
+    @property
+    def n_areas(self) -> int:
+        """Number of areas."""
+        return len(self.H)
+
+    def ties(self) -> np.ndarray:
+        """Return P, shape (M, M): P_ij where a tie line joins i and j, else 0."""
+        return np.diag(self.P_tie, 1) + np.diag(self.P_tie, -1)
+
+
+def area(H, R, D, T_t, T_g, P):
+    """Return A (4, 4) and B (4, 2) of one area with tie lines of the strength P in all: dx/dt = A x + B (u, arriving).
+
+    The power that arrives is sum_j P_ij angle_j - load.
+    """
+    A = np.array([[0.0, 1.0, 0.0, 0.0], [-P / (2 * H), -D / (2 * H), 1 / (2 * H), 0.0],
+                  [0.0, 0.0, -1 / T_t, 1 / T_t], [0.0, -1 / (R * T_g), 0.0, -1 / T_g]])  # fmt: skip
+    B = np.array([[0.0, 0.0], [0.0, 1 / (2 * H)], [0.0, 0.0], [1 / T_g, 0.0]])
+    return A, B
+
+
+def continuous(p: PowerParameters) -> tuple[np.ndarray, np.ndarray]:
+    """Return A (4 M, 4 M) and B (4 M, 2 M) of all areas: dx/dt = A x + B (u_1, …, u_M, load_1, …, load_M)."""
+    n, P = p.n_areas, p.ties()
+    A, B = np.zeros((4 * n, 4 * n)), np.zeros((4 * n, 2 * n))
+    for i in range(n):
+        own = slice(4 * i, 4 * i + 4)
+        A[own, own], both = area(p.H[i], p.R[i], p.D[i], p.T_t[i], p.T_g[i], P[i].sum())
+        B[own, i], B[own, n + i] = both[:, 0], -both[:, 1]
+        A[4 * i + 1, ::4] += P[i] / (2 * p.H[i])
+    return A, B
+
+
+def held(A, B, dt: float = DT) -> tuple[np.ndarray, np.ndarray]:
+    """Return what A and B do in a time dt (s) in which the inputs are held: x+ = A_d x + B_d u, exactly."""
+    n, m = np.shape(B)
+    both = expm(dt * np.block([[A, B], [np.zeros((m, n + m))]]))
+    return both[:n, :n], both[:n, n:]
+
+
+def stage_cost(x, u, P, weight: float = WEIGHT) -> np.ndarray:
+    """Return the stage cost L_i of every area; add them up for the network's L.
+
+    L_i = sum of W_X * (beside the set-point)^2 + W_U (u - load)^2 + 1/2 sum_j |P_ij (angle_i - angle_j)| (power that
+    its tie lines carry: half of it, the other half is the neighbour's) + weight * violation of |angle| <= ANGLE_LIMIT.
+
+    Parameters
+    ----------
+    x : array_like, shape (…, M, 5)
+    u : array_like, shape (…, M)
+    P : array_like, shape (M, M)
+        See `PowerParameters.ties`.
+    weight : float
+
+    Returns
+    -------
+    ndarray, shape (…, M)
+    """
+    x, u = np.asarray(x, dtype=float), np.asarray(u, dtype=float)
+    angle, load = x[..., 0], x[..., 4]
+    beside = x[..., :4] - np.array([0.0, 0.0, 1.0, 1.0]) * load[..., None]
+    flows = np.abs(P * (angle[..., :, None] - angle[..., None, :])).sum(-1)
+    violation = np.maximum(0.0, np.abs(angle) - ANGLE_LIMIT)
+    return (beside**2) @ W_X + W_U * (u - load) ** 2 + 0.5 * flows + weight * violation
+
+
+class PowerSystem(gym.Env):
+    """The areas as a Gymnasium environment: observation (x_1, …, x_M) of five each, action (u_1, …, u_M), reward -L.
+
+    Parameters
+    ----------
+    parameters : PowerParameters
+    noise : float
+        Half the width of the noise on every load (per unit).
+    weight : float
+        Cost of a radian of violation.
+    steps : int, optional
+        Length of an episode in steps of a second (then truncated); None for one without end.
+    scenario : sequence of (step, loads)
+        From which step on, counted from 1, which nominal loads act; before the first of them there are none.
+    recorded : array_like, shape (…, M), optional
+        Noise of the first steps of each episode, applied instead of random noise (which follows when it ends).
+
+    Attributes
+    ----------
+    x : ndarray, shape (M, 5)
+    count : int
+        Steps since the last reset.
+    """
+
+    metadata = {"render_modes": []}
+
+    def __init__(
+        self,
+        parameters: PowerParameters = PowerParameters(),  # noqa: B008
+        noise: float = NOISE,
+        weight: float = WEIGHT,
+        steps: int | None = 100,
+        scenario: Sequence[tuple[int, Sequence[float]]] = SCENARIO,
+        recorded=None,
+    ):
+        n = parameters.n_areas
+        self.noise, self.weight, self.steps = float(noise), float(weight), steps
+        if not self.noise >= 0.0:
+            raise ValueError(f"noise must not be negative, but is {noise}")
+        self.scenario = [(int(step), np.array(loads, dtype=float)) for step, loads in scenario]
+        for step, loads in self.scenario:
+            if loads.shape != (n,) or not np.isfinite(loads).all():
+                raise ValueError(f"the loads from step {step} on must be {n} finite numbers, not {loads}")
+        self.recorded = np.zeros((0, n)) if recorded is None else np.array(recorded, dtype=float)
+        if self.recorded.ndim != 2 or self.recorded.shape[1] != n or not np.isfinite(self.recorded).all():
+            raise ValueError(f"recorded must be finite, of shape (…, {n}), not of shape {self.recorded.shape}")
+        self.n_areas, self.x, self.count = n, np.zeros((n, N_X)), 0
+        self.change(parameters)
+        everything = np.full(N_X * n, np.inf)
+        self.observation_space = gym.spaces.Box(-everything, everything, dtype=np.float64)
+
+    def change(self, parameters: PowerParameters) -> None:
+        """Give the areas, as many as before, other physical parameters, from now on."""
+        if parameters.n_areas != self.n_areas:
+            raise ValueError(f"there are {self.n_areas} areas, not {parameters.n_areas}")
+        self.parameters, self.limit = parameters, np.array(parameters.limit)
+        self.P, (self.A, self.B) = parameters.ties(), held(*continuous(parameters))
+        self.action_space = gym.spaces.Box(-self.limit, self.limit, dtype=np.float64)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        """Start an episode at rest without loads, or at ``options["x"]``, shape (5 M,)."""
+        super().reset(seed=seed)
+        start = np.zeros(self.x.size) if not options or "x" not in options else np.array(options["x"], dtype=float)
+        if start.shape != (self.x.size,) or not np.isfinite(start).all():
+            raise ValueError(f"options['x'] must be a finite state of shape ({self.x.size},), not {start}")
+        self.x, self.count = start.reshape(-1, N_X).copy(), 0
+        return self.x.ravel().copy(), {}
+
+    def step(self, action):
+        """Hold u (clipped to its limits) for a second.
+
+        Returns
+        -------
+        x+, -L, False, truncated, info
+            ``info["cost"]`` is L, ``info["costs"]`` the areas' (L_1, …, L_M): of the state, nominal load and input at
+            the beginning of the second. ``info["noise"]`` is what was added to the nominal loads.
+        """
+        u = checked_action(action, self.n_areas)
+        u = np.minimum(np.maximum(u, -self.limit), self.limit)
+        costs = stage_cost(self.x, u, self.P, self.weight)
+        if self.count < len(self.recorded):
+            e = self.recorded[self.count]
+        else:
+            e = self.np_random.uniform(-self.noise, self.noise, self.n_areas)
+        self.count += 1
+        for step, loads in self.scenario:
+            if step == self.count:
+                self.x[:, 4] = loads
+        load = self.x[:, 4]
+        self.x[:, :4] = (self.A @ self.x[:, :4].ravel() + self.B @ np.concatenate([u, load + e])).reshape(-1, 4)
+        truncated = self.steps is not None and self.count >= self.steps
+        cost = float(costs.sum())
+        return self.x.ravel().copy(), -cost, False, truncated, {"cost": cost, "costs": costs, "noise": e}
+
+    def state_dict(self) -> dict:
+        """Return what a run must save to go on exactly here (JSON-able; the generator is saved by its owner)."""
+        return {"x": self.x.tolist(), "count": self.count}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from a `state_dict`."""
+        self.x, self.count = np.array(state["x"], dtype=float), int(state["count"])
