@@ -90,8 +90,10 @@ class NetworkSolution:
         Residuals after every iteration (empty from the centre).
     messages : int
         Vectors sent from one agent to another. (V and Q solved in lockstep share theirs.)
-    y_history : ndarray, shape (iterations, n_c)
-        Multipliers after every iteration, if they were to be recorded.
+    y_history, c_history : ndarray, shape (iterations, n_c)
+        Multipliers and copies after every iteration, if they were to be recorded.
+    z_history : ndarray, shape (iterations, n_z)
+        Likewise.
     missed : ndarray of int, shape (M,)
         Iterations in which the agent did not answer and its last answer stood in.
     """
@@ -106,6 +108,8 @@ class NetworkSolution:
     seconds: float
     missed: np.ndarray
     y_history: np.ndarray = field(repr=False)
+    c_history: np.ndarray = field(repr=False)
+    z_history: np.ndarray = field(repr=False)
     compiled: list[CompiledLocal] = field(repr=False)
     make_local: Callable[[], list[Solution]] = field(repr=False)
 
@@ -284,8 +288,12 @@ class ADMM(NetworkController):
     outage : callable (t, i) -> bool, optional
         Whether agent i fails to answer in iteration t. The others go on with its last copies (at first: its part of
         the start); iterations that come after are not affected, so that ADMM still arrives at the same place, later.
+    lost : callable (t, i, j) -> bool, optional
+        Whether what the neighbours i < j tell each other in iteration t is lost, both ways. Agent j then goes on with
+        the last of i's messages about x_j that arrived, and i with the z_j and y_ij that it had; and the other way
+        round. Where ADMM has arrived this changes nothing.
     record : bool
-        Whether to keep y after every iteration.
+        Whether to keep y, c and z after every iteration.
     """
 
     def __init__(
@@ -295,6 +303,7 @@ class ADMM(NetworkController):
         iterations: int = 100,
         tolerance: float | None = None,
         outage: Callable | None = None,
+        lost: Callable | None = None,
         record: bool = False,
     ):
         super().__init__(network, rho)
@@ -303,7 +312,9 @@ class ADMM(NetworkController):
         for i, one in enumerate(self.compiled):
             if not one.quadratic:
                 raise ValueError(f"ADMM solves quadratic problems, and that of agent {i + 1} is none")
-        self.iterations, self.tolerance, self.outage, self.record = iterations, tolerance, outage, record
+        self.iterations, self.tolerance, self.outage, self.lost, self.record = (
+            iterations, tolerance, outage, lost, record
+        )  # fmt: skip
         #: Vectors sent in an iteration: over every edge both ways, a copy to its owner and z back.
         self.messages_per_iteration = 4 * len(network.edges)
         # agents whose local problems are of about the same size are answered together
@@ -314,6 +325,11 @@ class ADMM(NetworkController):
                 self._groups.append([])
             self._groups[-1].append(int(i))
         self._agent = np.repeat(np.arange(network.n_agents), sizes)
+        #: The edges as pairs i < j; and the one over which an entry of c travels: its number, or -1 for an agent's own.
+        self.links = [(min(edge), max(edge)) for edge in network.edges]
+        number = {link: k for k, link in enumerate(self.links)}
+        owner = np.repeat(np.arange(network.n_agents), [part.stop - part.start for part in self.z_of])[self.owner]
+        self.edge_of = np.array([number.get((min(pair), max(pair)), -1) for pair in zip(self._agent, owner)])
 
     def _solve(self, theta, questions) -> list[NetworkSolution]:
         began, rho, network = time.perf_counter(), self.rho, self.network
@@ -329,9 +345,11 @@ class ADMM(NetworkController):
             members = [(which, i) for which in range(n) for i in group]
             where = [slice(which * n_c + self.c_of[i].start, which * n_c + self.c_of[i].stop) for which, i in members]
             groups.append(LocalQPs([local[which][i] for which, i in members], where))
-        c = z[owner]
+        known = c = z[owner]  # what the holders of copies know of z
         asked = tilt = y - rho * c
-        residuals, ys, missed = Residuals(n), [], np.zeros(network.n_agents, int)
+        edge, message, lost = np.tile(self.edge_of, n), c + y / rho, 0
+        residuals, missed = Residuals(n), np.zeros(network.n_agents, int)
+        recorded: tuple[list, list, list] = ([], [], [])
         for t in range(self.iterations):
             # 1. every agent on its own
             last, c = c, np.empty(len(y))
@@ -343,16 +361,26 @@ class ADMM(NetworkController):
                 out = np.array([self.outage(t, i) for i in range(network.n_agents)], dtype=bool)
                 missed += out
                 c, asked = np.where(out[agent], last, c), np.where(out[agent], asked, tilt)
-            # 2. a message to the owner, one back
-            before, z = z, np.bincount(owner, c + y / rho) / holders
-            z_owner = z[owner]
-            # 3. every agent on its own
-            gap = c - z_owner
-            y = y + rho * gap
-            tilt = y - rho * z_owner
+            # 2. a message to the owner, one back; 3. every agent on its own
+            before = z
+            if self.lost is None:
+                z = np.bincount(owner, c + y / rho) / holders
+                known = z[owner]
+                gap = c - known
+                y = y + rho * gap
+            else:
+                down = np.array([self.lost(t, *link) for link in self.links] + [False], dtype=bool)
+                heard = ~down[edge]  # an agent's own copy (edge -1, the last entry) always arrives
+                message = np.where(heard, c + y / rho, message)
+                z = np.bincount(owner, message) / holders
+                gap = c - z[owner]
+                y, known = np.where(heard, y + rho * gap, y), np.where(heard, z[owner], known)
+                lost += int(down.sum())
+            tilt = y - rho * known
             residuals.add(gap, rho * (z - before))
             if self.record:
-                ys.append(y)
+                for part, value in zip(recorded, (y, c, z)):
+                    part.append(value)
             if self.tolerance is not None and residuals.latest() <= self.tolerance:
                 break
         primal, dual = residuals.all()
@@ -364,17 +392,21 @@ class ADMM(NetworkController):
             raise SolverError("not converged", reason, questions[0][0], questions[0][1], np.concatenate(thetas))
         for i in np.flatnonzero(missed == len(primal)):
             local[0][i].fail("not converged", "it never answered")
+        messages = self.messages_per_iteration * len(primal) - 4 * lost
         asked, y, z = (part.reshape(n, -1) for part in (asked, y, z))
-        history = np.array(ys).reshape(len(ys), n, n_c)
+        histories = [np.array(part).reshape(len(part), n, -1 if part else 0) for part in recorded]
         return [
             self._network_solution(
-                local[which], asked[which], Duals(y[which], z[which]), primal[:, which], dual[:, which], missed,
-                history[:, which], began,
+                local[which], asked[which], Duals(y[which], z[which]), primal[:, which], dual[:, which], messages,
+                missed, [history[:, which] for history in histories], began,
             )
             for which in range(n)
         ]  # fmt: skip
 
-    def _network_solution(self, local, asked, duals, primal, dual, missed, history, began) -> NetworkSolution:
+    def _network_solution(
+        self, local, asked, duals, primal, dual, messages, missed, histories, began
+    ) -> NetworkSolution:
+        y, c, z = histories
         own = [qp.solution(asked[c_i], began) for qp, c_i in zip(local, self.c_of)]
         values = np.empty(len(own))
         for i, solution in enumerate(own):  # J_i: without the augmented terms
@@ -382,8 +414,8 @@ class ADMM(NetworkController):
             values[i] = solution.value - asked[self.c_of[i]] @ c_i - 0.5 * self.rho * c_i @ c_i
         u0 = np.concatenate([s.u[0, : agent.n_inputs] for s, agent in zip(own, self.network.agents)])
         return NetworkSolution(
-            own[0].kind, u0, values, duals, primal, dual, self.messages_per_iteration * len(primal),
-            time.perf_counter() - began, missed, history, self.compiled, lambda: own,
+            own[0].kind, u0, values, duals, primal, dual, messages, time.perf_counter() - began, missed, y, c, z,
+            self.compiled, lambda: own,
         )  # fmt: skip
 
     def _local(self, i, theta, s, a, perturbation) -> LocalQP:
@@ -462,8 +494,8 @@ class Central(NetworkController):
         empty = np.zeros(0)
         return NetworkSolution(
             solution.kind, solution.u0, values, Duals(y, z), empty, empty, 0,
-            solution.time + time.perf_counter() - began, np.zeros(network.n_agents, int), empty, self.compiled,
-            make_local,
+            solution.time + time.perf_counter() - began, np.zeros(network.n_agents, int), empty, empty, empty,
+            self.compiled, make_local,
         )  # fmt: skip
 
     def _local(self, i, solution, value, point, c_i, y_i) -> Solution:

@@ -465,3 +465,37 @@ def test_problems_that_are_not_quadratic():
     assert v.value == pytest.approx(centre.mpc.V(net.parameters.initial(), [0.4, -0.2]).value, abs=1e-9)
     for own in v.local:
         assert sensitivities.kkt_residual(own) <= 1e-8
+
+
+def test_lost_messages_delay_consensus_and_a_cut_link_prevents_it():
+    """A third of all messages lost at random: the same answer, later. A link that is dead for good: another answer."""
+    net, rng = network_mpc(4, ring(4)), np.random.default_rng(5)
+    theta, (s, _) = random_theta(net, rng), random_question(net, rng)
+    centre = Central(net).V(theta, s)
+    dead = {(t, min(link), max(link)) for t in range(20_000) for link in net.edges if rng.uniform() < 1 / 3}
+    some = ADMM(net, iterations=20_000, tolerance=1e-10, lost=lambda *message: message in dead)
+    v, whole = some.V(theta, s), ADMM(net, iterations=20_000, tolerance=1e-10).V(theta, s)
+    assert_agree(v, centre, 1e-6)
+    lost = sum(t < v.iterations for t, _, _ in dead)
+    assert v.iterations > whole.iterations and v.messages == 4 * (4 * v.iterations - lost)
+    cut = ADMM(net, iterations=3000, lost=lambda t, i, j: (i, j) == (0, 1)).V(theta, s)
+    assert cut.primal[-1] > 1e-2 and np.abs(cut.dual[-1]) < 1e-6  # they still disagree, and nothing moves any more
+    assert np.abs(cut.u0 - centre.u0).max() > 1e-3 and cut.messages == 4 * 3 * 3000
+    none = ADMM(net, iterations=50, lost=lambda t, i, j: False, record=True).V(theta, s)
+    usual = ADMM(net, iterations=50, record=True).V(theta, s)
+    for name in ("y_history", "c_history", "z_history", "primal", "dual"):
+        np.testing.assert_array_equal(getattr(none, name), getattr(usual, name))
+
+
+def test_what_is_recorded_belongs_together():
+    """z is the mean of c + y / rho of the iteration before, and y climbs by rho (c - z)."""
+    theta, (s, _) = random_theta(LINE, np.random.default_rng(6)), random_question(LINE, np.random.default_rng(7))
+    admm = ADMM(LINE, rho=0.7, iterations=20, record=True)
+    v, y = admm.V(theta, s), admm.start().y
+    for t in range(20):
+        wanted = v.c_history[t] + y / 0.7
+        z = np.array([wanted[admm.owner == k].mean() for k in range(len(v.z_history[t]))])
+        np.testing.assert_allclose(v.z_history[t], z, atol=1e-12)
+        y = y + 0.7 * (v.c_history[t] - z[admm.owner])
+        np.testing.assert_allclose(v.y_history[t], y, atol=1e-12)
+        assert v.primal[t] == pytest.approx(np.abs(v.c_history[t] - z[admm.owner]).max())

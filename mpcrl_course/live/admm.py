@@ -1,0 +1,408 @@
+"""Consensus ADMM live: agents that plan together, iteration by iteration, until their plans agree.
+
+The picture holds still in time: one state of a network of linear plants (`mpcrl_course.envs.network`), for which the
+agents look for their common plan. Every change solves it anew, with all iterations; Play only turns the pages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import ipywidgets
+import numpy as np
+
+from mpcrl_course.envs import linear
+from mpcrl_course.envs.network import COUPLING
+from mpcrl_course.figures.style import COLOURS
+from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.player import Player
+from mpcrl_course.mpc.admm import ADMM, Central, NetworkSolution
+from mpcrl_course.mpc.network import Network, line, ring, star
+from mpcrl_course.policies.network_mpc import network_mpc
+
+#: The graphs: number of agents and edges.
+GRAPHS = {"line of 3": (3, line(3)), "ring of 4": (4, ring(4)), "star of 4": (4, star(4)), "line of 5": (5, line(5))}
+#: Penalties among which one can choose, iterations that are done, and the iteration from which a cut link is dead.
+RHOS, ITERATIONS, CUT_AT = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 100, 4
+#: Frames for which the last iteration stays before the pages turn from the beginning.
+HOLD = 40
+
+
+@dataclass
+class Agreement:
+    """One graph's controllers, with the plants' true model.
+
+    Attributes
+    ----------
+    network : Network
+    theta : ndarray
+    central : Central
+    admm : dict of float to ADMM
+        By penalty, made when first asked for.
+    """
+
+    network: Network
+    theta: np.ndarray
+    central: Central
+    admm: dict[float, ADMM] = field(default_factory=dict)
+
+    def by(self, rho: float) -> ADMM:
+        """Return ADMM with the penalty rho, all iterations recorded."""
+        if rho not in self.admm:
+            self.admm[rho] = ADMM(self.network, rho, ITERATIONS, record=True)
+        return self.admm[rho]
+
+
+def agreement(graph: str) -> Agreement:
+    """Return the controllers of one of `GRAPHS`."""
+    if graph not in GRAPHS:
+        raise ValueError(f"graph must be one of {', '.join(GRAPHS)}, not {graph!r}")
+    network = network_mpc(*GRAPHS[graph])
+    truth = {"A": linear.A, "B": linear.B, "A_c": COUPLING}
+    theta = np.concatenate([agent.parameters.pack(**truth) for agent in network.agents])
+    return Agreement(network, theta, Central(network))
+
+
+class ADMMLoop:
+    """All iterations of ADMM for one state, and the one that is looked at.
+
+    Parameters
+    ----------
+    graph : str
+        One of `GRAPHS`.
+    rho : float
+        Penalty on disagreement.
+    seed : int
+        Of the states and of which messages are lost.
+
+    Attributes
+    ----------
+    t : int
+        The iteration shown; 0 is before the first.
+    s : ndarray, shape (2 M,)
+    solution, optimum : NetworkSolution
+        By ADMM, and from the centre.
+    cut : tuple (i, j) or None
+        A link that is dead from iteration `CUT_AT` on.
+    loss : float
+        Share of the other messages that is lost, at random.
+    """
+
+    def __init__(self, graph: str = "line of 3", rho: float = 1.0, seed: int = 0):
+        self._known: dict[str, Agreement] = {}
+        self.rng = np.random.default_rng(seed)
+        self.rho, self.loss, self.seed, self.t, self._held = float(rho), 0.0, seed, 0, 0
+        self.cut: tuple[int, int] | None = None
+        self.change(graph=graph)
+
+    @property
+    def admm(self) -> ADMM:
+        """ADMM as it is set."""
+        return self.problem.by(self.rho)
+
+    def change(self, graph: str | None = None, rho: float | None = None, cut="as it is", loss: float | None = None):
+        """Change what is given and solve anew; the iteration shown stays, except for another graph."""
+        if graph is not None:
+            if graph not in self._known:
+                self._known[graph] = agreement(graph)
+            self.graph, self.problem, self.cut, self.t = graph, self._known[graph], None, 0
+            self.s = self._states()
+        if rho is not None and not rho > 0.0:
+            raise ValueError(f"rho must be positive, not {rho}")
+        if loss is not None and not 0.0 <= loss < 1.0:
+            raise ValueError(f"the share of lost messages must lie in [0, 1), not be {loss}")
+        if cut != "as it is":
+            if cut is not None and cut not in self.admm.links:
+                raise ValueError(f"there is no link {cut}; the links are {self.admm.links}")
+            self.cut = cut
+        self.rho, self.loss = self.rho if rho is None else float(rho), self.loss if loss is None else float(loss)
+        self.solve()
+
+    def renew(self) -> None:
+        """Draw new states of all agents, and begin again."""
+        self.s, self.t = self._states(), 0
+        self.solve()
+
+    def _states(self):
+        n = self.problem.network.n_agents
+        return self.rng.uniform([0.2, -0.5] * n, [0.8, 0.5] * n)
+
+    def solve(self) -> None:
+        """Do all iterations, and solve the same problem from the centre."""
+        admm, problem = self.admm, self.problem
+        # the same numbers for every share: with a larger one, the same messages are lost and others besides
+        draws = np.random.default_rng(self.seed + 1).uniform(size=(ITERATIONS, len(admm.links)))
+        number = {link: k for k, link in enumerate(admm.links)}
+
+        def lost(t, i, j):
+            return ((i, j) == self.cut and t >= CUT_AT) or draws[t, number[i, j]] < self.loss
+
+        admm.lost = lost if self.loss or self.cut else None
+        self.solution: NetworkSolution = admm.V(problem.theta, self.s)
+        self.optimum: NetworkSolution = problem.central.V(problem.theta, self.s)
+        self.distance = np.abs(self.solution.z_history - self.optimum.duals.z).max(axis=1)
+
+    def step(self) -> None:
+        """Turn to the next iteration; at the end, stay for a moment and begin again."""
+        if self.t < ITERATIONS:
+            self.t, self._held = self.t + 1, 0
+        elif self._held < HOLD:
+            self._held += 1
+        else:
+            self.t = 0
+
+    def show(self, t: int) -> None:
+        """Turn to iteration t."""
+        self.t = int(t)
+
+    def copies(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return c and z of the iteration shown; before the first, all are zero."""
+        if self.t == 0:
+            start = self.admm.start()
+            return start.z[self.admm.owner], start.z
+        return self.solution.c_history[self.t - 1], self.solution.z_history[self.t - 1]
+
+    def plans(self) -> list[tuple[np.ndarray, dict[int, np.ndarray]]]:
+        """Return for every agent j its plan of x_j2, shape (N + 1,), and its neighbours' copies of it, shape (N,)."""
+        c, found = self.copies()[0], []
+        for j, z_j in enumerate(self.admm.z_of):
+            held = {}
+            for i in self.problem.network.neighbours[j]:
+                own, owner = c[self.admm.c_of[i]], self.admm.owner[self.admm.c_of[i]]
+                held[i] = own[(owner >= z_j.start) & (owner < z_j.stop)]
+            n_own = z_j.stop - z_j.start
+            found.append((c[self.admm.c_of[j]][:n_own].reshape(-1, 2)[:, 1], held))
+        return found
+
+    def gaps(self) -> np.ndarray:
+        """Return by how much the two ends of every link disagree, shape (number of links,)."""
+        c, z = self.copies()
+        gap, edge = np.abs(c - z[self.admm.owner]), self.admm.edge_of
+        return np.array([gap[edge == k].max() for k in range(len(self.admm.links))])
+
+
+def places(graph: str) -> np.ndarray:
+    """Return where the agents of a graph are drawn, shape (M, 2), within [-1, 1]."""
+    n, kind = GRAPHS[graph][0], graph.split()[0]
+    if kind == "line":
+        return np.stack([np.linspace(-0.85, 0.85, n), np.where(np.arange(n) % 2, 0.35, -0.35)], axis=1)
+    around = n - 1 if kind == "star" else n
+    angle = np.pi / 2 + 2 * np.pi * np.arange(around) / around
+    circle = 0.85 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.vstack([np.zeros((1, 2)), circle]) if kind == "star" else circle
+
+
+class ADMMScene:
+    """Draws an `ADMMLoop`: one panel a plan with its copies, residuals over iterations, and the graph."""
+
+    #: Marker of the first, second, … neighbour's copies.
+    MARKERS = ("x", "+", "^", "v")
+
+    def __init__(self, loop: ADMMLoop, width: int = 800, height: int = 420):
+        self.width, self.height = width, height
+        self._make(loop)
+
+    def _make(self, loop):
+        """Make the picture of a graph: it has as many panels as there are agents."""
+        width, height = self.width, self.height
+        self.canvas, self.graph = Canvas(width, height), loop.graph
+        self._solution = None
+        with self.canvas.style():
+            self._make_plans(loop, width, height)
+            self._make_residuals(width, height)
+            self._make_graph(loop, width, height)
+
+    def _make_plans(self, loop, width, height):
+        n, columns = loop.problem.network.n_agents, 2
+        rows = -(-(n + 1) // columns)  # the last place is the legend's
+        left, right, bottom, top = 46 / width, 0.52, 42 / height, 1 - 24 / height
+        w, h = (right - left) / columns, (top - bottom) / rows
+        self._plans = []
+        for j in range(n):
+            row, column = divmod(j, columns)
+            ax = self.canvas.figure.add_axes((left + column * w, top - (row + 1) * h + 12 / height, w - 14 / width,
+                                              h - 26 / height))  # fmt: skip
+            ax.set(xlim=(-0.4, 10.4), ylim=(-1.1, 1.1), yticks=[-1, 0, 1])
+            ax.set_xticks([0, 5, 10], ["0", "5", "10"] if j + columns >= n else [])
+            if column:
+                ax.set_yticklabels([])
+            ax.set_title(f"agent {j + 1}", loc="left", pad=2)
+            if j + columns >= n:
+                ax.set_xlabel("stage k (steps)", labelpad=0)
+            moving: dict[str, Any] = {"animated": True, "linestyle": ""}
+            (best,) = ax.plot([], [], color="0.72", linewidth=6, marker="", label="optimum (centre)", animated=True)
+            (own,) = ax.plot([], [], color=COLOURS["blue"], linestyle="-", linewidth=1.6, marker=".", markevery=1,
+                             animated=True, label="own plan")  # fmt: skip
+            held = {
+                i: ax.plot([], [], color=COLOURS["vermilion"], marker=mark, markersize=6, markevery=1, **moving)[0]
+                for i, mark in zip(loop.problem.network.neighbours[j], self.MARKERS)
+            }
+            self._plans.append((best, own, held))
+        figure = self.canvas.figure
+        figure.text(14 / width, (bottom + top) / 2, "planned $x_2$ of each agent (–)", rotation=90, va="center",
+                    ha="center")  # fmt: skip
+        row, column = divmod(n, columns)
+        (copy,) = ax.plot([], [], "x", color=COLOURS["vermilion"], label="neighbours' copies of it")
+        figure.legend(handles=[own, copy, best], loc="upper left", frameon=False,
+                      bbox_to_anchor=(left + column * w, top - row * h - 22 / height))  # fmt: skip
+
+    def _make_residuals(self, width, height):
+        ax = self.canvas.figure.add_axes((0.52 + 62 / width, 0.58, 0.48 - 76 / width, 0.42 - 26 / height))
+        ax.set(yscale="log", xlim=(0, ITERATIONS), ylim=(1e-8, 20), yticks=[1e-6, 1e-3, 1])
+        ax.set_ylabel("distance (–)", labelpad=0)
+        ax.set_xlabel("iteration of ADMM", labelpad=0)
+        ax.minorticks_off()
+        thin: dict[str, Any] = {"marker": "", "linewidth": 1.5, "animated": True}
+        (self._primal,) = ax.plot([], [], color=COLOURS["blue"], label="primal residual", linestyle="-", **thin)
+        (self._dual,) = ax.plot([], [], color=COLOURS["vermilion"], label="dual residual", linestyle="--", **thin)
+        (self._away,) = ax.plot([], [], color="black", label="to the optimum", linestyle=":", **thin)
+        (self._cursor,) = ax.plot([], [], color="0.4", marker="", linewidth=1, linestyle="-", animated=True)
+        ax.legend(handles=[self._primal, self._dual, self._away], loc="upper right", bbox_to_anchor=(1.0, 1.13),
+                  ncols=3, columnspacing=0.8, handlelength=1.6, frameon=False, borderaxespad=0.0)  # fmt: skip
+
+    def _make_graph(self, loop, width, height):
+        ax = self.canvas.figure.add_axes((0.52 + 30 / width, 4 / height, 0.48 - 44 / width, 0.4 - 4 / height))
+        ax.set(xlim=(-1.9, 1.9), ylim=(-1.15, 1.25))
+        ax.axis("off")
+        ax.set_title("the network: thick links disagree", pad=-4)
+        at = places(loop.graph) * [1.8, 1.0]
+        self._edges, self._labels = [], []
+        for i, j in loop.admm.links:
+            ends = [[0.87, 0.13], [0.13, 0.87]] @ at[[i, j]] if len(at) < 5 else [[0.8, 0.2], [0.2, 0.8]] @ at[[i, j]]
+            (link,) = ax.plot(*ends.T, color=COLOURS["vermilion"], marker="", linestyle="-", animated=True,
+                              solid_capstyle="butt", zorder=1)  # fmt: skip
+            self._edges.append(link)
+            along = at[j] - at[i]
+            beside = np.array([-along[1], along[0]]) / np.hypot(*along)
+            beside *= np.copysign(0.3, beside[0] if abs(beside[0]) > 0.5 else beside[1])  # to the right, or above
+            x, y = at[[i, j]].mean(axis=0) + beside
+            self._labels.append(ax.text(x, y, "", ha="center", va="center",
+                                        animated=True, fontsize=8.5))  # fmt: skip
+        for i, (x, y) in enumerate(at):
+            ax.plot(x, y, "o", color="white", markeredgecolor="black", markersize=19, markevery=1)
+            ax.text(x, y, str(i + 1), ha="center", va="center")
+
+    def draw(self, loop: ADMMLoop) -> bytes:
+        """Draw the loop's state; returns a JPEG."""
+        if self.graph != loop.graph:
+            self._make(loop)
+        stages, moving = np.arange(11), []
+        if self._solution is not loop.solution:  # what changes only with another solution lies below the rest
+            for (best, _, _), z_j in zip(self._plans, loop.admm.z_of):
+                best.set_data(stages, loop.optimum.duals.z[z_j].reshape(-1, 2)[:, 1])
+            lines = (self._primal, self._dual, self._away)
+            for artist, values in zip(lines, (loop.solution.primal, loop.solution.dual, loop.distance)):
+                artist.set_data(np.arange(1, ITERATIONS + 1), np.maximum(values, 1e-12))
+            self.canvas.layer([*(best for best, _, _ in self._plans), *lines])
+            self._solution = loop.solution
+        for (_, own, held), (plan, copies) in zip(self._plans, loop.plans()):
+            own.set_data(stages, plan)
+            for i, artist in held.items():
+                artist.set_data(stages[:-1], copies[i])
+            moving += [own, *held.values()]
+        self._cursor.set_data([loop.t, loop.t], [1e-12, 20])
+        for artist, label, link, gap in zip(self._edges, self._labels, loop.admm.links, loop.gaps()):
+            dead = link == loop.cut and loop.t > CUT_AT
+            artist.set_linewidth(1.0 if dead else 1.0 + 2.2 * max(0.0, np.log10(max(gap, 1e-12)) + 4))
+            artist.set_linestyle((0, (2, 2)) if dead else "-")
+            label.set_text("cut" if dead else f"{gap:.0e}")
+        return self.canvas.frame([*moving, self._cursor, *self._edges, *self._labels])
+
+    def describe(self, loop: ADMMLoop) -> str:
+        """Return the state in words."""
+        last, n = loop.solution, loop.problem.network.n_agents
+        if loop.t == 0:
+            now = "Before the first iteration all plans are zero."
+        else:
+            worst = int(np.argmax(loop.gaps()))
+            i, j = loop.admm.links[worst]
+            now = (
+                f"At iteration {loop.t} of {ITERATIONS} plans and copies differ by {last.primal[loop.t - 1]:.1e} at "
+                f"most, on the link of agents {i + 1} and {j + 1} by {loop.gaps()[worst]:.1e}; they are "
+                f"{loop.distance[loop.t - 1]:.1e} from the optimum."
+            )
+        trouble = "" if loop.cut is None else f" Link {_name(loop.cut)} is cut from iteration {CUT_AT} on."
+        if loop.loss:
+            trouble += f" Of the messages {100 * loop.loss:.0f} % are lost."
+        return (
+            f"{n} agents ({loop.graph}) plan together by ADMM with rho = {loop.rho:g}. {now}{trouble} After "
+            f"{ITERATIONS} iterations the primal residual is {last.primal[-1]:.1e}, the dual {last.dual[-1]:.1e}."
+        )
+
+
+def _name(link):
+    return f"{link[0] + 1} – {link[1] + 1}"
+
+
+def _status(loop):
+    last, best = loop.solution, loop.optimum
+    messages = loop.admm.messages_per_iteration
+    done = f"iteration {loop.t} of {ITERATIONS} · {messages} messages each"
+    if loop.t:
+        done += f" · disagreement {last.primal[loop.t - 1]:.1e} · to the optimum {loop.distance[loop.t - 1]:.1e}"
+    return (
+        f"{done}<br>after {ITERATIONS}: u₀ is off by {np.abs(last.u0 - best.u0).max():.1e}, "
+        f"V = {last.value:.4f} by {abs(last.value - best.value):.1e} · solved in {1e3 * last.seconds:.1f} ms"
+    )
+
+
+def admm_live(graph: str = "line of 3", *, rho: float = 1.0, seed: int = 0, width: int = 800,
+              height: int | None = None) -> Player:  # fmt: skip
+    """Return consensus ADMM as a live picture; name it in a cell's last line to see it.
+
+    Parameters
+    ----------
+    graph, rho, seed
+        See `ADMMLoop`; rho one of `RHOS`.
+    width, height : int
+        Size of the picture in pixels.
+
+    Returns
+    -------
+    Player
+        Its `loop` is an ADMMLoop, its `scene` an ADMMScene, its `controls` are 'rho',
+        't', 'graph', 'cut' and 'loss', its buttons Play, Pause, Step, New states.
+    """
+    loop = ADMMLoop(graph, rho, seed)
+    scene = ADMMScene(loop, width, height or round(0.525 * width))
+    half = {"style": {"description_width": "150px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
+    controls: dict[str, Any] = {
+        "rho": ipywidgets.SelectionSlider(options=[(f"{value:g}", value) for value in RHOS], value=loop.rho,
+                                          description="penalty ρ (–)", **half),
+        "t": ipywidgets.IntSlider(value=0, min=0, max=ITERATIONS, description="iteration shown (–)", **half),
+        "graph": ipywidgets.Dropdown(options=list(GRAPHS), value=graph, description="graph", **half),
+        "cut": ipywidgets.Dropdown(options=_links(loop), description="cut a link", **half),
+        "loss": ipywidgets.FloatSlider(value=0.0, min=0.0, max=0.9, step=0.05, readout_format=".2f",
+                                       description="messages lost (share)", **half),
+    }  # fmt: skip
+
+    def step():
+        loop.step()
+        player.set(controls["t"], loop.t)
+
+    def renew():
+        loop.renew()
+        player.set(controls["t"], loop.t)
+
+    def change_graph(value):
+        loop.change(graph=value)
+        player.set(controls["t"], loop.t)
+        controls["cut"].options = _links(loop)
+
+    rows = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap", "width": f"{width}px",
+                                                            "max_width": "100%"})  # fmt: skip
+    player = Player(
+        step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
+        actions={"New states": renew}, controls=controls, rows=[rows], width=width, loop=loop, scene=scene,
+    )  # fmt: skip
+    player.watch(controls["rho"], lambda value: loop.change(rho=value))
+    player.watch(controls["t"], loop.show)
+    player.watch(controls["graph"], change_graph)
+    player.watch(controls["cut"], lambda value: loop.change(cut=value))
+    player.watch(controls["loss"], lambda value: loop.change(loss=value))
+    return player
+
+
+def _links(loop):
+    return [("none", None), *((f"{_name(link)}", link) for link in loop.admm.links)]
