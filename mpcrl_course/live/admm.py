@@ -58,10 +58,11 @@ def agreement(graph: str) -> Agreement:
     """Return the controllers of one of `GRAPHS`."""
     if graph not in GRAPHS:
         raise ValueError(f"graph must be one of {', '.join(GRAPHS)}, not {graph!r}")
-    network = network_mpc(*GRAPHS[graph])
-    truth = {"A": linear.A, "B": linear.B, "A_c": COUPLING}
-    theta = np.concatenate([agent.parameters.pack(**truth) for agent in network.agents])
-    return Agreement(network, theta, Central(network))
+    network, theta = network_mpc(*GRAPHS[graph], order=1), []
+    for agent, neighbours in zip(network.agents, network.neighbours):
+        felt = {f"A_c{j + 1}": np.diag([0.0, COUPLING]) for j in range(len(neighbours))}
+        theta.append(agent.parameters.pack(A=linear.A, B=linear.B, **felt))
+    return Agreement(network, np.concatenate(theta), Central(network))
 
 
 class ADMMLoop:
@@ -170,7 +171,7 @@ class ADMMLoop:
             held = {}
             for i in self.problem.network.neighbours[j]:
                 own, owner = c[self.admm.c_of[i]], self.admm.owner[self.admm.c_of[i]]
-                held[i] = own[(owner >= z_j.start) & (owner < z_j.stop)]
+                held[i] = own[(owner >= z_j.start) & (owner < z_j.stop)].reshape(-1, 2)[:, 1]
             n_own = z_j.stop - z_j.start
             found.append((c[self.admm.c_of[j]][:n_own].reshape(-1, 2)[:, 1], held))
         return found

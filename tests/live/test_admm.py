@@ -41,7 +41,7 @@ def test_every_graph_comes_to_the_optimum_and_the_plans_are_those_of_its_iterati
     for j, (_, copies) in enumerate(loop.plans()):  # agent i's copies stand in its inputs after u_i
         for i, held in copies.items():
             place = loop.problem.network.neighbours[i].index(j)
-            np.testing.assert_allclose(held, short.local[i].u[:, 1 + place], atol=1e-9)
+            np.testing.assert_allclose(held, short.local[i].u[:, 2 + 2 * place], atol=1e-9)
     assert loop.gaps().max() <= loop.solution.primal[6] + 1e-12
     loop.show(0)
     assert all(not plan.any() for plan, _ in loop.plans())
