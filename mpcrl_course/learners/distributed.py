@@ -132,7 +132,14 @@ class LocalLearner:
         Which entries of theta_i are learned.
     lower, upper : ndarray, shape (n_i,)
         An update that leaves these bounds is cut off.
+
+    Attributes
+    ----------
+    second_order : callable (G, Kt, C, td) -> ndarray, shape (n_i,)
+        What makes d_i: `second_order_local`, or a reader's own.
     """
+
+    second_order: Callable = staticmethod(second_order_local)
 
     def __init__(self, theta, replay: Replay, seed: int, learned, lower, upper):
         self.theta, self.replay, self.rng = theta.copy(), replay, np.random.default_rng(seed)
@@ -160,7 +167,7 @@ class LocalLearner:
 
     def updated(self, alpha: float, C=None) -> np.ndarray:
         """Return theta_i after the step of second order, or of first order if there is no C."""
-        d = first_order_local(self.G, self.td) if C is None else second_order_local(self.G, self.Kt, C, self.td)
+        d = first_order_local(self.G, self.td) if C is None else self.second_order(self.G, self.Kt, C, self.td)
         theta = self.theta.copy()
         theta[self.learned] += alpha * d
         if not np.isfinite(theta).all():
