@@ -1,0 +1,305 @@
+"""Two controllers of the power system side by side, with the same noise; load steps in the reader's hand (lecture 11).
+
+Both are central solves of the areas' joint problem: what ADMM answers once it has converged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets
+import numpy as np
+
+from mpcrl_course.envs.power import (
+    ANGLE_LIMIT,
+    DT,
+    NOISE,
+    SCENARIO,
+    PowerParameters,
+    PowerSystem,
+    continuous,
+    held,
+)  # fmt: skip
+from mpcrl_course.figures.power import LOOKS, PowerDrawing, describe_power
+from mpcrl_course.figures.style import COLOURS
+from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.player import Player
+from mpcrl_course.mpc.admm import Central
+from mpcrl_course.policies.power_mpc import power_mpc
+
+#: Frames from one decision to the next, and seconds of the past that the picture shows.
+PARTS, PAST = 4, 60
+#: Line of each controller's cost, and where the axis of cost may end.
+COST_LOOKS = [("black", "--"), ("blue", "-")]
+TOPS = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
+LEGEND = (
+    "hand: angle of an area, marks: its limits (! beyond)\n"
+    "arc: frequency deviation (60° are 5 mrad/s)\n"
+    "arrows: power through the tie lines\n"
+    "bars: load (empty); input $u$ (filled), lines: its limits"
+)
+
+
+def central_policy(theta=None) -> Callable:
+    """Return the controller ``x (20,) -> u (4,)`` with parameters theta (122,); by default with the true tie lines.
+
+    It is one central solve with the first inputs of all areas: where ADMM arrives, in a twentieth of the time.
+    """
+    network = power_mpc(ties=PowerParameters().ties()) if theta is None else power_mpc()
+    theta = network.parameters.check(network.parameters.initial() if theta is None else theta)
+    mpc = Central(network).mpc
+    return lambda x: mpc.V(theta, x).u0
+
+
+class PowerLoop:
+    """Two power systems with the same parameters, loads and noise, each with its controller.
+
+    A decision is for a second; a frame shows a quarter of it, and the state there is exact, too.
+
+    Parameters
+    ----------
+    policies : mapping of str to callable
+        By name: two functions from an observation (20,) to inputs (4,).
+    parameters : PowerParameters
+    seed : int
+        Of the noise.
+    noise : float
+        See `PowerSystem`.
+
+    Attributes
+    ----------
+    envs : list of PowerSystem
+        Where the states are going: at the end of this second.
+    x, u, cost : ndarray, shapes (2, 4, 5), (2, 4), (2,)
+        States that are shown, inputs, and costs since the start.
+    violated : ndarray of int, shape (2,)
+        Seconds, of those that have ended, at whose end some angle was beyond its limit.
+    count, part : int
+        Decisions since the start, and how many quarters of the last one's second have passed.
+    seconds : ndarray, shape (2,)
+        What the last decisions took.
+    """
+
+    def __init__(self, policies: Mapping[str, Callable], parameters: PowerParameters = PowerParameters(),  # noqa: B008
+                 seed: int = 0, noise: float = NOISE):  # fmt: skip
+        if len(policies) != 2:
+            raise ValueError(f"two policies can be compared here, not {len(policies)}")
+        self.names, self.policies = list(policies), list(policies.values())
+        self.parameters, self.seed, self.noise = parameters, seed, noise
+        self._parts = [held(*continuous(parameters), DT * (k + 1) / PARTS) for k in range(PARTS)]
+        self.restart()
+
+    def restart(self, scenario=SCENARIO) -> None:
+        """Start again from rest, with the same noise and a scenario of loads; see `PowerSystem`."""
+        n = self.parameters.n_areas
+        self.envs = [PowerSystem(self.parameters, self.noise, steps=None, scenario=scenario) for _ in range(2)]
+        for env in self.envs:
+            env.reset(seed=self.seed)
+        self.x, self.u, self.cost = np.zeros((2, n, 5)), np.zeros((2, n)), np.zeros(2)
+        self.violated, self.count, self.part = np.zeros(2, int), 0, PARTS
+        self.seconds = np.full(2, np.nan)
+        self.past: deque[tuple] = deque([(self.x[:, :, 0].copy(), self.cost)], maxlen=PAST * PARTS + 1)
+
+    @property
+    def loads(self) -> np.ndarray:
+        """The nominal loads that act, shape (4,)."""
+        return self.envs[0].x[:, 4].copy()
+
+    def set_loads(self, loads) -> None:
+        """Let other nominal loads act from the next decision on, instead of what the scenario still holds.
+
+        As in the scenario, they are seen after that decision only.
+        """
+        loads = np.array(loads, dtype=float)
+        if loads.shape != (self.parameters.n_areas,) or not np.isfinite(loads).all():
+            raise ValueError(f"loads must be {self.parameters.n_areas} finite numbers, not {loads}")
+        for env in self.envs:
+            env.scenario = [(env.count + 1, loads)]
+
+    def set_noise(self, noise: float) -> None:
+        """Change the noise from the next decision on."""
+        self.noise = float(noise)
+        for env in self.envs:
+            env.noise = self.noise
+
+    def step(self) -> None:
+        """Show the next quarter of a second; decide first, if the last decision's second is over."""
+        if self.part == PARTS:
+            self._decide()
+        self.part += 1
+        A, B = self._parts[self.part - 1]
+        for i, (start, inputs) in enumerate(zip(self._starts, self._inputs)):
+            self.x[i, :, :4] = (A @ start + B @ inputs).reshape(-1, 4)
+            self.x[i, :, 4] = self.envs[i].x[:, 4]
+        if self.part == PARTS:
+            self.violated = self.violated + (np.abs(self.x[:, :, 0]) > ANGLE_LIMIT).any(axis=1)
+        self.past.append((self.x[:, :, 0].copy(), self.cost))
+
+    def _decide(self):
+        u, seconds = np.empty_like(self.u), np.empty(2)
+        for i, policy in enumerate(self.policies):  # both, before anything moves
+            began = time.perf_counter()
+            u[i] = np.asarray(policy(self.envs[i].x.ravel().copy()), dtype=float).reshape(-1)
+            seconds[i] = time.perf_counter() - began
+            if not np.isfinite(u[i]).all():
+                raise ValueError(f"the inputs of '{self.names[i]}' are not finite: {u[i]}")
+        self.seconds, limit, costs = seconds, np.array(self.parameters.limit), []
+        self.u = np.clip(u, -limit, limit)
+        self._starts, self._inputs = [env.x[:, :4].ravel() for env in self.envs], []
+        for env, u_i in zip(self.envs, self.u):
+            *_, info = env.step(u_i)
+            costs.append(info["cost"])
+            self._inputs.append(np.concatenate([u_i, env.x[:, 4] + info["noise"]]))
+        self.cost, self.count, self.part = self.cost + costs, self.count + 1, 0
+
+
+class PowerScene:
+    """Draws a `PowerLoop`: both systems, their angles over the last minute, and what both have cost.
+
+    Parameters
+    ----------
+    loop : PowerLoop
+        Whose names and parameters it shows.
+    width : int
+        In pixels; the height is 3/5 of it.
+    """
+
+    def __init__(self, loop: PowerLoop, width: int = 800):
+        height = 3 * width // 5
+        self.canvas, p = Canvas(width, height), loop.parameters
+        self.canvas.figure.set_facecolor("white")
+        self._drawings, self._angles, self._costs = [], [], []
+        high = 0.345  # of a row
+        with self.canvas.style():
+            for i, name in enumerate(loop.names):
+                bottom = 0.975 - high * (i + 1)
+                ax = self.canvas.figure.add_axes((0.005, bottom + 0.005, 0.47, high - 0.01))
+                self._drawings.append(PowerDrawing(ax, p.ties(), p.limit, animated=True))
+                ax.set_title(name, loc="left", color=COLOURS[COST_LOOKS[i][0]], weight="bold", y=0.9)
+                ax = self.canvas.figure.add_axes((0.56, bottom + 0.035, 0.43, high - 0.055))
+                ax.set(xlim=(-PAST, 0), ylim=(-0.16, 0.16), ylabel="angles (rad)")
+                ax.set_yticks([-ANGLE_LIMIT, 0.0, ANGLE_LIMIT])
+                ax.tick_params(labelbottom=False)
+                for side in (-1, 1):
+                    ax.axhspan(side * ANGLE_LIMIT, side * 0.16, color="0.9", zorder=-2)
+                    ax.axhline(side * ANGLE_LIMIT, color="black", lw=1, ls="--", marker="", zorder=-1)
+                self._angles.append([
+                    ax.plot([], [], color=colour, ls=line, lw=1.6, marker="", animated=True, label=str(j + 1))[0]
+                    for j, (colour, line) in zip(range(p.n_areas), LOOKS)
+                ])  # fmt: skip
+                if i == 0:
+                    ax.legend(loc="upper left", ncols=p.n_areas, title=None, borderpad=0.2, handlelength=1.8,
+                              columnspacing=1.0, fontsize=7.5)  # fmt: skip
+            self._cost_axes = ax = self.canvas.figure.add_axes((0.56, 0.1, 0.43, 0.165))
+            ax.set(xlim=(-PAST, 0), ylim=(0, TOPS[0]), xlabel="time from now (s)", ylabel="cost so far")
+            for name, (colour, line) in zip(loop.names, COST_LOOKS):
+                (curve,) = ax.plot([], [], color=COLOURS[colour], ls=line, lw=2, marker="", animated=True, label=name)
+                self._costs.append(curve)
+            ax.legend(loc="upper left", borderpad=0.2, fontsize=7.5)
+            self.canvas.figure.text(0.03, 0.155, LEGEND, fontsize=8.5, va="center", color="0.25", linespacing=1.5)
+
+    def draw(self, loop: PowerLoop) -> bytes:
+        """Return the picture as JPEG."""
+        angles, costs = (np.array(values)[::-2][::-1] for values in zip(*loop.past))  # every half second will do
+        t = 2 * DT / PARTS * np.arange(1 - len(angles), 1)
+        top = next((top for top in TOPS if costs.max() <= top), TOPS[-1])
+        if top != self._cost_axes.get_ylim()[1]:  # seldom: all else stays as it is drawn
+            self._cost_axes.set_ylim(0, top)
+            self.canvas.layer(redraw_base=True)
+        artists: list[Any] = []
+        for i, drawing in enumerate(self._drawings):
+            drawing.set(loop.x[i], loop.u[i])
+            for j, curve in enumerate(self._angles[i]):
+                curve.set_data(t, angles[:, i, j])
+            self._costs[i].set_data(t, costs[:, i])
+            artists += [*drawing.artists, *self._angles[i], self._costs[i]]
+        return self.canvas.frame(artists)
+
+    def describe(self, loop: PowerLoop) -> str:
+        """Return the picture in words."""
+        p = loop.parameters
+        return " ".join(
+            f"{name}: {describe_power(x, u, p.ties(), p.limit)} Cost so far {cost:.0f}; {violated} of {loop.count} "
+            "seconds ended beyond a limit."
+            for name, x, u, cost, violated in zip(loop.names, loop.x, loop.u, loop.cost, loop.violated)
+        )
+
+
+def _status(loop: PowerLoop) -> str:
+    parts = []
+    for name, cost, violated, seconds in zip(loop.names, loop.cost, loop.violated, loop.seconds):
+        ms = f"{1e3 * seconds:.1f} ms" if np.isfinite(seconds) else "–"
+        parts.append(f"<b>{name}</b> cost {cost:.0f}, {violated} s beyond a limit, decision {ms}")
+    return f"second {loop.count} · " + "<br>".join(parts)
+
+
+def power_live(
+    learned: Any, nominal: Any = None, *, names: tuple[str, str] = ("nominal", "learned"), seed: int = 0,
+    noise: float = NOISE, width: int = 800,
+) -> Player:  # fmt: skip
+    """Return the live comparison; name it in a cell's last line to see it.
+
+    Parameters
+    ----------
+    learned, nominal : array_like (122,) or callable
+        Parameters of `power_mpc` for a central solve, or a function from an observation (20,) to inputs (4,). By
+        default the nominal controller knows the true tie lines, and nothing of the noise.
+    names : pair of str
+        Of nominal and learned, as shown.
+    seed : int
+        Of the noise.
+    noise : float
+        Half its width (per unit).
+    width : int
+        Of the picture in pixels; its height is 3/5 of it.
+
+    Returns
+    -------
+    Player
+        Its `loop` is a PowerLoop; its `controls` are 'load1' … 'load4' and 'noise', its buttons Play, Pause, Step
+        (a quarter of a second), Restart (from rest, loads as they are) and Scenario (from rest, the published loads).
+    """
+    policies = [given if callable(given) else central_policy(given) for given in (nominal, learned)]
+    loop = PowerLoop(dict(zip(names, policies, strict=True)), seed=seed, noise=noise)
+    scene, n = PowerScene(loop, width), loop.parameters.n_areas
+    half = {"style": {"description_width": "130px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
+    slider = ipywidgets.FloatSlider
+    sliders = [slider(value=0.0, min=-0.3, max=0.3, step=0.01, description=f"load {i + 1} (per unit)", **half)
+               for i in range(n)]  # fmt: skip
+    controls: dict[str, Any] = {f"load{i + 1}": sliders[i] for i in range(n)}
+    controls["noise"] = slider(value=noise, min=0.0, max=0.2, step=0.01, description="noise ± (per unit)", **half)
+
+    def follow():  # the scenario moves the sliders
+        for control, load in zip(sliders, loop.loads):
+            if control.value != load:
+                player.set(control, load)
+
+    def step():
+        loop.step()
+        if loop.part == 1:  # decided just now: what the reader has set acts, too
+            follow()
+
+    def loads_changed(_):
+        loop.set_loads([control.value for control in sliders])
+
+    def restart():
+        loop.restart([(1, [control.value for control in sliders])])
+
+    def scenario():
+        loop.restart()
+        follow()
+
+    rows = ipywidgets.HBox([*sliders, controls["noise"]],
+                           layout={"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"})  # fmt: skip
+    player = Player(
+        step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
+        actions={"Restart": restart, "Scenario": scenario}, controls=controls, rows=[rows], width=width, loop=loop,
+        scene=scene,
+    )  # fmt: skip
+    for control in sliders:
+        player.watch(control, loads_changed)
+    player.watch(controls["noise"], loop.set_noise)
+    return player
