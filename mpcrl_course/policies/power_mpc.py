@@ -19,7 +19,7 @@ polynomials in P_tie, but the matrix exponential by scaling and squaring is one,
 **One definition for all.** The published central and local MPCs differ: the central one has a terminal cost, fewer
 stages with slack and the model of all areas at once. Here one declaration serves both, the published local one, and the
 central problem is its sum over the areas. As the published ones, it knows nothing of the cost of what flows through the
-tie lines.
+tie lines. The published nominal controller, which learns nothing, is `joint_mpc`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from __future__ import annotations
 import casadi as ca
 import numpy as np
 
-from mpcrl_course.envs.power import ANGLE_LIMIT, DISCOUNT, DT, N_X, WEIGHT, PowerParameters, area
-from mpcrl_course.mpc import Parameters, Rows
+from mpcrl_course.envs import power as plant
+from mpcrl_course.envs.power import ANGLE_LIMIT, DISCOUNT, DT, N_X, WEIGHT, PowerParameters, area, continuous, held
+from mpcrl_course.mpc import OptimalControlProblem, Parameters, Rows
 from mpcrl_course.mpc.network import Agent, Network, line
 
 #: The initial, wrong strengths of the tie lines: what area i (row) takes that to area j (column) to be.
@@ -130,3 +131,44 @@ def _agent(i, ties, physical, horizon, discount, weight) -> Agent:
 
     limit, bounds = physical.limit[i], {"angle": angle_bounds}
     return Agent(N_X, 1, horizon, parameters, dynamics, stage_cost, lambda x, p: 0.0, -limit, limit, bounds, discount)
+
+
+def joint_mpc(
+    parameters: PowerParameters = PowerParameters(),  # noqa: B008
+    horizon: int = 5,
+    discount: float = DISCOUNT,
+    weight: float = WEIGHT,
+) -> OptimalControlProblem:
+    """Return the problem of the published nominal controller: the plant's exact model of all areas, nothing learned.
+
+    Other than the learnable one it has the plant's weights, a terminal cost gamma^N (z_N - z_o)'W_x (z_N - z_o), and
+    slack at the stages 1 … N - 1 only, for gamma^k w each. Its one parameter, an offset of all loads, is 0.
+    """
+    n, (A, B) = parameters.n_areas, held(*continuous(parameters))
+    W_x = ca.DM(np.tile(plant.W_X, n))
+
+    def split(x):
+        x = ca.reshape(x, N_X, n)
+        return ca.vec(x[:4, :]), x[4, :].T
+
+    def dynamics(x, u, p):
+        z, load = split(x)
+        z_next = A @ z + B @ ca.vertcat(u, load + p.offset)
+        return ca.vec(ca.vertcat(ca.reshape(z_next, 4, n), load.T))
+
+    def states(k, x):
+        z, load = split(x)
+        beside = z - ca.vec(ca.vertcat(ca.SX.zeros(2, n), load.T, load.T))
+        return discount**k * ca.dot(W_x, beside**2)
+
+    def angle_bounds(k, x, u, p):
+        if 0 < k < horizon:
+            return Rows(x[::N_X], -ANGLE_LIMIT, ANGLE_LIMIT, weight=weight * discount**k)
+
+    limit = np.array(parameters.limit)
+    return OptimalControlProblem(
+        n_states=N_X * n, n_inputs=n, horizon=horizon, parameters=Parameters(offset=0.0), dynamics=dynamics,
+        stage_cost=lambda k, x, u, p: states(k, x) + discount**k * plant.W_U * ca.sumsqr(u - split(x)[1]),
+        terminal_cost=lambda x, p: states(horizon, x), input_lower=-limit, input_upper=limit,
+        constraints={"angle": angle_bounds}, discount=discount,
+    )  # fmt: skip

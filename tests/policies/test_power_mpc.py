@@ -9,7 +9,7 @@ from mpcrl_course.envs import power as plant
 from mpcrl_course.envs.power import PowerParameters, PowerSystem, area, held
 from mpcrl_course.mpc import MPC
 from mpcrl_course.mpc.admm import ADMM, Central
-from mpcrl_course.policies.power_mpc import W_U, W_X, WRONG, discrete, exponential, power_mpc
+from mpcrl_course.policies.power_mpc import W_U, W_X, WRONG, discrete, exponential, joint_mpc, power_mpc
 
 TRUE = PowerParameters()
 NET = power_mpc()
@@ -183,6 +183,24 @@ def test_two_areas_of_other_parameters():
     ours = ADMM(net, rho=50.0, iterations=20_000, tolerance=1e-9).V(theta, s)
     assert ours.value == pytest.approx(whole.value, rel=1e-6)
     np.testing.assert_allclose(ours.u0, whole.u0, atol=1e-6)
+
+
+def test_the_published_nominal_controller():
+    """Its plan is what the quiet plant does, its value the discounted cost of that, but for flows and last slack."""
+    mpc, rng = MPC(joint_mpc()), np.random.default_rng(6)
+    env, no_ties = PowerSystem(noise=0.0, scenario=()), np.zeros((4, 4))
+    for _ in range(4):
+        s, _ = random_question(rng)
+        solution, total, x = mpc.V(np.zeros(1), s), 0.0, [s.reshape(4, 5)]
+        env.reset(options={"x": s})
+        for k in range(5):
+            total += 0.9**k * plant.stage_cost(x[k], solution.u[k], no_ties, 500.0 * (k > 0)).sum()
+            env.step(solution.u[k])
+            x.append(env.x.copy())
+        total += 0.9**5 * plant.stage_cost(x[5], x[5][:, 4], no_ties, 0.0).sum()
+        np.testing.assert_allclose(solution.x.reshape(6, 4, 5), x, atol=1e-9)
+        assert solution.value == pytest.approx(total, rel=1e-6)
+    assert np.abs(mpc.V([0.1], s).u0 - solution.u0).max() > 1e-3  # other loads are another plan
 
 
 def test_wrong_ties_cost_and_a_back_off_helps():
