@@ -126,7 +126,6 @@ class Learning:
         self._td, self._cost = np.full(STEPS, np.nan), np.zeros(STEPS)
         self.count, self.failed, self._in_a_row, self.stopped = 0, 0, 0, ""
         self.C: list = [None] * len(self.agents)
-        self._drawn: Any = None
 
     @property
     def theta(self) -> np.ndarray:
@@ -175,20 +174,27 @@ class Learning:
         if not np.abs(self.s).max() < RUNAWAY:
             self.stopped = f"the plant has run away in step {self.count}"
 
-    def expected(self) -> np.ndarray | None:
-        """Return the C of agent 1's latest batch as it should be: all agents draw that batch, sums, exact consensus."""
-        if self.order == 1 or self._drawn is None:
+    def look(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return C of a batch that is drawn now: as agent 1 would have it, and as it should be; changes nothing.
+
+        As it should be: all agents draw agent 1's batch, sums are sums, and consensus is exact. None in first order,
+        and before there are samples.
+        """
+        if self.order == 1 or not self.agents[0].replay.samples:
             return None
-        state, batch, latest, sigma, safeguard = self._drawn
-        terms = []
-        for agent in self.agents:
-            memory = Replay(MEMORY, batch, latest)
-            memory.samples = agent.replay.samples
-            twin = LocalLearner(agent.theta, memory, 0, agent.learned, agent.lower, agent.upper)
-            twin.rng.bit_generator.state = state
-            twin.draw()
-            terms.append(twin.term(sigma, safeguard))
-        return np.sum(terms, axis=0)
+        self._set_up_agents()
+
+        def terms(states, mean):
+            twins = [FaultyLearner(agent.theta, agent.replay, 0, agent.learned, None, None) for agent in self.agents]
+            for twin, state in zip(twins, states):
+                twin.rng.bit_generator.state, twin.mean = state, mean
+                twin.draw()
+            return [twin.term(self.sigma, self.safeguard) for twin in twins]
+
+        states = [agent.rng.bit_generator.state for agent in self.agents]
+        used = terms(states, self.mean)
+        right = terms(states[:1] * len(states), False)
+        return (used if self.alone else self._agree(used))[0], np.sum(right, axis=0)
 
     def _agree(self, terms):
         """Return every agent's estimate of the sum of all terms."""
@@ -208,10 +214,6 @@ class Learning:
             elif agent.rng is own:  # no longer: draw as agent 1 does
                 agent.rng = np.random.default_rng()
                 agent.rng.bit_generator.state = first
-        self._drawn = (
-            self.agents[0].rng.bit_generator.state, self.batch, self.agents[0].replay.latest, self.sigma,
-            self.safeguard,
-        )  # fmt: skip
 
 
 @cache
@@ -307,11 +309,9 @@ class SecondOrderLoop:
         return float(np.abs(self.runs[NAMES[1]].theta - self.distributed.theta).max())
 
     def wrong(self) -> float:
-        """Return by how much agent 1's C is off, relative to what it should be (nan before the first update)."""
-        used, right = self.distributed.C[0], self.distributed.expected()
-        return (
-            float("nan") if used is None or right is None else float(np.abs(used - right).max() / np.abs(right).max())
-        )
+        """Return by how much agent 1's C is off, relative to what it should be (nan before the first step)."""
+        seen = self.distributed.look()
+        return float("nan") if seen is None else float(np.abs(seen[0] - seen[1]).max() / np.abs(seen[1]).max())
 
 
 def binned(values) -> np.ndarray:
@@ -408,10 +408,10 @@ class SecondOrderScene:
             curve for row in (0, 1) for name in (NAMES[0], NAMES[2], NAMES[1]) for curve in [self._curves[name][row]]
         ]
         run = loop.distributed
-        used, right = run.C[0], run.expected()
-        if used is None or right is None:
+        seen = run.look()
+        if seen is None:
             return self.canvas.frame(curves)
-        for image, border, C in zip(self._images, self._borders, (used, right)):
+        for image, border, C in zip(self._images, self._borders, seen):
             image.set_data(self._coloured(C))
             share = min(run.agents[0].replay.latest, len(C)) / len(C)  # of the latest samples, which all agents have
             border.set_data([share, share, np.nan, 0, 1], [0, 1, np.nan, share, share])
@@ -424,12 +424,12 @@ class SecondOrderScene:
             if run.count:
                 td, cost = binned(np.abs(run.td))[-1], binned(run.cost)[-1]
                 parts.append(f"{name}: latest mean |TD| {td:.3g}, stage cost {cost:.3g}.")
-        used, right = loop.distributed.C[0], loop.distributed.expected()
-        if used is not None and right is not None:
-            low, high = (f"from {C.min():.2g} to {C.max():.2g}" for C in (used, right))
+        seen = loop.distributed.look()
+        if seen is not None:
+            T, (used, right) = len(seen[0]), (f"from {C.min():.2g} to {C.max():.2g}" for C in seen)
             parts.append(
-                f"C of agent 1 has {len(used)} by {len(used)} entries, {low}; as it should be, {high}. Lines part the "
-                "latest samples from older ones."
+                f"C of agent 1 has {T} by {T} entries, {used}; as it should be, {right}. Lines part the latest samples "
+                "from older ones."
             )
         return " ".join(parts)
 

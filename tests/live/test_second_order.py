@@ -122,22 +122,40 @@ def test_a_step_size_that_diverges_ends_its_own_run_and_no_other(monkeypatch):
 
 def test_c_as_it_should_be_is_c_unless_something_is_wrong():
     """Exact; by few rounds; each mistake: the mean gives T times as much, other batches other rows of old samples."""
-    right = learned(30)
-    np.testing.assert_array_equal(right.C[0], right.expected())
-    scale = np.abs(right.expected()).max()
-    many, few = learned(30, rounds=100), learned(30, rounds=2)
-    assert np.abs(many.C[0] - many.expected()).max() < 1e-9 * scale
-    assert np.abs(few.C[0] - few.expected()).max() > 1e-2 * np.abs(few.expected()).max()
-    mean = learned(30, mean=True)
-    np.testing.assert_allclose(mean.C[0], 15 * mean.expected(), rtol=1e-6, atol=1e-6 * np.abs(mean.C[0]).max())
+    used, right = learned(30).look()
+    np.testing.assert_array_equal(used, right)
+
+    def off(**options):
+        learning = learned(30, **options)
+        used, right = learning.look()
+        return np.abs(used - right) / np.abs(right).max()
+
+    assert off(rounds=100).max() < 1e-9 and off(rounds=2).max() > 1e-2
+    used, right = learned(30, mean=True).look()
+    np.testing.assert_allclose(used, 15 * right, rtol=1e-6, atol=1e-6 * np.abs(used).max())
     # other old samples of the neighbours, and through them another K: the terms of the newest samples change, too
+    assert off(misaligned=True)[10:, 10:].max() > 1e-2
     misaligned = learned(30, misaligned=True)
-    off = np.abs(misaligned.C[0] - misaligned.expected())
-    assert off[10:, 10:].max() > 1e-2 * np.abs(misaligned.expected()).max()
     drawn = [agent.td for agent in misaligned.agents]
     np.testing.assert_array_equal(drawn[0][:10], drawn[1][:10])
     assert np.abs(drawn[0][10:] - drawn[1][10:]).max() > 1e-3
-    assert learned(3, order=1).expected() is None and Learning(controller=CENTRAL).expected() is None
+    assert learned(3, order=1).look() is None and Learning(controller=CENTRAL).look() is None
+
+
+def test_to_look_changes_nothing_and_sees_what_the_next_update_would_draw():
+    looked_at, other = learned(25, misaligned=True, rounds=9), learned(25, misaligned=True, rounds=9)
+    seen = looked_at.look()[0]
+    np.testing.assert_array_equal(looked_at.look()[0], seen)
+    for learning in (looked_at, other):
+        learning.step()
+    np.testing.assert_array_equal(looked_at.theta, other.theta)
+    still = learned(25, rounds=9)
+    seen = still.look()[0]
+    terms = []
+    for agent in still.agents:
+        agent.draw()
+        terms.append(agent.term(still.sigma, still.safeguard))
+    np.testing.assert_allclose(seen, still._agree(terms)[0], rtol=1e-12)
 
 
 def test_a_switch_that_is_taken_back_lets_all_draw_the_same_again():
@@ -147,7 +165,7 @@ def test_a_switch_that_is_taken_back_lets_all_draw_the_same_again():
         learning.step()
         for agent in learning.agents[1:]:
             np.testing.assert_array_equal(agent.td, learning.agents[0].td)
-    np.testing.assert_array_equal(learning.C[0], learning.expected())
+    np.testing.assert_array_equal(*learning.look())
 
 
 def test_mean_for_sum_is_the_published_regularised_inverse():
@@ -264,7 +282,10 @@ def test_every_slider_over_its_range(live, name, values):
 def test_every_switch(live, name):
     press(live, "Step", 22)
     assert not getattr(live.loop.distributed, name)
+    before = live.picture.value
     live.controls[name].value = True
+    if name != "safeguard":  # which changes C too little to be seen
+        assert live.picture.value != before  # at once
     press(live, "Step")
     central, third = live.loop.runs[NAMES[1]], live.loop.distributed
     assert getattr(third, name) and live.error == ""
