@@ -30,7 +30,7 @@ class PowerDrawing:
     A gauge's hand shows the area's angle: upright is 0, to the right positive, and the marks on the rim are its limits;
     beyond them an exclamation mark stands beside the gauge. The arc around it shows the frequency deviation, to the
     right positive. Arrows between gauges show what flows, the thicker the more. Of the two bars below, the left one
-    (empty) is the load, the right one (filled) the input, whose limits are drawn as lines.
+    (empty) is the load, with a line as long as its noise, the right one (filled) the input, its limits drawn as lines.
 
     Parameters
     ----------
@@ -76,9 +76,10 @@ class PowerDrawing:
         self._flows = PolyCollection([], facecolors=COLOURS["orange"], edgecolors="black", linewidths=0.8,
                                      animated=animated, zorder=1)  # fmt: skip
         self._hands = LineCollection([], colors="black", linewidths=2.5, capstyle="round", animated=animated, zorder=4)
+        self._noise = LineCollection([], colors="black", linewidths=1.2, animated=animated, zorder=3)
         self._arcs = LineCollection([], colors=COLOURS["purple"], linewidths=3.0, animated=animated, zorder=3)
         self.artists: list[Artist] = []
-        for artist in (*self._bars, self._flows, self._arcs, self._hands):
+        for artist in (*self._bars, self._noise, self._flows, self._arcs, self._hands):
             ax.add_collection(artist)
             self.artists.append(artist)
         (self._beyond,) = ax.plot([], [], color=COLOURS["vermilion"], marker="$!$", markersize=11, markevery=1,
@@ -90,8 +91,8 @@ class PowerDrawing:
         """Return the power from each area to the next, shape (M - 1,), at angles (M,)."""
         return np.diag(self.P, 1) * -np.diff(angle)
 
-    def set(self, x, u) -> None:
-        """Show the states x (M, 5), as the plant observes them, and the inputs u (M,)."""
+    def set(self, x, u, noise: float = 0.0) -> None:
+        """Show states x (M, 5), as the plant observes them, inputs u (M,), and loads that may be off by `noise`."""
         x, u, places = np.asarray(x, dtype=float), np.asarray(u, dtype=float), np.arange(self.n)
         turn = np.clip(x[:, 0] / ANGLE_LIMIT * TURN, -LARGEST, LARGEST)
         tips = np.stack([places + 0.85 * RADIUS * np.sin(turn), HEIGHT + 0.85 * RADIUS * np.cos(turn)], axis=1)
@@ -105,6 +106,9 @@ class PowerDrawing:
             left, right, foot = places + aside - HALF, places + aside + HALF, np.full(self.n, FOOT)
             corners = (np.stack(sides, axis=1) for sides in ([left, right, right, left], [foot, foot, tops, tops]))
             bars.set_verts(list(np.stack(list(corners), axis=2)))
+        ends = x[:, 4, None] + noise * np.array([-1.0, 1.0])
+        ends = FOOT + np.clip(ends / 0.3, -1.25, 1.25) * BAR
+        self._noise.set_segments([[(i - ASIDE, low), (i - ASIDE, high)] for i, (low, high) in enumerate(ends)])
         self._flows.set_verts([arrow for i, flow in enumerate(self.flows(x[:, 0])) for arrow in _arrow(i + 0.5, flow)])
         beyond = np.flatnonzero(np.abs(x[:, 0]) > ANGLE_LIMIT)
         self._beyond.set_data(beyond + 1.3 * RADIUS, np.full(len(beyond), HEIGHT + 1.1 * RADIUS))

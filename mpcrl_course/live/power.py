@@ -39,7 +39,7 @@ LEGEND = (
     "hand: angle of an area, marks: its limits (! beyond)\n"
     "arc: frequency deviation (60° are 5 mrad/s)\n"
     "arrows: power through the tie lines\n"
-    "bars: load (empty); input $u$ (filled), lines: its limits"
+    "bars: load (empty, line: its noise); input $u$ (filled, lines: its limits)"
 )
 
 
@@ -74,7 +74,8 @@ class PowerLoop:
     envs : list of PowerSystem
         Where the states are going: at the end of this second.
     x, u, cost : ndarray, shapes (2, 4, 5), (2, 4), (2,)
-        States that are shown, inputs, and costs since the start.
+        States that are shown (with the loads the reader has set, even before they act), inputs, and costs since the
+        start.
     violated : ndarray of int, shape (2,)
         Seconds, of those that have ended, at whose end some angle was beyond its limit.
     count, part : int
@@ -98,6 +99,7 @@ class PowerLoop:
         self.envs = [PowerSystem(self.parameters, self.noise, steps=None, scenario=scenario) for _ in range(2)]
         for env in self.envs:
             env.reset(seed=self.seed)
+        self._shown_loads = np.zeros(n)
         self.x, self.u, self.cost = np.zeros((2, n, 5)), np.zeros((2, n)), np.zeros(2)
         self.violated, self.count, self.part = np.zeros(2, int), 0, PARTS
         self.seconds = np.full(2, np.nan)
@@ -118,6 +120,7 @@ class PowerLoop:
             raise ValueError(f"loads must be {self.parameters.n_areas} finite numbers, not {loads}")
         for env in self.envs:
             env.scenario = [(env.count + 1, loads)]
+        self._shown_loads = self.x[:, :, 4] = loads
 
     def set_noise(self, noise: float) -> None:
         """Change the noise from the next decision on."""
@@ -133,7 +136,7 @@ class PowerLoop:
         A, B = self._parts[self.part - 1]
         for i, (start, inputs) in enumerate(zip(self._starts, self._inputs)):
             self.x[i, :, :4] = (A @ start + B @ inputs).reshape(-1, 4)
-            self.x[i, :, 4] = self.envs[i].x[:, 4]
+        self.x[:, :, 4] = self._shown_loads
         if self.part == PARTS:
             self.violated = self.violated + (np.abs(self.x[:, :, 0]) > ANGLE_LIMIT).any(axis=1)
         self.past.append((self.x[:, :, 0].copy(), self.cost))
@@ -154,6 +157,7 @@ class PowerLoop:
             costs.append(info["cost"])
             self._inputs.append(np.concatenate([u_i, env.x[:, 4] + info["noise"]]))
         self.cost, self.count, self.part = self.cost + costs, self.count + 1, 0
+        self._shown_loads = self.loads
 
 
 class PowerScene:
@@ -211,7 +215,7 @@ class PowerScene:
             self.canvas.layer(redraw_base=True)
         artists: list[Any] = []
         for i, drawing in enumerate(self._drawings):
-            drawing.set(loop.x[i], loop.u[i])
+            drawing.set(loop.x[i], loop.u[i], loop.noise)
             for j, curve in enumerate(self._angles[i]):
                 curve.set_data(t, angles[:, i, j])
             self._costs[i].set_data(t, costs[:, i])
@@ -286,7 +290,8 @@ def power_live(
         loop.set_loads([control.value for control in sliders])
 
     def restart():
-        loop.restart([(1, [control.value for control in sliders])])
+        loop.restart(())
+        loop.set_loads([control.value for control in sliders])
 
     def scenario():
         loop.restart()

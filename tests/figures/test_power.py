@@ -76,6 +76,14 @@ def test_bars_are_loads_and_inputs_and_the_limits_stand_beside_them(drawing):
     assert max(np.abs(outline[:, 1] - FOOT).max() for outline in outlines(drawing._bars[0])) <= 1.25 * BAR + 1e-12
 
 
+def test_noise_is_a_line_around_the_load(drawing):
+    drawing.set(X, U, 0.08)
+    for i, line in enumerate(drawing._noise.get_segments()):
+        np.testing.assert_allclose(line[:, 0], i - ASIDE)
+        ends = np.minimum((X[i, 4] + np.array([-0.08, 0.08])) / 0.3, 1.25)
+        np.testing.assert_allclose(line[:, 1], FOOT + ends * BAR, atol=1e-12)
+
+
 def test_arrows_point_where_the_power_flows_and_are_as_thick(drawing):
     flows = drawing.flows(X[:, 0])
     np.testing.assert_allclose(flows, [4 * 0.03, 0.0, 2 * 0.13], atol=1e-15)

@@ -111,7 +111,12 @@ def test_the_scenario_and_loads_in_the_readers_hand(loop):
     np.testing.assert_array_equal(loop.loads, 0.0)
     seconds(loop, 1)
     np.testing.assert_array_equal(loop.loads, SCENARIO[0][1])
-    loop.set_loads([0.0, 0.1, -0.1, 0.2])
+    loop.step()
+    loop.set_loads([0.0, 0.1, -0.1, 0.2])  # shown at once, though the load of this second is another
+    for _ in range(PARTS - 1):
+        np.testing.assert_array_equal(loop.x[:, :, 4], [[0.0, 0.1, -0.1, 0.2]] * 2)
+        np.testing.assert_array_equal(loop.loads, SCENARIO[0][1])
+        loop.step()
     loop.step()
     np.testing.assert_array_equal(loop.loads, [0.0, 0.1, -0.1, 0.2])
     np.testing.assert_array_equal(loop.x[:, :, 4], [[0.0, 0.1, -0.1, 0.2]] * 2)
@@ -215,7 +220,9 @@ def test_a_frame_takes_little_processor_time(loop):
 def test_every_slider_over_its_range(live, name):
     slider = live.controls[name]
     for value in (slider.max, slider.min, slider.min + 3 * slider.step):
+        before = live.picture.value
         slider.value = value
+        assert live.picture.value != before  # at once, before the next step
         for _ in range(PARTS):
             live.buttons["Step"].click()
         assert live.error == "" and live._message.value == ""
@@ -235,11 +242,12 @@ def test_every_button(live):
     assert live.error == "" and not live.playing
     live.controls["load4"].value = -0.1
     live.buttons["Restart"].click()  # with the loads as they are
-    assert live.loop.count == 0 and live.picture.value == start
+    assert live.loop.count == 0 and not live.loop.x[:, :, :4].any() and live.picture.value != start  # loads are shown
     live.buttons["Step"].click()
     np.testing.assert_allclose(live.loop.loads, [0.15, 0.0, 0.0, -0.1])
     live.buttons["Scenario"].click()
     assert [live.controls[f"load{i + 1}"].value for i in range(4)] == [0.0] * 4 and live.loop.count == 0
+    assert live.picture.value == start
     for _ in range(5 * PARTS):
         live.buttons["Step"].click()
     np.testing.assert_array_equal(live.loop.loads, SCENARIO[0][1])
