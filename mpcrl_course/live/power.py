@@ -39,7 +39,8 @@ LEGEND = (
     "hand: angle of an area, marks: its limits (! beyond)\n"
     "arc: frequency deviation (60° are 5 mrad/s)\n"
     "arrows: power through the tie lines\n"
-    "bars: load (empty, line: its noise); input $u$ (filled, lines: its limits)"
+    "left bar: load, line: its noise\n"
+    "right bar: input $u$, lines: its limits"
 )
 
 
@@ -203,7 +204,8 @@ class PowerScene:
                 (curve,) = ax.plot([], [], color=COLOURS[colour], ls=line, lw=2, marker="", animated=True, label=name)
                 self._costs.append(curve)
             ax.legend(loc="upper left", borderpad=0.2, fontsize=7.5)
-            self.canvas.figure.text(0.03, 0.155, LEGEND, fontsize=8.5, va="center", color="0.25", linespacing=1.5)
+            size = 8.5 * width / 800
+            self.canvas.figure.text(0.03, 0.155, LEGEND, fontsize=size, va="center", color="0.25", linespacing=1.5)
 
     def draw(self, loop: PowerLoop) -> bytes:
         """Return the picture as JPEG."""
