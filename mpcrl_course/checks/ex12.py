@@ -1,0 +1,738 @@
+"""Exercise 12, on whether the network learns faster by a second-order step, and on what is shared for it.
+
+Seven items: numbers sent, the regularised inverse, the matrix C by consensus, the local step, batches with a fault, a
+learner within a budget of numbers, and what a neighbour can see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
+from mpcrl_course.learners import distributed as learner
+from mpcrl_course.mpc.consensus import average, laplacian, mixing_matrix
+from mpcrl_course.mpc.network import line, neighbours_of, ring, star
+
+# ------------------------------------------------------------------------------------------------ 1: numbers sent
+
+AGENTS, BATCH, ROUNDS, PARAMETERS = 10, 15, 100, 22
+
+
+def numbers_sent(agents: int, T: int, rounds: int) -> int:
+    """Return how many numbers travel along a line of agents for one TD error and one matrix C."""
+    return 2 * (agents - 1) * rounds * (T**2 + 1)
+
+
+predict = Predict(
+    1,
+    "numbers sent",
+    reference=float(numbers_sent(AGENTS, BATCH, ROUNDS)),
+    rtol=5e-4,
+    when_right="It does not depend on how many parameters an agent has. But a centre would need far fewer numbers: see "
+    "the discussion.",
+    hints=[
+        "How many pairs of neighbours are there on a line of ten? In a round, how many messages travel between a pair?",
+        "A message about C holds T × T numbers, one about δ holds a single one.",
+    ],
+    mistakes=[
+        Mistake("one way", "In a round every agent tells *and* hears: each pair of neighbours exchanges two messages.",
+                numbers_sent(AGENTS, BATCH, ROUNDS) / 2),
+        Mistake("ring for line", "A line of ten has nine pairs of neighbours, not ten.",
+                2.0 * AGENTS * ROUNDS * (BATCH**2 + 1)),
+        Mistake("everybody with everybody", "Agents talk to their neighbours only, not to all others.",
+                AGENTS * (AGENTS - 1.0) * ROUNDS * (BATCH**2 + 1)),
+        Mistake("δ forgotten", "That is C alone; δ is agreed on in the same way.",
+                2.0 * (AGENTS - 1) * ROUNDS * BATCH**2),
+        Mistake("T numbers for C", "C is a matrix, T × T.", 2.0 * (AGENTS - 1) * ROUNDS * (BATCH + 1)),
+        Mistake("T TD errors",
+                "In an update one δ is new, that of the latest step; those of the replayed transitions were agreed "
+                "on in their own time.", 2.0 * (AGENTS - 1) * ROUNDS * (BATCH**2 + BATCH)),
+        Mistake("one round", "That is one round; there are a hundred.", 2.0 * (AGENTS - 1) * (BATCH**2 + 1)),
+        Mistake("messages for numbers", "Those are the messages. Count the numbers in them.",
+                2.0 * (AGENTS - 1) * ROUNDS * 2),
+        Mistake("upper triangle",
+                "C is symmetric and half of it would do, but here the whole matrix is sent.",
+                2.0 * (AGENTS - 1) * ROUNDS * (BATCH * (BATCH + 1) / 2 + 1)),
+        Mistake("matrices of parameters",
+                "You have counted 22 × 22 matrices. What has the size of θ_i stays with the agent.",
+                2.0 * (AGENTS - 1) * ROUNDS * (PARAMETERS**2 + 1)),
+        Mistake("gradients", "You have counted 22 × 15 gradients. They stay with the agent.",
+                2.0 * (AGENTS - 1) * ROUNDS * (PARAMETERS * BATCH + 1)),
+    ],
+)  # fmt: skip
+
+# -------------------------------------------------------------------------------------- 2: the regularised inverse
+
+
+def regularised_inverse(hessians, td, sigma):
+    """Return the inverse of T sigma I - K, with K = sum of td h and its indefinite part left out."""
+    return learner.regularised_inverse(np.tensordot(td, hessians, 1), len(td), sigma)
+
+
+def _inverse(
+    K: Callable = lambda td, h: np.tensordot(td, h, 1),
+    bend: Callable = lambda e: np.maximum(e, 0.0),
+    add: Callable = lambda T, sigma: T * sigma,
+    join: Callable = lambda E, values: (E * values) @ E.T,
+    value: Callable = lambda e: 1.0 / e,
+    sign: float = -1.0,
+) -> Callable:
+    """Make the inverse from its parts; each may be replaced by a faulty one."""
+
+    def inverse(hessians, td, sigma):
+        e, E = np.linalg.eigh(sign * K(td, hessians))
+        return join(E, value(bend(e) + add(len(td), sigma)))
+
+    return inverse
+
+
+def _inverse_of_clipped(hessians, td, sigma):
+    K = sum(delta * h for delta, h in zip(td, hessians))
+    e, E = np.linalg.eig(K)
+    e, E = np.real(e), np.real(E)
+    kept = E @ np.diag(np.where(e < 0, e, 0.0)) @ np.linalg.inv(E)
+    return np.linalg.inv(len(td) * sigma * np.eye(len(K)) - kept)
+
+
+def _inverse_by_modulus(hessians, td, sigma):
+    K = np.einsum("t,tij->ij", td, hessians)
+    left, values, right = np.linalg.svd(K)
+    modulus = right.T @ np.diag(values) @ right  # |K|, from K'K
+    return np.linalg.solve(len(td) * sigma * np.eye(len(K)) + (modulus - K) / 2, np.eye(len(K)))
+
+
+def _inverse_shifted(hessians, td, sigma):
+    K = np.tensordot(td, hessians, 1)
+    matrix = len(td) * sigma * np.eye(len(K)) - K
+    return np.linalg.inv(matrix + max(0.0, np.linalg.eigvalsh(K)[-1]) * np.eye(len(K)))
+
+
+def _inverse_clipped_by_sample(hessians, td, sigma):
+    total = len(td) * sigma * np.eye(hessians.shape[1])
+    for delta, h in zip(td, hessians):
+        e, E = np.linalg.eigh(-delta * h)
+        total += (E * np.maximum(e, 0.0)) @ E.T
+    return np.linalg.inv(total)
+
+
+def _some_hessians(rng: np.random.Generator, T: int, n: int) -> np.ndarray:
+    half = rng.normal(size=(T, n, n))
+    return half + half.transpose(0, 2, 1)
+
+
+def _inverse_probes(rng: np.random.Generator) -> list[tuple]:
+    return [
+        (_some_hessians(rng, T, n), rng.uniform(0.3, 2.0, T) * rng.choice([-1, 1], T), rng.uniform(0.05, 0.4))
+        for T, n in ((4, 3), (3, 5), (6, 4), (5, 6))
+    ]
+
+
+inverse = Fill(
+    2,
+    "the regularised inverse",
+    reference=regularised_inverse,
+    probes=_inverse_probes,
+    compare=close(rtol=1e-6, atol=1e-8),
+    when_right="A local matter: what the agent leaves out it need not tell, and C stays positive semidefinite.",
+    hints=[
+        "K is a weighted sum of matrices: np.tensordot(td, hessians, 1). Then e, E = np.linalg.eigh(-K).",
+        "In the directions with a negative eigenvalue of −K only TςI is left: np.maximum(e, 0). Then invert: the "
+        "inverse has the same eigenvectors, and (E * values) @ E.T puts a matrix together again.",
+    ],
+    mistakes=[
+        Mistake("mean for sum",
+                "K is the mean over the batch; it is a sum, as G Gᵀ is, and TςI grows with T for that reason.",
+                _inverse(K=lambda td, h: np.tensordot(td, h, 1) / len(td))),
+        Mistake("ς without T", "The regularisation of a batch of T is Tς: ς is that of one sample.",
+                _inverse(add=lambda T, sigma: sigma)),
+        Mistake("ς divided by T", "The regularisation is T times ς, not divided by T.",
+                _inverse(add=lambda T, sigma: sigma / T)),
+        Mistake("sign of the Hessian", "The matrix is TςI − K; you have used + K.", _inverse(sign=1.0)),
+        Mistake("δ left out", "In K each Hessian is multiplied by the δ of its sample.",
+                _inverse(K=lambda td, h: h.sum(axis=0))),
+        Mistake("K left out", "The Hessians are missing: this is 1/(Tς) times the identity.",
+                _inverse(K=lambda td, h: 0.0 * h[0])),
+        Mistake("no safeguard",
+                "TςI − K itself is inverted. It is indefinite here, and along its negative directions the step would "
+                "go uphill.", _inverse(bend=lambda e: e)),
+        Mistake("moduli for zeros",
+                "Negative eigenvalues of −K have been turned round. They are left out: set to 0.",
+                _inverse(bend=np.abs)),
+        Mistake("the wrong half left out", "You have left out the positive eigenvalues of −K: keep those.",
+                _inverse(bend=lambda e: np.minimum(e, 0.0))),
+        Mistake("directions dropped",
+                "In the directions with a negative eigenvalue of −K the inverse is 0 now. TςI still holds there: "
+                "1/(Tς).", _inverse(bend=lambda e: np.where(e > 0, e, np.inf))),
+        Mistake("shifted until definite",
+                "A multiple of I was added until no eigenvalue of −K was negative. That slows every direction down, "
+                "also the good ones: set the negative ones to 0.", _inverse_shifted),
+        Mistake("each sample by itself",
+                "Every sample's matrix was made semidefinite before the sum. What cancels in the sum may stay: do it "
+                "once, with −K.", _inverse_clipped_by_sample),
+        Mistake("not inverted", "This is the matrix; its inverse is asked for.", _inverse(value=lambda e: e)),
+        Mistake("eigenvectors transposed", "Eᵀ diag E was built; eigenvectors are the columns of E: E diag Eᵀ.",
+                _inverse(join=lambda E, values: (E.T * values) @ E)),
+    ],
+    variants=[_inverse_of_clipped, _inverse_by_modulus],
+)  # fmt: skip
+
+# ------------------------------------------------------------------------------------------- 3: C by consensus
+
+
+def shared_matrix(gradients, inverses, P, rounds):
+    """Return what each agent takes C to be, shape (M, T, T)."""
+    return _shared()(gradients, inverses, P, rounds)
+
+
+def _shared(
+    term: Callable = lambda g, Kt: g @ Kt @ g.T,
+    mix: Callable = lambda P, rounds, terms: np.tensordot(np.linalg.matrix_power(P, rounds), terms, 1),
+    scale: Callable = lambda M, T: M,
+) -> Callable:
+    """Make C from its parts; each may be replaced by a faulty one."""
+
+    def shared(gradients, inverses, P, rounds):
+        terms = np.array([term(g, Kt) for g, Kt in zip(gradients, inverses)])
+        return scale(len(terms), terms.shape[1]) * mix(P, rounds, terms)
+
+    return shared
+
+
+def _shared_by_package(gradients, inverses, P, rounds):
+    terms = [learner.contribution(g.T, Kt) for g, Kt in zip(gradients, inverses)]
+    return len(terms) * average(P, terms, rounds).estimates
+
+
+def _shared_by_loops(gradients, inverses, P, rounds):
+    M, T = len(gradients), len(gradients[0])
+    known = []
+    for g, Kt in zip(gradients, inverses):
+        known.append(M * np.array([[g[a] @ Kt @ g[b] for b in range(T)] for a in range(T)]))
+    for _ in range(rounds):
+        known = [sum(P[i, j] * known[j] for j in range(M)) for i in range(M)]
+    return known
+
+
+def _some_agents(rng: np.random.Generator, sizes, T: int) -> tuple[list, list]:
+    gradients = [rng.normal(size=(T, n)) for n in sizes]
+    inverses = [regularised_inverse(_some_hessians(rng, T, n), rng.normal(size=T), 0.2) for n in sizes]
+    return gradients, inverses
+
+
+def _shared_probes(rng: np.random.Generator) -> list[tuple]:
+    probes = []
+    for edges, sizes, T, rounds in (
+        (line(3), (4, 3, 5), 3, 2),
+        (star(4), (3, 3, 3, 3), 4, 3),
+        (ring(5), (2, 4, 3, 2, 4), 3, 4),
+    ):
+        probes.append((*_some_agents(rng, sizes, T), mixing_matrix(len(sizes), edges), rounds))
+    return probes
+
+
+shared = Fill(
+    3,
+    "C by consensus",
+    reference=shared_matrix,
+    probes=_shared_probes,
+    compare=close(rtol=1e-6, atol=1e-8),
+    when_right="T × T numbers, whatever the number of parameters: all that the agents need of each other, besides δ.",
+    hints=[
+        "First every agent's own term, shape (T, T). With gradients as rows, G_i is `gradients[i].T`.",
+        "Consensus acts on the list of terms as on numbers: np.tensordot(P, terms, 1) is one round for an array of "
+        "shape (M, T, T). In the end the mean becomes a sum.",
+    ],
+    mistakes=[
+        Mistake("mean for sum", "Consensus gives the mean of the terms; C is their sum, M times as much.",
+                _shared(scale=lambda M, T: 1.0)),
+        Mistake("mean over the samples", "You have divided by T as well; C is a plain sum.",
+                _shared(scale=lambda M, T: M / T)),
+        Mistake("nothing mixed", "Every agent takes its own term, times M, for C: nothing has been mixed.",
+                _shared(mix=lambda P, rounds, terms: terms)),
+        Mistake("own term only", "This is every agent's own term; C is a sum over all agents.",
+                _shared(mix=lambda P, rounds, terms: terms, scale=lambda M, T: 1.0)),
+        Mistake("exact sum",
+                "All agents know the exact sum. Without a centre they can only mix with their neighbours, `rounds` "
+                "times.",
+                _shared(mix=lambda P, rounds, terms: np.tile(terms.mean(axis=0), (len(terms), 1, 1)))),
+        Mistake("K̃ left out", "This is G Gᵀ of the samples without K̃ between.", _shared(term=lambda g, Kt: g @ g.T)),
+        Mistake("K̃ inverted once more", "`inverses` holds K̃ already; do not invert it again.",
+                _shared(term=lambda g, Kt: g @ np.linalg.inv(Kt) @ g.T)),
+        Mistake("K̃ twice", "K̃ stands once between the gradients.", _shared(term=lambda g, Kt: g @ Kt @ Kt @ g.T)),
+        Mistake("diagonal only", "Only the diagonal is there: samples meet each other in C, too.",
+                _shared(term=lambda g, Kt: np.diag(np.diag(g @ Kt @ g.T)))),
+        Mistake("not symmetric: one triangle",
+                "C is not symmetric. Its entry for two samples is the same whichever comes first: fill both triangles.",
+                _shared(term=lambda g, Kt: np.triu(g @ Kt @ g.T))),
+        Mistake("not symmetric: another order",
+                "C is not symmetric: the samples stand in another order on one side than on the other.",
+                _shared(term=lambda g, Kt: g[::-1] @ Kt @ g.T)),
+        Mistake("one round only", "This is one round, whatever `rounds` says.",
+                _shared(mix=lambda P, rounds, terms: np.tensordot(P, terms, 1))),
+        Mistake("a round too many", "This is one round more than asked for.",
+                _shared(mix=lambda P, rounds, terms: np.tensordot(np.linalg.matrix_power(P, rounds + 1), terms, 1))),
+        Mistake("power entry by entry",
+                "P ** rounds raises every entry of P to that power; rounds are products of matrices.",
+                _shared(mix=lambda P, rounds, terms: np.tensordot(P**rounds, terms, 1))),
+    ],
+    variants=[_shared_by_package, _shared_by_loops],
+)  # fmt: skip
+
+# ----------------------------------------------------------------------------------------------- 4: the local step
+
+
+def local_step(gradients, inverse, C, td):
+    """Return d_i, shape (n_i,)."""
+    return learner.second_order_local(gradients.T, inverse, C, td)
+
+
+def _step(change: Callable) -> Callable:
+    """Make a step from `change(b)`, where b holds G, Kt, C, td, I and A = I + C."""
+
+    def step(gradients, inverse, C, td):
+        eye = np.eye(len(td))
+        return change(SimpleNamespace(G=gradients.T, Kt=inverse, C=C, td=td, I=eye, A=eye + C, T=len(td)))
+
+    return step
+
+
+def _step_as_published(gradients, inverse, C, td):
+    G = gradients.T
+    return inverse @ G @ td - inverse @ G @ np.linalg.inv(np.eye(len(td)) + C) @ (C @ td)
+
+
+def _step_by_iteration(gradients, inverse, C, td):
+    values, E = np.linalg.eigh((C + C.T) / 2)
+    weights = np.zeros(len(td))
+    for value, e in zip(values, E.T):
+        weights += e * (e @ td) / (1.0 + value)
+    return sum(w * (inverse @ g) for w, g in zip(weights, gradients))
+
+
+def _step_probes(rng: np.random.Generator) -> list[dict]:
+    probes = []
+    for sizes, T in (((4, 3), 3), ((3, 5, 4), 5), ((6, 2, 3), 4)):
+        gradients, inverses = _some_agents(rng, sizes, T)
+        C = sum(g @ Kt @ g.T for g, Kt in zip(gradients, inverses))
+        probes.append({"gradients": gradients[0], "inverse": inverses[0], "C": C, "td": rng.normal(size=T)})
+    return probes
+
+
+step = Fill(
+    4,
+    "the local step",
+    reference=local_step,
+    probes=_step_probes,
+    compare=close(rtol=1e-6, atol=1e-8),
+    when_right="It is agent i's part of the central step, to rounding: the next cell compares.",
+    hints=[
+        "From the right: first weights for the T samples, w = (I + C)⁻¹ δ, by np.linalg.solve; then gradients; then K̃.",
+        "G_i w is `gradients.T @ w`. The order of the factors matters: K̃ is n × n, C is T × T.",
+    ],
+    mistakes=[
+        Mistake("(I + C)⁻¹ forgotten",
+                "Without (I + C)⁻¹ every agent goes as far as if it were alone: the network overshoots.",
+                _step(lambda b: b.Kt @ b.G @ b.td)),
+        Mistake("I forgotten", "C alone has been inverted: the identity is missing.",
+                _step(lambda b: b.Kt @ b.G @ np.linalg.solve(b.C + 1e-300 * b.I, b.td))),
+        Mistake("not inverted", "I + C multiplies δ; its inverse should.", _step(lambda b: b.Kt @ b.G @ b.A @ b.td)),
+        Mistake("I − C for the inverse", "I − C is no inverse of I + C (only nearly, for a small C).",
+                _step(lambda b: b.Kt @ b.G @ (b.I - b.C) @ b.td)),
+        Mistake("sign of C", "The matrix is I + C, not I − C.",
+                _step(lambda b: b.Kt @ b.G @ np.linalg.solve(b.I - b.C, b.td))),
+        Mistake("what should be subtracted",
+                "This is what the published form subtracts from K̃ G δ: (I + C)⁻¹ C δ instead of (I + C)⁻¹ δ.",
+                _step(lambda b: b.Kt @ b.G @ np.linalg.solve(b.A, b.C @ b.td))),
+        Mistake("own term for C",
+                "You have made a C from the own gradients alone. It is the agreed one that is given.",
+                _step(lambda b: b.Kt @ b.G @ np.linalg.solve(b.I + b.G.T @ b.Kt @ b.G, b.td))),
+        Mistake("K̃ left out", "K̃ is missing in front of G.", _step(lambda b: b.G @ np.linalg.solve(b.A, b.td))),
+        Mistake("K̃ twice", "K̃ stands once in front of G; another one is in C already.",
+                _step(lambda b: b.Kt @ b.Kt @ b.G @ np.linalg.solve(b.A, b.td))),
+        Mistake("ascent for descent", "The step goes the wrong way: where δ > 0, Q must rise.",
+                _step(lambda b: -b.Kt @ b.G @ np.linalg.solve(b.A, b.td))),
+        Mistake("mean for sum", "You have divided by T: sums over the batch stand on both sides.",
+                _step(lambda b: b.Kt @ b.G @ np.linalg.solve(b.A, b.td) / b.T)),
+        Mistake("diagonal of C", "Only the diagonal of C is used; samples that resemble each other share a correction.",
+                _step(lambda b: b.Kt @ b.G @ (b.td / (1.0 + np.diag(b.C))))),
+        Mistake("first order", "This is the first-order step G δ.", _step(lambda b: b.G @ b.td)),
+    ],
+    variants=[_step_as_published, _step_by_iteration],
+)  # fmt: skip
+
+# ------------------------------------------------------------------------------- 5: batches that do not match
+
+
+def network_step(memories, seed, T, sigma):
+    """Return d_1, …, d_M, each agent drawing its batch with a generator of its own, of one seed."""
+    return _network()(memories, seed, T, sigma)
+
+
+def network_step_as_given(memories, seed, T, sigma):
+    """Return what the faulty function of item 5 returns: all agents draw from one generator, one after the other."""
+    return _network(generator=lambda i, seed, common: common)(memories, seed, T, sigma)
+
+
+def _network(
+    generator: Callable = lambda i, seed, common: np.random.default_rng(seed),
+    draw: Callable = lambda rng, n, T: rng.choice(n, T, replace=False),
+    hessian: Callable = lambda memory, batch: memory["h"][batch],
+    errors: Callable = lambda memories, i, batch: memories[i]["td"][batch],
+    weigh: Callable = lambda td, T: td,
+    agree: Callable = lambda terms, i: sum(terms),
+) -> Callable:
+    """Make the network's step from its parts; each may be replaced by a faulty one."""
+
+    def step(memories, seed, T, sigma):
+        common, terms, parts = np.random.default_rng(seed), [], []
+        for i, memory in enumerate(memories):
+            batch = draw(generator(i, seed, common), len(memory["td"]), T)
+            g, td = memory["g"][batch], errors(memories, i, batch)
+            Kt = regularised_inverse(hessian(memory, batch), weigh(td, T), sigma)
+            terms.append(g @ Kt @ g.T)
+            parts.append((g, Kt, td))
+        return [local_step(g, Kt, agree(terms, i), td) for i, (g, Kt, td) in enumerate(parts)]
+
+    return step
+
+
+def _network_drawn_once(memories, seed, T, sigma):
+    batch = np.random.default_rng(seed).choice(len(memories[0]["td"]), T, replace=False)
+    steps = learner.distributed_step(
+        [memory["g"][batch] for memory in memories], [memory["h"][batch] for memory in memories],
+        memories[0]["td"][batch], sigma,
+    )  # fmt: skip
+    return steps
+
+
+def _network_as_one(memories, seed, T, sigma):
+    batch = np.sort(np.random.default_rng(seed).choice(len(memories[0]["td"]), T, replace=False))
+    gradients, hessians = ([memory[name][batch] for memory in memories] for name in "gh")
+    return learner.central_step(gradients, hessians, memories[0]["td"][batch], sigma)
+
+
+def memories_of(sizes, samples: int, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
+    """Draw the agents' memories: row tau of each is the same transition.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of parameters of each agent.
+    samples : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    list of dict
+        ``td`` (samples,), the same for all; ``g`` (samples, n_i), gradients; ``h`` (samples, n_i, n_i), Hessians of the
+        Lagrangian.
+    """
+    common, td = rng.normal(size=(samples, 3)), rng.normal(size=samples)
+    memories = []
+    for n in sizes:  # what all agents see of a transition, and what is their own
+        g = common @ rng.normal(size=(3, n)) + 0.3 * rng.normal(size=(samples, n))
+        memories.append({"td": td.copy(), "g": g, "h": 0.3 * _some_hessians(rng, samples, n)})
+    return memories
+
+
+def _memory_probes(rng: np.random.Generator) -> list[tuple]:
+    return [
+        (memories_of(sizes, samples, rng), int(rng.integers(10**6)), T, rng.uniform(0.1, 0.4))
+        for sizes, samples, T in (((3, 4, 3), 12, 4), ((2, 3, 4, 2), 15, 5), ((5, 3), 10, 3))
+    ]
+
+
+debug = Debug(
+    5,
+    "batches that do not match",
+    reference=network_step,
+    given=network_step_as_given,
+    probes=_memory_probes,
+    compare=close(rtol=1e-6, atol=1e-8),
+    when_right="Row τ of every agent's G must be the same transition, or C adds up products of samples that have "
+    "nothing to do with each other. No error is raised: C has the right shape, and is symmetric, either way.",
+    hints=[
+        "The first agent's part of C is right. What has changed when the second one draws?",
+        "C adds up matrices whose entry (τ, τ') is about the transitions τ and τ'. Are these the same for all?",
+        "Every agent needs a generator of its own that starts alike: where is np.random.default_rng(seed) called? "
+        "Leave the draw itself as it is.",
+    ],
+    mistakes=[
+        Mistake("a seed for each agent",
+                "Every agent has a generator of its own now, but with another seed: they still draw different "
+                "transitions.",
+                _network(generator=lambda i, seed, common: np.random.default_rng(seed + i))),
+        Mistake("the latest ones",
+                "All take the latest T transitions: aligned, but no longer a random batch.",
+                _network(draw=lambda rng, n, T: np.arange(n - T, n))),
+        Mistake("the first ones", "All take the first T transitions: aligned, but no longer a random batch.",
+                _network(draw=lambda rng, n, T: np.arange(T))),
+        Mistake("the whole memory", "All use the whole memory: aligned, but the batch has T transitions.",
+                _network(draw=lambda rng, n, T: np.arange(n))),
+        Mistake("with replacement", "Aligned, but transitions are drawn with replacement now: leave the draw alone.",
+                _network(draw=lambda rng, n, T: rng.choice(n, T))),
+        Mistake("δ aligned only",
+                "All use the δ of the first agent's batch, but their gradients still come from batches of their own.",
+                lambda memories, seed, T, sigma: _network(
+                    generator=lambda i, seed, common: common,
+                    errors=lambda memories, i, batch: memories[0]["td"][
+                        np.random.default_rng(seed).choice(len(memories[0]["td"]), T, replace=False)],
+                )(memories, seed, T, sigma)),
+        Mistake("K of other transitions",
+                "The gradients match now, but the Hessians are those of the first T transitions.",
+                _network(hessian=lambda memory, batch: memory["h"][: len(batch)])),
+        Mistake("own term for C", "The batches match, but every agent uses its own term for C.",
+                _network(agree=lambda terms, i: terms[i])),
+        Mistake("mean for sum in C", "The batches match, but C is a mean over the agents now; it is a sum.",
+                _network(agree=lambda terms, i: sum(terms) / len(terms))),
+        Mistake("mean for sum in K", "The batches match, but K is a mean over the batch now; it is a sum.",
+                _network(weigh=lambda td, T: td / T)),
+    ],
+    variants=[_network_drawn_once, _network_as_one],
+)  # fmt: skip
+
+# --------------------------------------------------------------------- 6: a learner within a budget of numbers
+
+#: Five agents on a line: x_i - MEAN_i goes to PULL_i times it, plus SPREAD_i e_i, e_i ~ N(0, 1); they pay `task_cost`.
+PULL, SPREAD = np.array([0.9, 0.5, 0.8, 0.3, 0.7]), np.array([0.1, 0.3, 0.15, 0.4, 0.2])
+MEAN = np.array([1.0, -2.0, 1.0, 2.0, -1.0])
+TASK_GAMMA, UPDATES, SAMPLES = 0.5, 60, 400
+EDGES = line(len(PULL))
+NEIGHBOURS = neighbours_of(len(PULL), EDGES)
+ERROR, OFF, BUDGET, MOST = 0.3, 0.05, 20_000, 60
+
+
+def features(x) -> list[np.ndarray]:
+    """Return what each agent's value is linear in: 1, x_i, x_i^2, and x_i x_j for its neighbours j."""
+    return [
+        np.stack([np.ones(len(x)), x[:, i], x[:, i] ** 2, *(x[:, i] * x[:, j] for j in own)], axis=1)
+        for i, own in enumerate(NEIGHBOURS)
+    ]
+
+
+def task_cost(x) -> np.ndarray:
+    """Return the stage costs L_i = x_i^2 + 1/2 sum_j (x_i - x_j)^2 (neighbours j) of all agents, shape (n, 5)."""
+    pairs = [sum((x[:, i] - x[:, j]) ** 2 for j in own) for i, own in enumerate(NEIGHBOURS)]
+    return np.stack([x[:, i] ** 2 + 0.5 * pair for i, pair in enumerate(pairs)], axis=1)
+
+
+def exact_value(x) -> np.ndarray:
+    """Return the network's exact value, shape (n,).
+
+    The sum of the stage costs is x'W x with W = I + Laplacian; y = x - MEAN is uncorrelated from agent to agent.
+    """
+    W, y = np.eye(len(PULL)) + laplacian(len(PULL), EDGES), x - MEAN
+    bend = W / (1 - TASK_GAMMA * np.outer(PULL, PULL))
+    slope = 2 * W @ MEAN / (1 - TASK_GAMMA * PULL)
+    constant = (MEAN @ W @ MEAN + TASK_GAMMA * np.diag(bend) @ SPREAD**2) / (1 - TASK_GAMMA)
+    return np.einsum("ni,ij,nj->n", y, bend, y) + y @ slope + constant
+
+
+def task(seed: int) -> SimpleNamespace:
+    """Record 400 transitions of the five agents, and draw 300 states to test a learned value on."""
+    rng = np.random.default_rng(seed)
+    usual = SPREAD / np.sqrt(1 - PULL**2)
+    x = np.empty((SAMPLES + 1, len(PULL)))
+    x[0] = MEAN + usual * rng.normal(size=len(PULL))
+    for k, e in enumerate(rng.normal(size=(SAMPLES, len(PULL)))):
+        x[k + 1] = MEAN + PULL * (x[k] - MEAN) + SPREAD * e
+    test = MEAN + usual * rng.normal(size=(300, len(PULL)))
+    return SimpleNamespace(now=features(x[:-1]), ahead=features(x[1:]), cost=task_cost(x[:-1]).sum(axis=1),
+                           test=features(test), value=exact_value(test), rng=rng)  # fmt: skip
+
+
+def learn(T: int, sigma: float, alpha: float, P, rounds: int, seed: int, aligned: bool = True) -> SimpleNamespace:
+    """Learn the network's value with the distributed second-order step, 60 updates, a new batch each.
+
+    The value is linear in theta: the Hessians are zero and each Kt is I / (T sigma).
+
+    Parameters
+    ----------
+    T : int
+        Batch.
+    sigma, alpha : float
+        Regularisation of a sample, step size.
+    P : array_like, shape (5, 5)
+    rounds : int
+    seed : int
+        Of the data, and of the batches.
+    aligned : bool
+        Whether all agents draw the same transitions.
+
+    Returns
+    -------
+    SimpleNamespace
+        error : ndarray, shape (61,), root mean square error of the value over its standard deviation; off : ndarray,
+        shape (60,), distance of the step from the central one over the latter's length.
+    """
+    data, M = task(seed), len(PULL)
+    mixed = M * np.linalg.matrix_power(np.asarray(P, dtype=float), int(rounds))
+    theta = [np.zeros(f.shape[1]) for f in data.now]
+    spread, error, off = data.value.std(), [], []
+
+    def apart():
+        value = sum(f @ own for f, own in zip(data.test, theta))
+        return float(np.sqrt(np.mean((value - data.value) ** 2)) / spread)
+
+    for _ in range(UPDATES):
+        error.append(apart())
+        v, v_next = (sum(f @ own for f, own in zip(part, theta)) for part in (data.now, data.ahead))
+        td = data.cost + TASK_GAMMA * v_next - v
+        batches = [data.rng.choice(SAMPLES, T, replace=False)] * M
+        if not aligned:
+            batches = [data.rng.choice(SAMPLES, T, replace=False) for _ in range(M)]
+        G = [f[batch] for f, batch in zip(data.now, batches)]
+        terms = np.array([g @ g.T for g in G]) / (T * sigma)
+        C, exact = np.tensordot(mixed, terms, 1), terms.sum(axis=0)
+        eye = np.eye(T)
+        weights = np.linalg.solve(eye + C, np.array([td[batch] for batch in batches])[:, :, None])[:, :, 0]
+        d = [g.T @ w / (T * sigma) for g, w in zip(G, weights)]
+        central = [g.T @ np.linalg.solve(eye + exact, td[batch]) / (T * sigma) for g, batch in zip(G, batches)]
+        apart_by = np.linalg.norm(np.concatenate(d) - np.concatenate(central))
+        off.append(apart_by / np.linalg.norm(np.concatenate(central)))
+        theta = [own + alpha * change for own, change in zip(theta, d)]
+    return SimpleNamespace(error=np.array([*error, apart()]), off=np.array(off))
+
+
+def measure(T: int, sigma: float, alpha: float, P, rounds: int, seeds) -> dict[str, float]:
+    """Measure a learner: its value's error, how far its steps are from the central ones, and numbers per update."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a learner that diverges is a result, too
+        runs = [learn(T, sigma, alpha, P, rounds, seed) for seed in seeds]
+    links = 2 * len(EDGES)
+    return {
+        "error of the value": float(np.mean([run.error[-1] for run in runs])),
+        "off the central step": float(max(run.off.max() for run in runs)),
+        "numbers per update": float(links * rounds * (T**2 + 1)),
+    }
+
+
+def _hidden(answer, seed: int) -> dict[str, float]:
+    names = {"T": 1.0, "sigma": 0.0, "alpha": 0.0, "rounds": 0.0}
+    if not isinstance(answer, dict) or set(answer) != {*names, "step"}:
+        raise TypeError("give a dict with the keys T, sigma, alpha, step and rounds")
+    value = {name: float(answer[name]) for name in (*names, "step")}
+    for name, least in names.items():
+        if not (np.isfinite(value[name]) and value[name] >= least and (value[name] > 0 or name == "rounds")):
+            raise ValueError(f"{name} must be a positive number")
+    if any(value[name] != int(value[name]) for name in ("T", "rounds")):
+        raise ValueError("T and rounds are whole numbers")
+    if value["T"] > MOST or value["rounds"] > 1000:
+        raise ValueError(f"a batch of more than {MOST}, or more than 1000 rounds, are far beyond any budget here")
+    P = mixing_matrix(len(PULL), EDGES, value["step"])
+    return measure(int(value["T"]), value["sigma"], value["alpha"], P, int(value["rounds"]), range(seed, seed + 4))
+
+
+def _answer(T=10, sigma=2.0, alpha=0.4, step=0.5, rounds=18) -> dict[str, Any]:
+    return {"T": T, "sigma": sigma, "alpha": alpha, "step": step, "rounds": rounds}
+
+
+def _poor(m) -> bool:
+    return not m["error of the value"] <= ERROR
+
+
+def _off(m) -> bool:
+    return not m["off the central step"] <= OFF
+
+
+def _dear(m) -> bool:
+    return m["numbers per update"] > BUDGET
+
+
+design = Design(
+    6,
+    "a budget of numbers",
+    reference=_answer(),
+    measure=_hidden,
+    targets={
+        "error of the value": ("<=", ERROR),
+        "off the central step": ("<=", OFF),
+        "numbers per update": ("<=", BUDGET),
+    },
+    when_right="A small batch costs T² numbers only, and more regularisation or a shorter step makes up for its noise.",
+    hints=[
+        "The budget first: 8 messages a round, T² + 1 numbers in each. Which pairs of T and rounds fit?",
+        "The rate of P decides how many rounds it takes: compare rate(mixing_matrix(5, EDGES, step)) for a few steps "
+        "up to 0.5. About fifteen rounds do for the best of them.",
+        "With a T of about 10, try ς between 1 and 5, and α between 0.3 and 0.6.",
+    ],
+    mistakes=[
+        Mistake("far too little regularisation",
+                "The value explodes. With T samples and little regularisation a full step fits the batch and its noise "
+                "exactly, and the next batch undoes it: a larger ς, or a smaller α.",
+                lambda answer, m: _poor(m) and not m["error of the value"] < 0.8 and answer["sigma"] < 0.5,
+                _answer(sigma=1e-6, alpha=1.0)),
+        Mistake("noise",
+                "It learns, but every batch's noise stays in θ: a larger ς or a smaller α averages over more batches.",
+                lambda answer, m: _poor(m) and answer["sigma"] < 0.5 and answer["alpha"] >= 0.2,
+                _answer(sigma=0.01, alpha=0.8)),
+        Mistake("too much regularisation",
+                "ς is so large that the step is a first-order one, and a short one: after sixty updates it has hardly "
+                "arrived.", lambda answer, m: _poor(m) and answer["sigma"] > 20, _answer(sigma=500.0)),
+        Mistake("steps too short", "α is small: after sixty updates it has not arrived.",
+                lambda answer, m: _poor(m) and answer["alpha"] < 0.2, _answer(alpha=0.02)),
+        Mistake("steps too long", "α is larger than 1: it goes further than the quadratic model says, and swings.",
+                lambda answer, m: _poor(m) and answer["alpha"] > 1, _answer(alpha=6.0)),
+        Mistake("batch of few samples",
+                "With so few samples a batch says little: what it learns is mostly noise.",
+                lambda answer, m: _poor(m) and answer["T"] < 4, _answer(T=1, sigma=1.0)),
+        Mistake("P too slow",
+                "P mixes slowly: its step is small, and much of what an agent knows stays where it is.",
+                lambda answer, m: _off(m) and answer["step"] < 0.3, _answer(step=0.1)),
+        Mistake("too few rounds", "The agents' C differ still: too few rounds for this P.",
+                lambda answer, m: _off(m), _answer(rounds=6)),
+        Mistake("batch too large", "T is dear: C has T² entries. Does it learn so much better with this T?",
+                lambda answer, m: _dear(m) and answer["T"] > 13, _answer(T=20)),
+        Mistake("too many rounds", "More rounds than the target asks for.",
+                lambda answer, m: _dear(m), _answer(rounds=60)),
+    ],
+    variants=[
+        _answer(T=8, sigma=3.0, alpha=0.5, rounds=25),
+        _answer(T=12, sigma=1.0, alpha=0.3, rounds=17),
+        _answer(T=9, sigma=4.0, alpha=0.5, step=0.45, rounds=28),
+    ],
+)  # fmt: skip
+
+# ------------------------------------------------------------------------------------- 7: what a neighbour sees
+
+explain = Explain(
+    7,
+    "what a neighbour sees",
+    reference="b",
+    choices={
+        "a": "Nothing of agent 1's own: θ, states, costs and gradients never leave it, and all that arrives is a sum "
+        "over the agents, mixed.",
+        "b": "In the first round it gets agent 1's own T × T term, before anything is mixed: how long and how alike "
+        "agent 1's gradients were, though neither the gradients nor θ.",
+        "c": "In the first round it gets agent 1's own T × T term, and from that it can compute agent 1's gradients, "
+        "and from these its θ and its states.",
+        "d": "With many rounds nothing: only an agent that stops early still sees something of its neighbour's term.",
+        "e": "Nothing: a T × T matrix says nothing about a matrix of gradients of another size.",
+    },
+    when_right="Now compare your reason with the discussion in the solution.",
+    hints=[
+        "Write down the message that travels from agent 1 to agent 2 in the first round, and in the second.",
+        "The diagonal of agent 1's term is gᵀK̃g of each sample: what does it say about g, and what not? Does the "
+        "matrix change if all gradients are turned by the same rotation (and K̃ with them)?",
+    ],
+    mistakes=[
+        Mistake("mixed from the start",
+                "Before the first round nothing is mixed: what an agent sends first is its own term.", "a"),
+        Mistake("too much",
+                "The term is made of inner products. All gradients could be turned together, and it would stay the "
+                "same: θ and the gradients cannot be computed from it.", "c"),
+        Mistake("later rounds do not take back",
+                "What was sent in the first round has been seen, however many rounds follow.", "d"),
+        Mistake("size is no secret",
+                "Its entries are inner products of gradients, one for each pair of samples: that is a lot.", "e"),
+    ],
+)  # fmt: skip
+
+exercise = Exercise(
+    12,
+    "Faster, and what is shared?",
+    [predict, inverse, shared, step, debug, design, explain],
+)

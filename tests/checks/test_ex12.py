@@ -1,0 +1,176 @@
+"""Exercise 12: every item sound, notebooks in step, the blank one runs, the solved one scores 100 %."""
+
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from mpcrl_course.checks import ex12
+from mpcrl_course.checks.engine import NOT_ATTEMPTED, RAISED, RIGHT, WRONG, assert_item_sound
+from mpcrl_course.learners.distributed import central_step
+from mpcrl_course.mpc.consensus import average, mixing_matrix
+from mpcrl_course.mpc.network import line
+from tests.checks.notebooks import check_blank, check_solved, check_texts
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "12_second_order.ipynb"
+ITEMS = ex12.exercise.items.values()
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=lambda item: f"{item.number}-{item.kind}")
+@pytest.mark.parametrize("seed", [0, 1, 20_000])
+def test_items_are_sound(item, seed):
+    assert_item_sound(item, seed)
+
+
+# ------------------------------------------------------------------------------- what a student would also write
+
+
+def test_the_predicted_number_is_what_consensus_counts():
+    P, T = mixing_matrix(ex12.AGENTS, line(ex12.AGENTS)), ex12.BATCH
+    matrices = average(P, np.zeros((ex12.AGENTS, T, T)), ex12.ROUNDS).messages * T * T
+    errors = average(P, np.zeros(ex12.AGENTS), ex12.ROUNDS).messages
+    assert matrices + errors == ex12.predict.reference
+
+
+def test_the_inverse_of_a_matrix_known_by_hand():
+    hessians, td = np.array([np.diag([-6.0, 1.0]), np.diag([0.0, 3.0])]), np.array([0.5, 1.0])
+    # K = diag(-3, 3.5), T sigma = 0.4: the second direction is left out
+    np.testing.assert_allclose(ex12.regularised_inverse(hessians, td, 0.2), np.diag([1 / 3.4, 1 / 0.4]), rtol=1e-12)
+
+
+def test_the_pieces_together_are_the_central_step():
+    rng = np.random.default_rng(2)
+    gradients, inverses = ex12._some_agents(rng, (4, 2, 5, 3), 6)
+    td, P = rng.normal(size=6), mixing_matrix(4, line(4))
+    A, start = np.hstack(gradients).T @ np.hstack(gradients), 0
+    for Kt in inverses:
+        own = slice(start, start + len(Kt))
+        A[own, own] += np.linalg.inv(Kt)
+        start = own.stop
+    C = ex12.shared_matrix(gradients, inverses, P, 400)
+    steps = [ex12.local_step(g, Kt, C_i, td) for g, Kt, C_i in zip(gradients, inverses, C, strict=True)]
+    np.testing.assert_allclose(np.concatenate(steps), np.linalg.solve(A, np.hstack(gradients).T @ td), rtol=1e-8)
+
+
+def test_the_given_function_is_not_the_network_s_step_and_the_repaired_one_is():
+    memories, seed, T, sigma = ex12._memory_probes(np.random.default_rng(3))[0]
+    batch = np.random.default_rng(seed).choice(len(memories[0]["td"]), T, replace=False)
+    central = central_step([m["g"][batch] for m in memories], [m["h"][batch] for m in memories],
+                           memories[0]["td"][batch], sigma)  # fmt: skip
+    central = np.concatenate(central)
+    given, repaired = (
+        np.concatenate(step(memories, seed, T, sigma)) for step in (ex12.network_step_as_given, ex12.network_step)
+    )
+    np.testing.assert_allclose(repaired, central, rtol=1e-8, atol=1e-12)
+    assert np.linalg.norm(given - central) > 0.2 * np.linalg.norm(central)
+
+
+def test_a_batch_in_another_order_is_right_and_the_given_code_is_not_attempted():
+    def sorted_batch(memories, seed, T, sigma):
+        terms, parts = [], []
+        for memory in memories:
+            batch = np.sort(np.random.default_rng(seed).choice(len(memory["td"]), T, replace=False))
+            g, td = memory["g"][batch], memory["td"][batch]
+            Kt = ex12.regularised_inverse(memory["h"][batch], td, sigma)
+            terms.append(g @ Kt @ g.T)
+            parts.append((g, Kt, td))
+        return [ex12.local_step(g, Kt, sum(terms), td) for g, Kt, td in parts]
+
+    assert ex12.debug.judge(sorted_batch).verdict == RIGHT
+    assert ex12.debug.judge(ex12.network_step_as_given).verdict == NOT_ATTEMPTED
+
+
+def test_a_wrong_shape_is_said():
+    result = ex12.step.judge(lambda gradients, inverse, C, td: td)
+    assert result.verdict == WRONG and "shape (4,) is expected" in result.sentence
+
+
+# ----------------------------------------------------------------------------------------- the task of the design
+
+
+def test_the_exact_value_solves_the_bellman_equation():
+    rng = np.random.default_rng(0)
+    x, h = ex12.MEAN + rng.normal(size=(20, 5)), 1e-2
+    ahead = ex12.MEAN + ex12.PULL * (x - ex12.MEAN)
+    expected = ex12.exact_value(ahead)
+    for i in range(5):  # the value is quadratic: its differences are exact, and noise adds half its curvature
+        step = h * np.eye(5)[i]
+        curvature = (
+            ex12.exact_value(ahead + step) - 2 * ex12.exact_value(ahead) + ex12.exact_value(ahead - step)
+        ) / h**2
+        expected = expected + 0.5 * curvature * ex12.SPREAD[i] ** 2
+    right = ex12.task_cost(x).sum(axis=1) + ex12.TASK_GAMMA * expected
+    np.testing.assert_allclose(ex12.exact_value(x), right, rtol=1e-7)
+
+
+def test_the_features_can_represent_it():
+    data = ex12.task(seed=4)
+    columns = np.hstack(data.test)
+    found = np.linalg.lstsq(columns, data.value, rcond=None)[0]
+    np.testing.assert_allclose(columns @ found, data.value, rtol=1e-9)
+
+
+def test_enough_rounds_give_the_central_step_and_matching_batches_learn_better():
+    P = mixing_matrix(5, ex12.EDGES)
+    runs = [[ex12.learn(10, 2.0, 0.4, P, 200, seed, aligned) for seed in range(6)] for aligned in (True, False)]
+    matching, others = ([run.error[-1] for run in part] for part in runs)
+    assert max(run.off.max() for run in runs[0]) < 1e-9
+    assert np.mean(matching) < 0.25 and np.mean(others) > 1.5 * np.mean(matching)
+
+
+def test_design_has_margin_on_hidden_recordings():
+    for seed in (10, 2000, 31_000):
+        for answer in ex12.design.right_answers():
+            measured = ex12._hidden(answer, seed)
+            assert measured["error of the value"] < 0.28 and measured["off the central step"] < 0.04
+    assert ex12._hidden(ex12.design.reference, 0)["numbers per update"] == 8 * 18 * 101
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sigma": 0.0}, "sigma must be a positive number"),
+        ({"alpha": np.nan}, "alpha must be a positive number"),
+        ({"T": 7.5}, "whole numbers"),
+        ({"T": 400}, "beyond any budget"),
+        ({"step": 0.7}, "step must lie in"),
+    ],
+    ids=["zero", "NaN", "fraction", "whole memory", "step"],
+)
+def test_design_of_the_wrong_form_says_so(change, said):
+    result = ex12.design.judge(ex12.design.reference | change)
+    assert result.verdict == RAISED and said in str(result.details)
+
+
+def test_design_that_is_no_dict_says_so():
+    assert "keys T, sigma, alpha, step and rounds" in str(ex12.design.judge([10, 2.0]).details)
+
+
+# ------------------------------------------------------------------------------------------------ the notebooks
+
+
+def test_choices_and_numbers_in_the_notebook_are_those_of_the_check():
+    notebook = nbformat.read(ROOT / "exercises" / NAME, as_version=4)
+    text = {cell.id: cell.source for cell in notebook.cells}
+    for key, sentence in ex12.explain.choices.items():
+        assert f"- **{key}** {sentence}" in text["explain-text"]
+    assert f"**{ex12.ROUNDS}** rounds" in text["predict-text"] and f"T = {ex12.BATCH}" in text["predict-text"]
+    assert f"{ex12.PARAMETERS} parameters" in text["predict-text"] and "Ten agents" in text["predict-text"]
+    assert f"**{ex12.UPDATES}** updates" in text["design-text"] and f"**{ex12.ERROR}**" in text["design-text"]
+    assert f"**{100 * ex12.OFF:.0f} %**" in text["design-text"] and "**20 000** numbers" in text["design-text"]
+    assert ex12.BUDGET == 20_000 and f"gamma = {ex12.TASK_GAMMA}" in text["design-text"]
+
+
+def test_texts_are_in_step_and_without_outputs():
+    check_texts(NAME)
+
+
+def test_blank_exercise_runs_with_the_reference(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPCRL_COURSE_PROGRESS", str(tmp_path / "progress.json"))
+    check_blank(ex12.exercise, NAME, tmp_path / "progress.json")
+
+
+def test_solution_scores_full_marks(tmp_path):
+    check_solved(ex12.exercise, NAME, tmp_path)
