@@ -253,7 +253,8 @@ def table(evaluations: Sequence[Evaluation]) -> Table:
         spread = f" ({means.min():.1f} … {means.max():.1f})" if len(means) > 1 else ""
         away = "-"
         if reference is not None and one is not reference:
-            away = "{:+.1f} % [{:+.1f}, {:+.1f}]".format(*(-100 * v for v in below(one.cost, reference.cost)))
+            middle, low, high = below(one.cost, reference.cost)
+            away = f"{-100 * middle:+.1f} % [{-100 * high:+.1f}, {-100 * low:+.1f}]"
         rows.append([one.name, *PUBLISHED[one.name], f"{means.mean():.1f}{spread}", f"{violated.mean():.2f}", away,
                      f"{1e3 * one.seconds:.1f}"])  # fmt: skip
     header = [
@@ -307,9 +308,10 @@ def figure(costs: Mapping[str, np.ndarray], evaluations: Sequence[Evaluation]) -
             band(left, x, cost, name, 1.0, color=COLOURS[colour], linestyle=style, marker="")
             medians = ", ".join(f"{np.median(cost[:, e - 1]):.0f}" for e in (1, 10, 30, 100) if e <= cost.shape[1])
             said.append(f"{name}: {medians}")
-        left.set(xlabel="episode of learning", ylabel="cost of the episode", yscale="log")
+        left.set(xlabel="episode of learning", ylabel="cost of the episode")
+        left.set_ylim(bottom=0.0)
         left.legend()
-        diamond = {"marker": "D", "markerfacecolor": COLOURS["orange"], "markeredgecolor": "black"}
+        diamond = {"marker": "D", "markerfacecolor": COLOURS["orange"], "markeredgecolor": "black", "markevery": 1}
         right.boxplot([one.cost.ravel() for one in evaluations], showmeans=True, whis=(0, 100), meanprops=diamond,
                       medianprops={"color": "black"})  # fmt: skip
         right.set_xticks(range(1, len(evaluations) + 1), [one.name for one in evaluations], rotation=20)
@@ -324,7 +326,7 @@ def figure(costs: Mapping[str, np.ndarray], evaluations: Sequence[Evaluation]) -
             right.legend()
     means = ", ".join(f"{one.name} {one.cost.mean():.0f}" for one in evaluations)
     return drawn, (
-        "Left: cost of the episodes of learning, on a logarithmic axis, as median over the seeds with the whole range; "
+        "Left: cost of the episodes of learning, as median over the seeds with the whole range; "
         f"after 1, 10, 30 and 100 episodes {'; '.join(said)}. Right: a box plot of the costs of the episodes of "
         f"evaluation for each controller (whiskers to the extremes, diamond: mean, triangle: published mean). Means: "
         f"{means}."

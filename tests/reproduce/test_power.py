@@ -1,5 +1,7 @@
 """The reproduction of the power system: the published settings, paired noise, taking up, trouble, what is written."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -215,3 +217,41 @@ def test_evaluations_are_done_anew_only_if_they_must(tmp_path, short):
     assert evaluation_run("initial", 0, 3, 3, 5, tmp_path) == ""
     assert load_evaluation("initial", [0], 3, tmp_path).cost.shape == (1, 3)
     assert evaluation_run("centralised", 1, 3, 2, 5, tmp_path).startswith("FileNotFoundError")
+
+
+# --- what lecture 11 shows ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data():
+    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "power_11.npz") as file:
+        return dict(file)
+
+
+def test_the_stored_runs_are_what_learning_gives(data):
+    """Two episodes centralised, one distributed, from seed 1; two episodes of evaluation (lectures/data/make_11.py)."""
+    for name, episodes in (("centralised", 2), ("distributed", 1)):
+        log = learn(name, 1, episodes)
+        np.testing.assert_allclose(data[f"{name}_path"][: episodes + 1], log.theta[::100], rtol=1e-6, atol=1e-9)
+        cost, td = (values.reshape(-1, 100) for values in (log.cost, np.abs(log.td)))
+        np.testing.assert_allclose(data[f"{name}_cost"][0, :episodes], cost.sum(1), rtol=1e-5)
+        np.testing.assert_allclose(data[f"{name}_td"][0, :episodes], td.mean(1), rtol=1e-5)
+        np.testing.assert_allclose(data[f"{name}_theta"][0], data[f"{name}_path"][-1], rtol=1e-6, atol=1e-9)
+    for name, theta in (("centralised", data["centralised_theta"][0]), ("true ties", None), ("nominal", None)):
+        cost, violated = evaluate(make_policy(name, theta), 2)
+        stored = name.replace(" ", "_")
+        np.testing.assert_allclose(data[f"{stored}_evaluated"][0, :2], cost, rtol=1e-5)
+        np.testing.assert_array_equal(data[f"{stored}_violated"][0, :2], violated)
+
+
+def test_the_published_result_is_reproduced(data):
+    """Learned costs within 5 % of the published ones, without violations; nominal and scenario where they should be."""
+    mean = {name: data[f"{name.replace(' ', '_')}_evaluated"].mean() for name in module.PUBLISHED}
+    for name in module.LEARNED:
+        assert mean[name] == pytest.approx(float(module.PUBLISHED[name][0]), rel=0.05)
+        assert data[f"{name}_violated"].mean() < 0.01 and len(data[f"{name}_theta"]) == 5
+        for other in ("nominal", "true_ties"):
+            assert below(data[f"{name}_evaluated"], data[f"{other}_evaluated"])[1] > 0.15  # the interval's lower end
+    assert mean["nominal"] == pytest.approx(349.3, rel=0.05)
+    assert mean["distributed"] < mean["scenario"] < mean["nominal"] < mean["true ties"] < mean["initial"]
+    assert 315 * 0.95 < mean["scenario"] < 322 * 1.05
