@@ -237,8 +237,9 @@ def _checked(local_step):
 
 NAMES = ("first order", "second order, centralised", "second order, distributed")
 LOOKS = {NAMES[0]: ("green", "-."), NAMES[1]: ("vermilion", "--"), NAMES[2]: ("blue", "-")}
-#: Steps over which curves are averaged, seconds of a frame that are left for learning, steps of a frame at most.
-WINDOW, BUDGET, AT_MOST = 25, 0.014, 6
+#: Steps over which curves are averaged, seconds of a frame that are left for learning, steps of a frame at most, and
+#: steps with which the live picture begins: as many as make a first batch, so that there is a C to be seen.
+WINDOW, BUDGET, AT_MOST, BEGIN = 25, 0.014, 6, 15
 
 
 class SecondOrderLoop:
@@ -462,16 +463,23 @@ def second_order_live(*, local_step: Callable | None = None, seed: int = 1, widt
         if loop.done:
             player.pause()
 
+    def begin(seed=None):
+        loop.reset(seed)
+        for _ in range(BEGIN):
+            loop.step()
+
     sliders = ipywidgets.HBox([controls[name] for name in ("batch", "sigma", "alpha", "alpha_first", "rounds")],
                               layout={"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"})  # fmt: skip
     switches = [controls[name] for name in ("misaligned", "mean", "safeguard")]
     player = Player(
         step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
-        actions={"Restart": loop.reset, "Next seed": lambda: loop.reset(loop.seed + 1)}, controls=controls,
+        actions={"Restart": begin, "Next seed": lambda: begin(loop.seed + 1)}, controls=controls,
         rows=[*switches, sliders], width=width, loop=loop, scene=scene,
     )  # fmt: skip
     for name, control in controls.items():
         player.watch(control, lambda value, name=name: loop.change(**{name: value}))  # type: ignore[misc]
+    player.guard(begin)
+    player.refresh()
     return player
 
 
@@ -499,7 +507,7 @@ def _controls(width):
 def _status(loop: SecondOrderLoop) -> str:
     parts = []
     for name, run in loop.runs.items():
-        words = f"<b>{name}</b>: cost so far {run.cost.sum():.4g}"
+        words = f"<b>{name.split(', ')[-1]}</b> {run.cost.sum():.4g}"
         words += f", {run.failed} failed steps" if run.failed else ""
         parts.append(words + (f", stopped: {run.stopped}" if run.stopped else ""))
     end = " (over: Restart, or Next seed)" if loop.done else ""
@@ -508,4 +516,4 @@ def _status(loop: SecondOrderLoop) -> str:
     )
     wrong = loop.wrong()
     last += f" · agent 1's C is off by {wrong:.1e} (relative)" if np.isfinite(wrong) else ""
-    return " · ".join(parts) + "<br>" + last
+    return "cost so far: " + " · ".join(parts) + "<br>" + last
