@@ -138,6 +138,16 @@ def _admm(
     return iteration
 
 
+def _same_parts(yours, expected):
+    """Compare c, y and z of two iterations, and say which of them differ."""
+    compare = close()
+    agreement = compare(yours, expected)
+    if agreement is True or not isinstance(yours, tuple | list) or len(yours) != 3:
+        return agreement
+    wrong = [name for name, one, other in zip("cyz", yours, expected) if compare(one, other) is not True]
+    return f"Not right here: {' and '.join(wrong)}. {agreement}"
+
+
 def _admm_by_matrix(agents, hold, y, z, rho):
     owner, sizes = np.concatenate(hold), [len(own) for own in hold]
     pick = np.eye(len(z))[owner]  # c = pick z at consensus
@@ -178,6 +188,7 @@ admm = Fill(
     "an iteration of ADMM",
     reference=admm_iteration,
     probes=_admm_probes,
+    compare=_same_parts,
     when_right="Nobody needed all costs or all numbers: an agent heard of what it holds, an owner of its copies.",
     hints=[
         "Three blocks, one for each line of the algorithm. First: every agent's tilt, then c_i = agent.minimise(tilt, "

@@ -111,6 +111,12 @@ def _inverse_shifted(hessians, td, sigma):
     return np.linalg.inv(matrix + max(0.0, np.linalg.eigvalsh(K)[-1]) * np.eye(len(K)))
 
 
+def _inverse_clipped_late(hessians, td, sigma):
+    K = np.tensordot(td, hessians, 1)
+    e, E = np.linalg.eigh(len(td) * sigma * np.eye(len(K)) - K)
+    return (E / np.maximum(e, 0.0)) @ E.T
+
+
 def _inverse_clipped_by_sample(hessians, td, sigma):
     total = len(td) * sigma * np.eye(hessians.shape[1])
     for delta, h in zip(td, hessians):
@@ -167,6 +173,9 @@ inverse = Fill(
         Mistake("directions dropped",
                 "In the directions with a negative eigenvalue of −K the inverse is 0 now. TςI still holds there: "
                 "1/(Tς).", _inverse(bend=lambda e: np.where(e > 0, e, np.inf))),
+        Mistake("clipped after adding",
+                "TςI was added first, and then the negative eigenvalues of the sum were set to 0: nothing is left of "
+                "them that could be inverted. First clip, then add.", _inverse_clipped_late),
         Mistake("shifted until definite",
                 "A multiple of I was added until no eigenvalue of −K was negative. That slows every direction down, "
                 "also the good ones: set the negative ones to 0.", _inverse_shifted),
@@ -259,6 +268,9 @@ shared = Fill(
                 "All agents know the exact sum. Without a centre they can only mix with their neighbours, `rounds` "
                 "times.",
                 _shared(mix=lambda P, rounds, terms: np.tile(terms.mean(axis=0), (len(terms), 1, 1)))),
+        Mistake("rows for columns",
+                "The factors do not fit: gradients stand in rows here, so that `gradients[i]` is G_iᵀ already.",
+                _shared(term=lambda g, Kt: g.T @ Kt @ g)),
         Mistake("K̃ left out", "This is G Gᵀ of the samples without K̃ between.", _shared(term=lambda g, Kt: g @ g.T)),
         Mistake("K̃ inverted once more", "`inverses` holds K̃ already; do not invert it again.",
                 _shared(term=lambda g, Kt: g @ np.linalg.inv(Kt) @ g.T)),
@@ -359,6 +371,9 @@ step = Fill(
                 _step(lambda b: b.Kt @ b.G @ np.linalg.solve(b.A, b.td) / b.T)),
         Mistake("diagonal of C", "Only the diagonal of C is used; samples that resemble each other share a correction.",
                 _step(lambda b: b.Kt @ b.G @ (b.td / (1.0 + np.diag(b.C))))),
+        Mistake("rows for columns",
+                "The factors do not fit: gradients stand in rows here, so that G_i is `gradients.T`.",
+                _step(lambda b: b.Kt @ b.G.T @ np.linalg.solve(b.A, b.td))),
         Mistake("first order", "This is the first-order step G δ.", _step(lambda b: b.G @ b.td)),
     ],
     variants=[_step_as_published, _step_by_iteration],

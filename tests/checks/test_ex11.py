@@ -78,6 +78,16 @@ def test_the_given_loop_learns_another_value_and_the_repaired_one_learns_it():
     assert error["learn"] < 0.15 and error["learn_as_given"] > 0.6
 
 
+def test_a_message_names_the_parts_that_differ():
+    def y_as_it_was(agents, hold, y, z, rho):
+        c, _, z = ex11.admm_iteration(agents, hold, y, z, rho)
+        return c, y, z
+
+    result = ex11.admm.judge(y_as_it_was)
+    assert result.mistake is None and result.sentence.startswith("Not right here: y. In part [1]")
+    assert "2 values; 3 are expected" in ex11.admm.judge(lambda agents, hold, y, z, rho: (y, z)).sentence
+
+
 def test_a_wrong_shape_is_said():
     result = ex11.admm.judge(lambda agents, hold, y, z, rho: z)
     assert result.verdict == WRONG and "3" in result.sentence
