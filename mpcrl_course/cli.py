@@ -15,6 +15,8 @@ from .checks import progress
 from .checks.report import SYMBOLS, Table
 
 START = "lectures/00_start.ipynb"
+#: Steps of an episode of the power system (`mpcrl_course.reproduce.power.LENGTH`, which is slow to import).
+EPISODE = 100
 
 
 class UsageError(Exception):
@@ -79,9 +81,20 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     again = commands.add_parser("reproduce", help="make a published result again, and print it beside ours")
-    again.add_argument("result", choices=["second-order"], help="second-order: arXiv 2511.16424")
-    again.add_argument("--seeds", type=_count, default=5, metavar="N", help="runs of each of 4 methods (default 5)")
-    again.add_argument("--steps", type=_count, default=2000, metavar="N", help="of each run (default 2000)")
+    again.add_argument(
+        "result",
+        choices=["second-order", "automatica"],
+        help="second-order: distributed Q-learning of second order, arXiv 2511.16424; "
+        "automatica: of first order, Automatica 167:111803",
+    )
+    again.add_argument(
+        "--example",
+        choices=["academic", "power", "all"],
+        help="of automatica: three linear plants (10000 steps), the load-frequency control of a power system "
+        "(100 episodes of 100 steps), or both (default)",
+    )
+    again.add_argument("--seeds", type=_count, default=5, metavar="N", help="runs of each method (default 5)")
+    again.add_argument("--steps", type=_count, metavar="N", help="of each run (default: as published)")
     again.add_argument("--jobs", type=_count, metavar="N", help="runs at a time (default: one a core)")
     again.add_argument("--out", type=Path, metavar="FOLDER", help="default: reproduction/ in the course's folder")
     again.set_defaults(command=_reproduce)
@@ -215,15 +228,33 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
-    from .reproduce.second_order import second_order
-
+    if arguments.result != "automatica" and arguments.example:
+        raise UsageError(f"only automatica has examples to choose from, not {arguments.result}")
+    example = arguments.example or "all"
+    if arguments.result == "automatica" and example != "academic" and arguments.steps:
+        if arguments.steps % EPISODE:
+            raise UsageError(
+                f"the power system learns in episodes of {EPISODE} steps: {arguments.steps} are no multiple"
+            )
     folder = (arguments.out or progress.course_folder() / "reproduction").resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write into {folder} ({error.strerror})") from None
-    done = second_order(folder, arguments.seeds, arguments.steps, arguments.jobs or -1)
-    return 0 if done else 1
+    seeds, steps, jobs, done = arguments.seeds, arguments.steps, arguments.jobs or -1, []
+    if arguments.result == "second-order":
+        from .reproduce.second_order import STEPS, second_order
+
+        done.append(second_order(folder, seeds, steps or STEPS, jobs))
+    elif example != "power":
+        from .reproduce.automatica import STEPS, automatica
+
+        done.append(automatica(folder, seeds, steps or STEPS, jobs))
+    if arguments.result == "automatica" and example != "academic":
+        from .reproduce.power import EPISODES, power
+
+        done.append(power(folder, seeds, steps // EPISODE if steps else EPISODES, jobs))
+    return 0 if all(done) else 1
 
 
 # ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 """Published results made again, beside the published figures; the command is `mpcrl-course reproduce`.
 
-`second_order`: second-order distributed Q-learning (arXiv 2511.16424). What a reproduction shares with others: `runs`.
+`second_order`: distributed Q-learning of second order (arXiv 2511.16424). `automatica` and `power`: the two examples of
+distributed Q-learning of first order (Automatica 167:111803). What they share: `runs`.
 """

@@ -1,0 +1,520 @@
+"""The published academic example of first-order distributed Q-learning, made again (Automatica 167:111803, 2024).
+
+Three linear plants in a line learn the models, offsets, bounds and linear costs of their MPCs in one episode of 10 000
+steps, distributed (50 iterations of ADMM, 100 rounds of consensus) and centralised. Then learned and other controllers
+meet the same noise for 100 steps:
+
+    initial         what learning starts from: a wrong model, no coupling, no thought of noise
+    nominal         the same undiscounted, with the plant's own bounds
+    wrong model     scenario MPC: the nominal one with 25 disturbances at once
+    drawn models    the same with another model in every scenario, drawn around the true one
+    true model      the same with the true model in all
+    learned         after 1000 steps and at the end, controlled as they learned: distributed or centralised
+
+The scenarios share their whole plan and are drawn once, as published. (The published ones disturb both states; ours
+disturb the first, as the plant does.)
+
+**Kinks.** Parameters change every second step, so every second time Q is asked for the very action that its own V has
+chosen, and where that puts the next state on a bound, Q is not differentiable: whatever multiplier of that row lies in
+[0, weight], it gives a derivative from some side. An active-set solver answers 0, an interior-point solver (the
+published one) the middle. It decides: with 0, three of five centralised runs and three of five distributed ones drift
+ever further inside their bounds until the plant can no longer be held. `Middle` takes the middle.
+
+A run's randomness is ``numpy.random.default_rng(seed)``, seeds 1, 2, …, and nothing else; all evaluations have the
+same noise. How runs are saved, taken up and done in parallel: `mpcrl_course.reproduce.runs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from mpcrl_course.checks.report import Table
+from mpcrl_course.comparison import interval
+from mpcrl_course.envs.linear import A, B
+from mpcrl_course.envs.network import COUPLING, LinearNetwork
+from mpcrl_course.figures import COLOURS, STYLE, band
+from mpcrl_course.learners.behaviour import exponential, perturbed_cost
+from mpcrl_course.learners.distributed import distributed_q_learning
+from mpcrl_course.learners.log import load_state, save_state
+from mpcrl_course.mpc.admm import ADMM, Central, NetworkController, NetworkSolution
+from mpcrl_course.mpc.consensus import mixing_matrix
+from mpcrl_course.mpc.network import line
+from mpcrl_course.policies.network_mpc import LOWER, UPPER, WEIGHT, network_mpc
+from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
+from mpcrl_course.reproduce.runs import Run, failures, finish, median, ours, run_all, write
+
+#: Steps of a published run, and of the window over which |TD| and L are averaged at both of its ends.
+STEPS, WINDOW = 10_000, 500
+#: What the last window of a run is to reach: mean |TD|, mean L.
+TARGETS = (0.08, 0.16)
+RHO, ITERATIONS, ROUNDS = 0.5, 50, 100
+EVERY = 2
+#: Steps of an evaluation and its number of noises; scenarios; after how many steps what was learned is evaluated, too.
+LENGTH, EVALUATIONS, SCENARIOS, EARLY = 100, 20, 25, 1000
+NOISE_SEED, SCENARIO_SEED = 2024, 25
+#: A next state this near to a bound lies on it.
+TOUCHING = 1e-6
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to learn, and what is published of it: one run's means over its first and last 500 steps."""
+
+    distributed: bool
+    td: tuple[float, float]
+    cost: tuple[float, float]
+
+    def __str__(self):
+        return "distributed" if self.distributed else "centralised"
+
+
+METHODS = (Method(True, (0.74, 0.063), (0.61, 0.13)), Method(False, (0.95, 0.054), (0.77, 0.096)))
+#: Published sum of L over 100 steps (one noise each); the learned ones by their method's name.
+PUBLISHED = {
+    "initial": "312", "nominal": "360", "scenario, wrong model": "-", "scenario, drawn models": "24.0",
+    "scenario, true model": "7.67",
+}  # fmt: skip
+PUBLISHED_LEARNED = {"distributed": ("22.2", "10.2"), "centralised": ("-", "-")}
+
+
+# --- learning -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class MiddleSolution(NetworkSolution):
+    """A solution whose gradient is the middle one where Q has a kink."""
+
+    def gradient(self, i: int) -> np.ndarray:
+        """Return dQ/dtheta_i, with multiplier weight / 2 in every row of the next state that only just holds.
+
+        The Lagrangian is linear in the multipliers: replacing lam by weight / 2 adds (weight / 2 - lam) times the
+        row's own derivative in theta_i, of  lb + x_lb - x_1  or  x_1 - ub - x_ub,  x_1 = A x + B u + b + sum A_cj x_j.
+        """
+        g, own, solution = super().gradient(i), self.compiled[i].local, self.local[i]
+        parameters = own.agent.parameters
+        p = parameters.unpack(solution.theta[: own.n_theta])
+        copies = solution.u[0, 1:].reshape(-1, 2)
+        for x_bound, side, bound, lam in (
+            ("x_lb", -1.0, LOWER + p.x_lb, solution.flat_lb), ("x_ub", 1.0, UPPER + p.x_ub, solution.flat_ub),
+        ):  # fmt: skip
+            for j in np.flatnonzero(np.abs(solution.x[1] - bound) < TOUCHING):
+                e = side * np.eye(2)[j]
+                row = {f"A_c{m + 1}": np.outer(e, c) for m, c in enumerate(copies)}
+                row |= {x_bound: -e, "b": e, "A": np.outer(e, solution.x[0]), "B": e * solution.u[0, 0]}
+                g = g + (0.5 * WEIGHT[1] / 2 - lam[j]) * parameters.pack(np.zeros(own.n_theta), **row)
+        return g
+
+
+def _middle(q: NetworkSolution) -> MiddleSolution:
+    return MiddleSolution(**{field.name: getattr(q, field.name) for field in fields(q)})
+
+
+class Middle:
+    """In front of `ADMM` or `Central`: the gradients of Q are those of `MiddleSolution`."""
+
+    def Q(self, theta, s, a, *, start=None):
+        """Solve Q; see `NetworkController`."""
+        return _middle(super().Q(theta, s, a, start=start))  # type: ignore[misc]
+
+    def V_and_Q(self, theta, s_next, s, a, *, perturbation=None, start=(None, None)):
+        """Solve both; see `NetworkController`."""
+        v, q = super().V_and_Q(theta, s_next, s, a, perturbation=perturbation, start=start)  # type: ignore[misc]
+        return v, _middle(q)
+
+
+class MiddleADMM(Middle, ADMM):
+    """`ADMM` of the first-order network with the middle gradients."""
+
+
+class MiddleCentral(Middle, Central):
+    """`Central` of the first-order network with the middle gradients."""
+
+
+@cache
+def controller(distributed: bool) -> NetworkController:
+    """Return what learns and controls: 50 iterations of ADMM, or one central solve."""
+    network = network_mpc(order=1)
+    return MiddleADMM(network, RHO, ITERATIONS) if distributed else MiddleCentral(network, RHO)
+
+
+def schedules() -> tuple[Callable, Callable]:
+    """Return the step size, of the update's number, and the probability of exploring, of the step's."""
+    return exponential(6e-5, 0.9996), exponential(0.7, 0.99, every=EVERY)
+
+
+def state_path(method: Method, seed: int, folder) -> Path:
+    """Return the path under which a run is saved: ``path.json`` names its ``path-k.npz``."""
+    return Path(folder) / f"automatica_{method}_seed{seed}"
+
+
+def learning_run(method: Method, seed: int, steps: int, folder, save_every: int = 500) -> str:
+    """Do what is missing of a run and save it; returns why it failed, or nothing."""
+    path, (step_size, epsilon) = state_path(method, seed, folder), schedules()
+
+    def learn(resume):
+        return distributed_q_learning(
+            controller(method.distributed), LinearNetwork(weight=WEIGHT[1]), steps=steps,
+            rng=np.random.default_rng(seed), P=mixing_matrix(3, line(3), 0.25) if method.distributed else None,
+            rounds=ROUNDS, step_size=step_size, order=1, behaviour=perturbed_cost(epsilon, 1.0),
+            replay=(100, 15, 10), every=EVERY, save=path, save_every=save_every, resume=resume, progress=False,
+        )  # fmt: skip
+
+    return finish(learn, path, steps)
+
+
+@dataclass
+class Results:
+    """All runs of one method that were done, stacked.
+
+    Attributes
+    ----------
+    method : Method
+    seeds : list of int
+    td, cost : ndarray, shape (seeds, steps)
+        TD error (nan in a step whose solve failed) and stage cost.
+    diverged : list of int
+        Seeds whose run had to be given up.
+    seconds : ndarray, shape (seeds,)
+        Wall time of a step.
+    """
+
+    method: Method
+    seeds: list[int]
+    td: np.ndarray
+    cost: np.ndarray
+    diverged: list[int]
+    seconds: np.ndarray
+
+
+def load(method: Method, seeds: Sequence[int], diverged: Sequence[int], steps: int, folder) -> Results:
+    """Read the first `steps` steps of runs that were done."""
+    saved = [load_state(state_path(method, seed, folder)) for seed in seeds]
+    td, cost = (np.array([arrays[name][:steps] for arrays, _ in saved]).reshape(-1, steps) for name in ("td", "cost"))
+    seconds = np.array([scalars["seconds"] / scalars["k"] for _, scalars in saved])
+    return Results(method, list(seeds), td, cost, list(diverged), seconds)
+
+
+# --- evaluation ---------------------------------------------------------------------------------------------------
+
+
+def true_model() -> dict[str, np.ndarray]:
+    """Return the blocks of the network's parameters that say what the plants are."""
+    return _model(A, B, COUPLING)
+
+
+def drawn_models(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return n models around the true one, as published: entries of A and the coupling ± 0.15, of B ± 0.1."""
+    models = []
+    for _ in range(n):
+        spread = rng.uniform(-0.15, 0.15, (2, 2))
+        models.append(_model(A + np.triu(spread), B + rng.uniform(-0.1, 0.1, 2), COUPLING + spread[1, 0]))
+    return {name: np.array([model[name] for model in models]) for name in models[0]}
+
+
+def _model(A, B, coupling) -> dict[str, np.ndarray]:
+    blocks: dict[str, np.ndarray] = {}
+    for i, neighbours in enumerate(network_mpc(order=1).neighbours, start=1):
+        blocks |= {f"A_{i}": A, f"B_{i}": B}
+        blocks |= {f"A_c{j + 1}_{i}": np.diag([0.0, coupling]) for j in range(len(neighbours))}
+    return blocks
+
+
+@cache
+def _scenarios(name: str, n: int) -> tuple[NetworkScenarios, np.ndarray]:
+    """Return a scenario MPC and the parameters to ask it with."""
+    network, rng = network_mpc(order=1, discount=1.0), np.random.default_rng(SCENARIO_SEED)
+    noise = rng.uniform(-0.1, 0.0, (n, network.n_agents))
+    varied = drawn_models(n, rng) if name == "scenario, drawn models" else {}
+    known = true_model() if name == "scenario, true model" else {}
+    plan = NetworkScenarios(network, additive(np.kron(np.eye(3), [[1.0], [0.0]])), noise, varied, shared="all")
+    return plan, own_bounds(network, **known)
+
+
+def own_bounds(network, **blocks) -> np.ndarray:
+    """Return the initial parameters with the plant's own bounds, and the named blocks replaced."""
+    return network.parameters.pack(**{f"x_ub_{i + 1}": np.zeros(2) for i in range(network.n_agents)}, **blocks)
+
+
+def make_policy(name: str, theta=None, scenarios: int = SCENARIOS) -> Callable[[], Callable]:
+    """Return a function that makes a policy (a function from states to inputs), one without a past for each run.
+
+    Parameters
+    ----------
+    name : str
+        One of `PUBLISHED`, 'distributed' or 'centralised'.
+    theta : array_like, shape (n_theta,), optional
+        Of the last two.
+    scenarios : int
+    """
+    if name.startswith("scenario"):
+        plan, known = _scenarios(name, scenarios)
+        return lambda: lambda s: plan.policy(known, s)
+    if name == "distributed":
+        admm = controller(True)
+
+        def make():
+            duals = None
+
+            def act(s):
+                nonlocal duals
+                v = admm.V(theta, s, start=duals)
+                duals = v.duals
+                return v.u0
+
+            return act
+
+        return make
+    network = network_mpc(order=1, discount=1.0) if name == "nominal" else network_mpc(order=1)
+    mpc = Central(network).mpc
+    known = {"nominal": own_bounds(network), "initial": network.parameters.initial()}.get(name, theta)
+    return lambda: lambda s: mpc.V(known, s).u0
+
+
+def evaluate(make: Callable[[], Callable], evaluations: int = EVALUATIONS) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each noise, the sum of L and how many steps had a state beyond a bound; the noise is always the same.
+
+    Parameters
+    ----------
+    make : callable
+        See `make_policy`.
+    evaluations : int
+        Number of noises; the first ones of more.
+    """
+    cost, violated = np.zeros(evaluations), np.zeros(evaluations, int)
+    for n in range(evaluations):
+        noise = np.random.default_rng([NOISE_SEED, n]).uniform(-0.1, 0.0, (LENGTH, 3))
+        env, policy = LinearNetwork(weight=WEIGHT[1], recorded=noise), make()
+        s, _ = env.reset()
+        for _ in range(LENGTH):
+            violated[n] += bool(((env.x < LOWER) | (env.x > UPPER)).any())
+            s, reward, *_ = env.step(policy(s))
+            cost[n] -= reward
+    return cost, violated
+
+
+def evaluation_path(name: str, seed: int, after: int, folder) -> Path:
+    """Return the path under which an evaluation is saved; seed 0: of a controller that has learned nothing."""
+    learned = f"_seed{seed}_after{after}" if seed else ""
+    return Path(folder) / f"automatica_evaluation_{name.replace(', ', '_').replace(' ', '_')}{learned}"
+
+
+def evaluation_run(name: str, seed: int, after: int, evaluations: int, scenarios: int, folder) -> str:
+    """Evaluate a controller, unless that was done; returns why it failed, or nothing."""
+    path = evaluation_path(name, seed, after, folder)
+    try:
+        index, wanted = path.with_name(f"{path.name}.json"), {"k": evaluations, "scenarios": scenarios}
+        if index.exists() and {key: load_state(path)[1][key] for key in wanted} == wanted:
+            return ""
+        theta = None
+        if seed:
+            method = next(one for one in METHODS if str(one) == name)
+            theta = load_state(state_path(method, seed, folder))[0]["theta"][after]
+        cost, violated = evaluate(make_policy(name, theta, scenarios), evaluations)
+        save_state(path, {"cost": cost, "violated": violated}, wanted)
+        return ""
+    except Exception as error:  # the others go on, and it is reported with the controller's name
+        return f"{type(error).__name__}: {error}"
+
+
+# --- the numbers --------------------------------------------------------------------------------------------------
+
+
+def ends(values, steps: int) -> np.ndarray:
+    """Return the means over the first and the last window, shape (seeds, 2), of values (seeds, steps) without nan."""
+    width = window(steps)
+    values = np.asarray(values, dtype=float)
+    with np.errstate(invalid="ignore"):
+        parts = (values[:, :width], values[:, -width:])
+        return np.array([np.nansum(part, axis=1) / (~np.isnan(part)).sum(axis=1) for part in parts]).T
+
+
+def window(steps: int) -> int:
+    """Return the number of steps of a window: 500, or half of a shorter run."""
+    return max(1, min(WINDOW, steps // 2))
+
+
+def learning_table(results: Sequence[Results], steps: int) -> Table:
+    """Return the published means over both windows beside ours."""
+    width, rows = window(steps), []
+    for one in results:
+        published = [f"{value:.3g}" for value in (*one.method.td, *one.method.cost)]
+        rows.append([str(one.method), "published, 1 run", *published, "-", "-"])
+        columns = np.concatenate([ends(np.abs(one.td), steps), ends(one.cost, steps)], axis=1).T
+        rows.append(["", f"{ours(len(one.seeds))}, median", *(median(column) for column in columns),
+                     f"{len(one.diverged)} of {len(one.seeds) + len(one.diverged)}",
+                     f"{1e3 * np.median(one.seconds):.1f}" if one.seeds else "-"])  # fmt: skip
+        if len(one.seeds) > 1:
+            rows.append(["", "range", *(f"{c.min():.3g} … {c.max():.3g}" for c in columns), "", ""])
+    header = ["method", "whose", f"|TD| first {width}", f"|TD| last {width}", f"L first {width}", f"L last {width}",
+              "given up", "ms a step"]  # fmt: skip
+    return Table(f"Mean |TD| and stage cost L at both ends of {steps} steps (published: of {STEPS})", header, rows)
+
+
+def statement(results: Sequence[Results], steps: int) -> str:
+    """Return whether the targets are reached by the median of all runs; one that was given up reaches none."""
+    goal = f"mean |TD| of at most {TARGETS[0]:g} and mean L of at most {TARGETS[1]:g} over the last {WINDOW} steps"
+    if steps != STEPS:
+        return f"Targets ({goal}) are not judged: that takes {STEPS} steps, here are {steps}."
+    lines = [f"Targets: {goal}, by the median of all runs; one that was given up counts as worse than all others."]
+    for one in results:
+        lost = np.full(len(one.diverged), np.inf)
+        columns = [np.concatenate([ends(np.abs(v), steps)[:, 1], lost]) for v in (one.td, one.cost)]
+        if not len(columns[0]):
+            lines.append(f"  {one.method}: no run")
+            continue
+        both = int(np.logical_and(*(column <= target for column, target in zip(columns, TARGETS))).sum())
+        verdicts = []
+        for column, target, label in zip(columns, TARGETS, ("|TD|", "L")):
+            middle = float(np.median(column))
+            verdicts.append(f"{label} {middle:.3g} {'reached' if middle <= target else f'MISSED ({target:g})'}")
+        text = f"  {one.method}: {', '.join(verdicts)}; {both} of {len(columns[0])} runs reach both"
+        if one.diverged:
+            text += f"; given up: seed {', '.join(map(str, one.diverged))}"
+        lines.append(text)
+    return "\n".join(lines)
+
+
+def evaluation_table(evaluations: Mapping[tuple[str, int], np.ndarray], steps: int) -> Table:
+    """Return the sums of L, published beside ours, and what each differs by from learning distributed.
+
+    Parameters
+    ----------
+    evaluations : mapping of (name, after) to ndarray, shape (2, seeds, noises)
+        Sums of L and violated steps; `after` is the number of steps learned, 0 of those that learned nothing.
+    steps : int
+        Of learning.
+    """
+    rows, reference = [], evaluations.get(("distributed", steps))
+    for (name, after), (cost, violated) in evaluations.items():
+        label, published = name, PUBLISHED.get(name, "-")
+        if name in PUBLISHED_LEARNED:
+            label = f"learned, {name}, {after} steps"
+            published = dict(zip((EARLY, STEPS), PUBLISHED_LEARNED[name])).get(after, "-")
+        means, own, away = cost.mean(axis=1), cost.mean(axis=0), "-"
+        spread = f"{means.min():.4g} … {means.max():.4g}" if len(means) > 1 else "-"
+        if reference is not None and (name, after) != ("distributed", steps) and len(own) > 1:
+            away = _interval(own - reference[0].mean(axis=0), "+")
+        middle = _interval(own) if len(own) > 1 else f"{own[0]:.4g}"
+        rows.append([label, published, middle, spread, away, f"{100 * violated.mean() / LENGTH:.1f} %"])
+    n = next(iter(evaluations.values())).shape[2]
+    header = ["controller", "published", "ours [95 %]", "range over seeds", "minus learned, distributed [95 %, paired]",
+              "steps beyond a bound"]  # fmt: skip
+    caption = f"Sum of L over {LENGTH} steps; ours: mean over {n} noises, the same for all (and over learning seeds)"
+    return Table(caption, header, rows)
+
+
+def _interval(values, sign: str = "") -> str:
+    middle, half = interval(values)
+    return f"{middle:{sign}.4g} [{middle - half:{sign}.4g}, {middle + half:{sign}.4g}]"
+
+
+# --- the figure ---------------------------------------------------------------------------------------------------
+
+
+def figure(results: Sequence[Results], steps: int) -> tuple[Figure, str]:
+    """Draw |TD| and L of all runs that were done; returns the figure and its description."""
+    width, said = min(steps, max(10, steps // 100)), []
+    x = (np.arange(steps // width) + 0.5) * width
+    with plt.rc_context(STYLE):
+        drawn = Figure(figsize=(10.0, 4.4))
+        axes = drawn.subplots(1, 2, sharex=True)
+        for one in results:
+            colour, style, marker = ("blue", "-", "o") if one.method.distributed else ("vermilion", "--", "s")
+            for ax, values, published in zip(axes, (np.abs(one.td), one.cost), (one.method.td, one.method.cost)):
+                look = {"color": COLOURS[colour], "linestyle": style}
+                if one.seeds:
+                    binned = values[:, : len(x) * width].reshape(len(values), len(x), width)
+                    with np.errstate(invalid="ignore"):
+                        binned = np.nansum(binned, axis=2) / (~np.isnan(binned)).sum(axis=2)
+                    band(ax, x, binned, f"ours, {one.method}", 1.0, marker="", **look)
+                if steps == STEPS:
+                    ax.plot([WINDOW / 2, steps - WINDOW / 2], published, marker, color=COLOURS[colour], markersize=7,
+                            markeredgecolor="black", markevery=1, label=f"published, {one.method}")  # fmt: skip
+            medians = [", ".join(median(c) for c in ends(v, steps).T) for v in (np.abs(one.td), one.cost)]
+            said.append(f"{one.method} ({ours(len(one.seeds))}): |TD| {medians[0]}; L {medians[1]}.")
+        for ax, label in zip(axes, ("|TD|", "stage cost L")):
+            ax.set(xlabel="step k", ylabel=f"{label}, mean of {width} steps", yscale="log")
+        drawn.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return drawn, (
+        f"|TD| on the left and stage cost L on the right over {steps} steps, on logarithmic axes: medians over our "
+        f"runs that were done, shaded their whole range{', markers: published' if steps == STEPS else ''}. Our medians "
+        f"over the first and the last {window(steps)} steps: {' '.join(said)}"
+    )
+
+
+# --- all of it ----------------------------------------------------------------------------------------------------
+
+
+def automatica(
+    folder, seeds: int = 5, steps: int = STEPS, jobs: int = -1, evaluations: int = EVALUATIONS,
+    scenarios: int = SCENARIOS, save_every: int = 500,
+) -> bool:  # fmt: skip
+    """Reproduce the example: do what is missing of learning and evaluation, print and write the tables, draw a figure.
+
+    Parameters
+    ----------
+    folder : path
+        Where everything is written, and taken up from: the runs; ``automatica.txt``, the report; ``automatica.png``.
+        Made if there is none. To begin anew, delete it.
+    seeds : int
+        Seeds 1, …, `seeds` of both ways to learn.
+    steps : int
+        Of each run.
+    jobs : int
+        Runs at a time, as in joblib; -1: one a core.
+    evaluations : int
+        Noises that every controller meets.
+    scenarios : int
+        Of the scenario MPCs.
+    save_every : int
+        Steps from one saved state of a run to the next.
+
+    Returns
+    -------
+    bool
+        Whether all runs were done. One that fails is named, and left out of the tables.
+    """
+    folder, which = Path(folder), range(1, seeds + 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"{seeds} seeds of two ways to learn, {steps} steps each; everything is written to {folder}", flush=True)
+    runs = {
+        (method, seed): Run(f"{method}, seed {seed}", state_path(method, seed, folder), learning_run,
+                            (method, seed, steps, folder, save_every))
+        for seed in which for method in METHODS
+    }  # fmt: skip
+    failed = run_all(list(runs.values()), steps, jobs)
+    results = []
+    for method in METHODS:
+        done = [seed for seed in which if runs[method, seed].name not in failed]
+        results.append(load(method, done, [seed for seed in which if seed not in done], steps, folder))
+    wanted = [(name, 0, 0) for name in PUBLISHED]
+    for after in sorted({min(EARLY, steps), steps}):
+        wanted += [(str(one.method), seed, after) for one in results for seed in one.seeds]
+    asked = {
+        one: Run(f"evaluation of {one[0]}" + f", seed {one[1]}, {one[2]} steps" * (one[1] > 0),
+                 evaluation_path(*one, folder), evaluation_run, (*one, evaluations, scenarios, folder))
+        for one in wanted
+    }  # fmt: skip
+    failed |= run_all(list(asked.values()), evaluations, jobs)
+    found: dict[tuple[str, int], list] = {}
+    for (name, seed, after), run in asked.items():
+        if run.name not in failed:
+            arrays = load_state(evaluation_path(name, seed, after, folder))[0]
+            found.setdefault((name, after), []).append([arrays["cost"], arrays["violated"]])
+    parts = [str(learning_table(results, steps)), statement(results, steps)]
+    if found:
+        evaluated = {key: np.array(values).transpose(1, 0, 2) for key, values in found.items()}
+        parts.append(str(evaluation_table(evaluated, steps)))
+    parts.append(write(*figure(results, steps), folder / "automatica.png"))
+    parts += failures(failed)
+    text = "\n\n".join(parts)
+    (folder / "automatica.txt").write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}")
+    return not failed

@@ -1,0 +1,367 @@
+"""The reproduction of the academic example: middle gradients, schedules, resuming, paired evaluation, verdicts."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mpcrl_course.cli import EPISODE, main
+from mpcrl_course.envs.network import LinearNetwork
+from mpcrl_course.learners.log import load_state
+from mpcrl_course.mpc import MPC
+from mpcrl_course.mpc.admm import Central
+from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.reproduce import automatica as module
+from mpcrl_course.reproduce import power
+from mpcrl_course.reproduce.automatica import (
+    METHODS,
+    PUBLISHED,
+    STEPS,
+    MiddleADMM,
+    Results,
+    automatica,
+    controller,
+    drawn_models,
+    ends,
+    evaluate,
+    evaluation_table,
+    learning_run,
+    learning_table,
+    make_policy,
+    own_bounds,
+    schedules,
+    state_path,
+    statement,
+    true_model,
+)
+from mpcrl_course.reproduce.runs import steps_done
+
+NETWORK = network_mpc(order=1)
+PLAIN = Central(NETWORK)
+CENTRALISED = METHODS[1]
+
+
+def arrays(folder, method=CENTRALISED, seed=1):
+    return load_state(state_path(method, seed, folder))[0]
+
+
+def whole(q):
+    return np.concatenate([q.gradient(i) for i in range(3)])
+
+
+def touching_states(n):
+    """theta, states and the actions that V chooses there, so that some next state lies on its bound."""
+    rng, found = np.random.default_rng(0), []
+    while len(found) < n:
+        theta = NETWORK.parameters.initial() + 0.02 * rng.standard_normal(NETWORK.parameters.size)
+        s = np.tile([0.02, 0.1], 3) + rng.uniform(-0.05, 0.05, 6)
+        a, p = PLAIN.V(theta, s).u0, vars(NETWORK.parameters.unpack(theta))
+        x_1 = PLAIN.Q(theta, s, a).local
+        if min(abs(x_1[i].x[1, 0] - p[f"x_lb_{i + 1}"][0]) for i in range(3)) < 1e-9:
+            found.append((theta, s, a))
+    return found
+
+
+# --- learning -------------------------------------------------------------------------------------------------
+
+
+def test_the_middle_gradient_is_the_mean_of_both_one_sided_ones():
+    """At a kink a central difference is the mean of the slopes on both sides; the plain gradient is none of the two."""
+    for theta, s, a in touching_states(3):
+        h = 1e-5
+        difference = [
+            (PLAIN.Q(theta + h * e, s, a).value - PLAIN.Q(theta - h * e, s, a).value) / (2 * h)
+            for e in np.eye(theta.size)
+        ]
+        np.testing.assert_allclose(whole(controller(False).Q(theta, s, a)), difference, atol=1e-6)
+        assert np.abs(whole(PLAIN.Q(theta, s, a)) - difference).max() > 10.0
+
+
+def test_away_from_kinks_the_gradient_is_the_plain_one():
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        theta = NETWORK.parameters.initial() + 0.02 * rng.standard_normal(NETWORK.parameters.size)
+        s, a = rng.uniform([-0.2, -0.5] * 3, [1.1, 0.5] * 3), rng.uniform(-1.0, 1.0, 3)
+        v, q = controller(False).V_and_Q(theta, s, s, a)
+        plain = PLAIN.Q(theta, s, a)
+        np.testing.assert_allclose([q.value, *whole(q)], [plain.value, *whole(plain)], rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(whole(v), whole(PLAIN.V(theta, s)), rtol=1e-12, atol=1e-12)
+
+
+def test_agents_find_the_middle_gradient_on_their_own():
+    admm = MiddleADMM(NETWORK, 0.5, 400)
+    for theta, s, a in touching_states(2):
+        np.testing.assert_allclose(whole(admm.Q(theta, s, a)), whole(controller(False).Q(theta, s, a)), atol=1e-4)
+
+
+def test_schedules_and_updates_every_second_step(tmp_path):
+    """u counts updates: the first four steps by hand, from what was saved."""
+    step_size, epsilon = schedules()
+    assert step_size(0) == 6e-5 and step_size(7) == pytest.approx(6e-5 * 0.9996**7, rel=1e-14)
+    assert [epsilon(k) for k in (0, 1)] == [0.7, 0.7] and epsilon(9) == pytest.approx(0.7 * 0.99**4, rel=1e-14)
+    assert learning_run(CENTRALISED, 4, 5, tmp_path) == ""
+    saved = arrays(tmp_path, seed=4)
+    theta, gradients = saved["theta"], []
+    for k in range(4):
+        gradients.append(whole(controller(False).Q(theta[k], saved["x"][k], saved["u"][k])) * saved["td"][k])
+        expected = theta[k] + (step_size(k // 2) * np.mean(gradients, axis=0) if k % 2 else 0.0)
+        np.testing.assert_allclose(theta[k + 1], expected, rtol=0.0, atol=1e-13)
+    assert np.abs(theta[4] - theta[0]).max() > 1e-5
+
+
+def test_the_td_error_and_the_cost_are_those_of_the_example(tmp_path):
+    """w = 120, gamma = 0.9; both values at the theta of their step."""
+    learning_run(CENTRALISED, 2, 12, tmp_path)
+    saved = arrays(tmp_path, seed=2)
+    for k in range(11):
+        x, u = saved["x"][k].reshape(3, 2), saved["u"][k]
+        beyond = np.maximum(0.0, [0.0, -1.0] - x) + np.maximum(0.0, x - 1.0)
+        L = 0.5 * ((x**2).sum() + 0.5 * u @ u + 120.0 * beyond.sum())
+        assert saved["cost"][k] == pytest.approx(L, abs=1e-12)
+        theta = saved["theta"][k]
+        td = L + 0.9 * PLAIN.V(theta, saved["x"][k + 1]).value - PLAIN.Q(theta, saved["x"][k], u).value
+        assert saved["td"][k] == pytest.approx(td, abs=1e-9)
+
+
+# --- all of it ------------------------------------------------------------------------------------------------
+
+
+def reproduce_shortly(folder, **options):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LENGTH", 20)
+        return automatica(folder, seeds=1, steps=8, jobs=1, evaluations=1, scenarios=2, **options)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """A short reproduction that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert reproduce_shortly(folder)
+    return folder
+
+
+class Killed(BaseException):
+    """As a kill: nothing in the course catches it."""
+
+
+@pytest.mark.parametrize("after", [6, 25])
+def test_a_killed_reproduction_goes_on_to_the_same_report(uninterrupted, tmp_path, monkeypatch, after):
+    """Killed in the distributed run, and in the evaluation of the first controller."""
+    left, step = [after], LinearNetwork.step
+
+    def dying(self, action):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return step(self, action)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(LinearNetwork, "step", dying)
+        reproduce_shortly(tmp_path, save_every=4)
+    assert [steps_done(state_path(method, 1, tmp_path)) for method in METHODS] == ([4, -1] if after == 6 else [8, 8])
+    assert not (tmp_path / "automatica.txt").exists() and reproduce_shortly(tmp_path, save_every=4)
+    one, two = ((folder / "automatica.txt").read_text("utf-8").splitlines() for folder in (uninterrupted, tmp_path))
+    timed = [i for i, line in enumerate(one) if line.lstrip().startswith("ours, 1 seed, median")]
+    assert len(timed) == 2 and len(one) == len(two)  # the last column of these is a measured time
+    for i, (a, b) in enumerate(zip(one, two)):
+        assert a.rsplit(maxsplit=1)[0] == b.rsplit(maxsplit=1)[0] if i in timed else a == b
+    for method in METHODS:
+        one, two = arrays(uninterrupted, method), arrays(tmp_path, method)
+        assert one.keys() == two.keys() and all(np.array_equal(one[n], two[n], equal_nan=True) for n in one)
+
+
+def test_everything_is_written_into_the_folder_and_nothing_is_pickled(uninterrupted):
+    text = (uninterrupted / "automatica.txt").read_text("utf-8")
+    assert "not judged: that takes 10000 steps, here are 8" in text and "learned, distributed, 8 steps" in text
+    files = [path.suffix for path in uninterrupted.iterdir()]
+    assert {suffix: files.count(suffix) for suffix in files} == {".json": 9, ".npz": 9, ".png": 1, ".txt": 1}
+    for path in uninterrupted.glob("*.npz"):
+        with np.load(path, allow_pickle=False) as file:
+            assert all(file[name].dtype != object for name in file.files)
+    with Image.open(uninterrupted / "automatica.png") as picture:
+        picture.load()
+        assert "over 8 steps" in picture.info["Description"] and picture.info["Description"] in text
+
+
+def test_a_run_that_is_given_up_is_named_and_left_out(tmp_path, monkeypatch, capsys):
+    work = module.distributed_q_learning
+
+    def fragile(*arguments, **options):
+        log = work(*arguments, **options)
+        if options["save"].name == "automatica_distributed_seed1":
+            log.stopped = "200 steps failed in a row"
+        return log
+
+    monkeypatch.setattr(module, "distributed_q_learning", fragile)
+    monkeypatch.setattr(module, "PUBLISHED", {"initial": "312"})
+    assert not reproduce_shortly(tmp_path)
+    out = capsys.readouterr().out
+    assert "FAILED: distributed, seed 1: 200 steps failed in a row" in out and out.count("FAILED") == 1
+    assert "ours, 0 seeds" in out and "1 of 1" in out and "learned, distributed, 8 steps" not in out
+
+
+# --- evaluation -----------------------------------------------------------------------------------------------
+
+
+def test_the_evaluation_is_paired():
+    """The noise of every step, recovered from the states, is the same whoever controls, and however many there are."""
+    found = []
+    for gain in (1.5, 2.0):
+        seen = []
+
+        def make(gain=gain, seen=seen):
+            def act(s):
+                u = np.clip(-gain * s[1::2], -1.0, 1.0)
+                seen.append((s, u))
+                return u
+
+            return act
+
+        cost, violated = evaluate(make, 2)
+        assert np.array_equal(cost[:1], evaluate(make, 1)[0]) and (0 < violated).all() and (violated <= 100).all()
+        x, u = (np.array(part)[:200] for part in zip(*seen))
+        moved = 0.9 * x[:, 0::2] + 0.35 * x[:, 1::2] + 0.0813 * u
+        found.append([(x[k + 1, 0::2] - moved[k]) for k in range(199) if k != 99])
+        assert np.array_equal(x[0], x[100]) and not np.array_equal(x[1], x[101])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-9)
+    assert np.min(found) > -0.1 - 1e-9 and np.max(found) < 1e-9 and np.ptp(found) > 0.09
+
+
+def test_controllers():
+    """Initial and nominal are the published problems; equal scenarios of the true model are its central plan."""
+    s = np.tile([0.1, 0.15], 3)
+    theta = NETWORK.parameters.initial()
+    np.testing.assert_allclose(make_policy("initial")()(s), PLAIN.V(theta, s).u0, atol=1e-9)
+    undiscounted = MPC(network_mpc(order=1, discount=1.0).problem)
+    bounds = {f"x_ub_{i}": [0.0, 0.0] for i in (1, 2, 3)}
+    np.testing.assert_array_equal(own_bounds(NETWORK), NETWORK.parameters.pack(**bounds))
+    expected = undiscounted.V(own_bounds(NETWORK), s).u0
+    np.testing.assert_allclose(make_policy("nominal")()(s), expected, atol=1e-9)
+    learned = NETWORK.parameters.pack(V0_1=1.0, f_2=[0.0, 0.0, 0.1])
+    acts = [make_policy(name, learned)()(s) for name in ("centralised", "distributed")]
+    np.testing.assert_allclose(acts[0], PLAIN.V(learned, s).u0, atol=1e-9)
+    np.testing.assert_allclose(acts[1], acts[0], atol=1e-4)
+    noise = np.random.default_rng(module.SCENARIO_SEED).uniform(-0.1, 0.0, (1, 3))[0]
+    shifted = {f"b_{i + 1}": [noise[i], 0.0] for i in range(3)}
+    for name, model in (("scenario, true model", true_model()), ("scenario, wrong model", {})):
+        expected = undiscounted.V(own_bounds(NETWORK, **shifted, **model), s).u0
+        np.testing.assert_allclose(make_policy(name, scenarios=1)()(s), expected, atol=1e-6)
+
+
+def test_the_true_model_is_the_plant_and_the_drawn_ones_lie_around_it():
+    theta, rng = NETWORK.parameters.pack(**true_model()), np.random.default_rng(0)
+    x, u = rng.uniform(-0.5, 0.5, 6), rng.uniform(-1.0, 1.0, 3)
+    env = LinearNetwork(noise=0.0, start=x)
+    env.reset(seed=0)
+    np.testing.assert_allclose(PLAIN.mpc.Q(theta, x, u).x[1], env.step(u)[0], atol=1e-12)
+    drawn, true = drawn_models(500, rng), true_model()
+    assert drawn.keys() == true.keys()
+    for name, values in drawn.items():
+        away = np.abs(values - true[name])
+        width = 0.1 if name.startswith("B") else 0.15
+        assert away.max() < width and away.reshape(500, -1).max(axis=1).min() < width < 1.02 * away.max()
+    assert (drawn["A_1"][:, 1, 0] == 0.0).all() and (drawn["A_c1_2"][:, 0] == 0.0).all()
+    assert len({float(model[1, 1]) for model in drawn["A_2"]}) == 500
+
+
+# --- the numbers ----------------------------------------------------------------------------------------------
+
+
+def made_up(method, td, cost, diverged=()):
+    """Runs whose last windows have the given means; what is before is larger."""
+    last = np.arange(STEPS) >= STEPS - 500
+    values = [np.where(last, np.array(part)[:, None], 1.0) for part in (td, cost)]
+    return Results(method, list(range(1, len(td) + 1)), -values[0], values[1], list(diverged), np.full(len(td), 0.01))
+
+
+def test_the_statement_judges():
+    good = made_up(CENTRALISED, [0.05, 0.07, 0.09], [0.1, 0.15, 0.2])
+    text = statement([good, made_up(METHODS[0], [0.05, 0.06], [0.2, 0.1], diverged=[3])], STEPS)
+    assert "centralised: |TD| 0.07 reached, L 0.15 reached; 2 of 3 runs reach both" in text
+    assert "distributed: |TD| 0.06 reached, L 0.2 MISSED (0.16); 1 of 3 runs reach both; given up: seed 3" in text
+    lost = statement([made_up(METHODS[0], [0.05], [0.1], diverged=[2, 3])], STEPS)
+    assert "|TD| inf MISSED (0.08), L inf MISSED (0.16); 1 of 3 runs" in lost
+    assert "not judged" in statement([good], 9000)
+    nothing = Results(CENTRALISED, [], np.zeros((0, STEPS)), np.zeros((0, STEPS)), [], np.zeros(0))
+    assert "centralised: no run" in statement([nothing], STEPS)
+
+
+def test_the_ends_of_a_run():
+    values = np.arange(2 * 1200.0).reshape(2, 1200)
+    values[0, 3] = np.nan
+    means = ends(values, 1200)
+    assert means[1].tolist() == [1449.5, 2149.5] and means[0, 0] == pytest.approx((249.5 * 500 - 3) / 499, rel=1e-14)
+    assert ends(np.arange(8.0)[None], 8).tolist() == [[1.5, 5.5]]
+
+
+def test_the_learning_table_holds_the_published_figures_and_ours():
+    rows = learning_table([made_up(CENTRALISED, [0.05, 0.07], [0.1, 0.2], [3])], STEPS).rows
+    assert rows[0] == ["centralised", "published, 1 run", "0.95", "0.054", "0.77", "0.096", "-", "-"]
+    assert rows[1] == ["", "ours, 2 seeds, median", "1", "0.06", "1", "0.15", "1 of 3", "10.0"]
+    assert rows[2][2:6] == ["1 … 1", "0.05 … 0.07", "1 … 1", "0.1 … 0.2"]
+
+
+def test_the_evaluation_table_pairs():
+    """What is the same for every noise cancels: a constant difference has no width, whatever the noises do."""
+    noise = np.random.default_rng(0).uniform(0.0, 100.0, (1, 10))
+    evaluations = {
+        ("initial", 0): np.array([noise + 5.0, 0 * noise + 25]),
+        ("distributed", 1000): np.array([np.concatenate([noise + 1.0, noise + 3.0]), np.zeros((2, 10))]),
+        ("distributed", STEPS): np.array([noise, 0 * noise]),
+    }
+    rows = evaluation_table(evaluations, STEPS).rows
+    assert rows[0][:2] == ["initial", "312"] and rows[0][4:] == ["+5 [+5, +5]", "25.0 %"]
+    assert rows[1][:2] == ["learned, distributed, 1000 steps", "22.2"] and rows[1][4] == "+2 [+2, +2]"
+    low, high = noise.mean() + 1, noise.mean() + 3
+    assert rows[1][3] == f"{low:.4g} … {high:.4g}"
+    assert rows[2][1] == "10.2" and rows[2][4] == "-"
+    middle, low, high = (float(part.strip("[],")) for part in rows[2][2].split())
+    assert middle == pytest.approx(noise.mean(), abs=0.05) and high - low > 20.0
+    assert list(PUBLISHED) == [
+        "initial", "nominal", "scenario, wrong model", "scenario, drawn models", "scenario, true model",
+    ]  # fmt: skip
+
+
+# --- the command ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--example=academic"], [("academic", 5, 10_000)]),
+        (["--example=power", "--steps=300"], [("power", 5, 3)]),
+        (["--seeds=2"], [("academic", 2, 10_000), ("power", 2, 100)]),
+        (["--example=all", "--steps=200", "--seeds=1"], [("academic", 1, 200), ("power", 1, 2)]),
+    ],
+)
+def test_the_command_runs_the_examples_asked_for(tmp_path, monkeypatch, arguments, expected):
+    assert EPISODE == power.LENGTH
+    asked = []
+    for name, where in (("academic", (module, "automatica")), ("power", (power, "power"))):
+
+        def work(folder, seeds, length, jobs, name=name):
+            assert folder == tmp_path and jobs == 1
+            asked.append((name, seeds, length))
+            return name == "academic"
+
+        monkeypatch.setattr(*where, work)
+    status = main(["reproduce", "automatica", "--jobs=1", f"--out={tmp_path}", *arguments])
+    assert asked == expected and status == int(any(name == "power" for name, *_ in expected))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["automatica", "--seeds=0"], "'0' is not a positive whole number"),
+        (["automatica", "--example=chemistry"], "'chemistry'"),
+        (["automatica", "--steps=150"], "150 are no multiple"),
+        (["automatica", "--example=academic", "--out=file"], "cannot write"),
+        (["second-order", "--example=power"], "only automatica has examples"),
+        (["chemistry"], "'chemistry'"),
+    ],
+)
+def test_bad_requests(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert main(["reproduce", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
