@@ -320,8 +320,8 @@ def distributed_q_learning(
         raise ValueError(f"a run that is saved needs the plant itself, not {env}: a wrapper's own state would be lost")
     M, alpha = network.n_agents, as_schedule(step_size)
     theta = network.parameters.initial() if theta is None else network.parameters.check(theta).copy()
-    lower = np.full(theta.size, -np.inf) if lower is None else network.parameters.check(lower)
-    upper = np.full(theta.size, np.inf) if upper is None else network.parameters.check(upper)
+    lower = np.full(theta.size, -np.inf) if lower is None else network.parameters.check(lower, finite=False)
+    upper = np.full(theta.size, np.inf) if upper is None else network.parameters.check(upper, finite=False)
     env.unwrapped.np_random = rng
     log = NetworkLog.empty(steps, network.n_states, network.n_inputs, theta.size)
     seed = int(rng.integers(2**31))

@@ -139,8 +139,8 @@ def q_learning(
     if order == 1 or (hessian == "approximate" and mpc.lagrangian_is_affine):
         hessian = "none"
     theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
-    lower = -np.inf if lower is None else mpc.parameters.check(lower)
-    upper = np.inf if upper is None else mpc.parameters.check(upper)
+    lower = -np.inf if lower is None else mpc.parameters.check(lower, finite=False)
+    upper = np.inf if upper is None else mpc.parameters.check(upper, finite=False)
     replay, alpha = replay or Replay(), as_schedule(step_size)
     if save and env is not env.unwrapped:
         raise ValueError(f"a run that is saved needs the plant itself, not {env}: a wrapper's own state would be lost")

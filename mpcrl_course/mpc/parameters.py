@@ -104,15 +104,19 @@ class Parameters:
             }
         )
 
-    def check(self, theta) -> np.ndarray:
-        """Return `theta` as a float array, or raise ValueError if its shape or an entry is wrong."""
+    def check(self, theta, finite: bool = True) -> np.ndarray:
+        """Return `theta` as a float array, or raise ValueError if its shape or an entry is wrong.
+
+        NaN is always wrong; infinite entries are not where `finite` is False (bounds on theta).
+        """
         theta = np.asarray(theta, dtype=float)
         if theta.shape != (self.size,):
             raise ValueError(
                 f"theta has shape {theta.shape}, but these parameters have shape ({self.size},): "
                 + ", ".join(f"{name} {block.shape}" for name, block in self._blocks.items())
             )
-        if not np.isfinite(theta).all():
-            wrong = [self.names[i] for i in np.flatnonzero(~np.isfinite(theta))]
-            raise ValueError(f"theta is not finite in {', '.join(wrong)}")
+        fine = np.isfinite(theta) if finite else ~np.isnan(theta)
+        if not fine.all():
+            wrong = [self.names[i] for i in np.flatnonzero(~fine)]
+            raise ValueError(f"theta is not {'finite' if finite else 'a number'} in {', '.join(wrong)}")
         return theta

@@ -68,7 +68,8 @@ def test_errors_name_what_is_wrong():
         (lambda: Parameters(T=[1.0, np.nan]), "'T'.*not finite"),
         (lambda: parameters.pack(A=[1.0, 2.0]), r"'A' has shape \(2, 2\), but a value of shape \(2,\)"),
         (lambda: parameters.unpack(np.zeros(4)), r"shape \(4,\).*\(5,\).*V0 \(\), A \(2, 2\)"),
-        (lambda: parameters.check([0, 0, np.inf, 0, np.nan]), "A21, A22"),
+        (lambda: parameters.check([0, 0, np.inf, 0, np.nan]), "not finite in A21, A22"),
+        (lambda: parameters.check([0, 0, np.inf, 0, np.nan], finite=False), "not a number in A22"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
