@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import SymLogNorm
 
@@ -239,7 +240,7 @@ NAMES = ("first order", "second order, centralised", "second order, distributed"
 LOOKS = {NAMES[0]: ("green", "-."), NAMES[1]: ("vermilion", "--"), NAMES[2]: ("blue", "-")}
 #: Steps over which curves are averaged, seconds of a frame that are left for learning, steps of a frame at most, and
 #: steps with which the live picture begins: as many as make a first batch, so that there is a C to be seen.
-WINDOW, BUDGET, AT_MOST, BEGIN = 25, 0.014, 6, 15
+WINDOW, BUDGET, AT_MOST, BEGIN = 25, 0.012, 6, 15
 
 
 class SecondOrderLoop:
@@ -326,6 +327,32 @@ def binned(values) -> np.ndarray:
         return np.add.reduceat(np.where(known, values, 0.0), starts) / np.add.reduceat(known, starts)
 
 
+class Pixels(Artist):
+    """A picture that is put on the figure as it is: what Matplotlib's own images do beside takes 3 ms.
+
+    Parameters
+    ----------
+    x, y : int
+        Its lower left corner, in pixels of the figure.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (height, width, 4)
+        Red, green, blue and opacity, the upper row first.
+    """
+
+    def __init__(self, x: int, y: int):
+        super().__init__()
+        self.x, self.y, self.pixels = x, y, np.zeros((1, 1, 4), np.uint8)
+        self.set_animated(True)
+
+    def draw(self, renderer):
+        """Put the pixels there."""
+        graphics = renderer.new_gc()
+        renderer.draw_image(graphics, self.x, self.y, np.ascontiguousarray(self.pixels[::-1]))
+        graphics.restore()
+
+
 class SecondOrderScene:
     """Draws a `SecondOrderLoop`: |TD| and stage cost over the run, and C, as agent 1 has it and as it should be.
 
@@ -375,15 +402,15 @@ class SecondOrderScene:
     def _make_matrices(self, width, height, side):
         self._images, self._borders = [], []
         self._palette = (255 * colormaps["RdBu_r"](np.linspace(0.0, 1.0, 513))).astype(np.uint8)
-        self._norm = SymLogNorm(self.SMALLEST, vmin=-self.LARGEST, vmax=self.LARGEST)
+        self._side = side
         left = width - side - 84
         for row, title in enumerate(("C, as agent 1 has it", "C, as it should be")):
             ax = self._axes(left, 18 + (1 - row) * (side + 36), side, side, (width, height))
             ax.set_title(title, fontsize=9.5, pad=4)
             ax.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
             ax.grid(False)
-            image = ax.imshow(np.zeros((2, 2, 4), np.uint8), extent=(0, 1, 1, 0), aspect="auto", animated=True,
-                              interpolation="nearest")  # fmt: skip
+            image = Pixels(left, 18 + (1 - row) * (side + 36))
+            self.canvas.figure.add_artist(image)
             (border,) = ax.plot([], [], color="black", linestyle="-", linewidth=0.9, marker="", animated=True)
             self._images.append(image)
             self._borders.append(border)
@@ -391,13 +418,20 @@ class SecondOrderScene:
                 ax.set_xlabel("sample τ, newest first", fontsize=8.5, labelpad=3)
         bar_axes = self._axes(left + side + 10, 18, 10, 2 * side + 36, (width, height))
         decades = [-1e8, -1e6, -1e4, 0, 1e4, 1e6, 1e8]
-        bar = self.canvas.figure.colorbar(ScalarMappable(self._norm, "RdBu_r"), cax=bar_axes, ticks=decades)
+        norm = SymLogNorm(self.SMALLEST, vmin=-self.LARGEST, vmax=self.LARGEST)
+        bar = self.canvas.figure.colorbar(ScalarMappable(norm, "RdBu_r"), cax=bar_axes, ticks=decades)
         bar.ax.set_yticklabels(["−10⁸", "−10⁶", "−10⁴", "0", "10⁴", "10⁶", "10⁸"])
         bar.ax.minorticks_off()
 
     def _coloured(self, C):
-        """Return the colours of C's entries: an image that has them already is drawn in a tenth of the time."""
-        return self._palette[(512 * np.clip(self._norm(C.ravel()).data, 0.0, 1.0)).astype(int)].reshape(*C.shape, 4)
+        """Return C as a picture of the size at which it is shown, in the colours of the scale."""
+        size = np.abs(C) / self.SMALLEST
+        linear = 1 / 0.9  # decades that `SymLogNorm` gives to the entries below SMALLEST, on either side of 0
+        share = np.where(size < 1.0, linear * size, linear + np.log10(np.maximum(size, 1.0)))
+        share = np.sign(C) * share / (linear + np.log10(self.LARGEST / self.SMALLEST))
+        pixel = np.arange(self._side) * len(C) // self._side
+        colours = self._palette[np.rint(256 + 256 * np.clip(share, -1.0, 1.0)).astype(int)]
+        return colours[pixel][:, pixel]
 
     def draw(self, loop: SecondOrderLoop) -> bytes:
         """Return the picture as JPEG."""
@@ -413,7 +447,7 @@ class SecondOrderScene:
         if seen is None:
             return self.canvas.frame(curves)
         for image, border, C in zip(self._images, self._borders, seen):
-            image.set_data(self._coloured(C))
+            image.pixels = self._coloured(C)
             share = min(run.agents[0].replay.latest, len(C)) / len(C)  # of the latest samples, which all agents have
             border.set_data([share, share, np.nan, 0, 1], [0, 1, np.nan, share, share])
         return self.canvas.frame([*curves, *self._images, *self._borders])

@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import SymLogNorm
 from PIL import Image
 
 from mpcrl_course.envs.network import LinearNetwork
@@ -237,9 +239,22 @@ def test_the_scene_draws_a_picture_of_its_size_and_describes_it():
     td = np.abs(loop.runs[NAMES[0]].td).mean()
     assert "18 of 2000 steps" in text and f"first order: latest mean |TD| {td:.3g}" in text and "15 by 15" in text
     assert scene.draw(loop) != scene.draw(SecondOrderLoop())
-    # positive entries are red, negative ones blue, small ones nearly white
-    red, blue, white = (scene._coloured(np.array([[value]]))[0, 0] for value in (1e7, -1e7, 0.0))
-    assert red[0] > 2 * red[2] and blue[2] > 2 * blue[0] and white[:3].min() > 240
+
+
+def test_the_colours_of_c_are_those_of_the_scale_beside_it():
+    scene = SecondOrderScene(800, 400)
+    C = np.array([[1e7, -1e7, 0.0], [99.0, 101.0, -3e4], [1e12, -1e12, 2.0]])
+    norm = SymLogNorm(scene.SMALLEST, vmin=-scene.LARGEST, vmax=scene.LARGEST, clip=True)
+    picture = scene._coloured(C)
+    assert picture.shape == (144, 144, 4)
+    expected = 255 * colormaps["RdBu_r"](norm(C))
+    np.testing.assert_allclose(picture[24::48, 24::48], expected, atol=4)
+    scene._images[0].pixels = picture
+    frame = np.asarray(Image.open(io.BytesIO(scene.canvas.frame(scene._images[:1]))))
+    top, left = 400 - 18 - 180 - 144, 800 - 144 - 84  # row 0 is the upper one, where the axes are
+    shown = frame[top + 24 : top + 144 : 48, left + 24 : left + 144 : 48]
+    np.testing.assert_allclose(shown, expected[..., :3], atol=12)  # it is a JPEG
+    assert picture[24, 24, 0] > 2 * picture[24, 24, 2] and picture[24, 72, 2] > 2 * picture[24, 72, 0]  # red, blue
 
 
 # ---- the widget, control by control
