@@ -3,6 +3,7 @@
 import asyncio
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from mpcrl_course.policies.network_mpc import network_mpc
 
 CENTRAL = Central(network_mpc())
 LINE = mixing_matrix(3, line(3), 0.25)
+DATA = Path(__file__).parents[2] / "lectures" / "data" / "second_order_12.npz"
 
 
 @pytest.fixture
@@ -380,3 +382,27 @@ def test_the_alt_text_says_the_state(live):
     text = re.search('data-alt="([^"]*)"', live._words.value).group(1)
     assert text == live.scene.describe(live.loop)
     assert f"step {BEGIN + 2} of 2000" in live._words.value and "is off by" in live._words.value
+
+
+# ---- the runs that lecture 12 ships
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("centralised, second order", {}),
+        ("centralised, first order", {"order": 1}),
+        ("misaligned and mean", {"misaligned": True, "mean": True}),
+        ("3 rounds", {"rounds": 3}),
+        ("alone, triple step", {"alone": True, "alpha": 3e-4}),
+        ("safeguard", {"safeguard": True}),
+    ],
+)
+def test_the_shipped_runs_begin_as_they_do_here(name, options):
+    """The first mean of 25 steps; later ones depend on rounding, as every run that learns."""
+    with np.load(DATA) as file:
+        shipped = file[name]
+    assert shipped.shape == (20 if name.startswith("centralised") else 10, 2, 80)
+    for seed in (1, 5):
+        run = learned(25, seed=seed, **options)
+        np.testing.assert_allclose(shipped[seed - 1, :, 0], [np.abs(run.td).mean(), run.cost.mean()], rtol=1e-4)
