@@ -19,6 +19,7 @@ from mpcrl_course.learners.distributed import (
     first_order_local,
     regularised_inverse,
     second_order_local,
+    update,
 )
 from mpcrl_course.learners.log import load_state
 from mpcrl_course.learners.replay import Replay
@@ -148,6 +149,37 @@ def test_mismatched_batches_and_mean_for_sum_are_other_steps():
     C = sum(contribution(*own) for own in zip(G, Kt))
     mean = np.concatenate([second_order_local(*own, C, td) for own in zip(G, Kt)])
     assert np.linalg.norm(mean - right) > 0.1 * np.linalg.norm(right)
+
+
+def test_one_update_of_all_agents():
+    """Their own batches, C as `agree` says it; an update that is not finite in one agent changes none."""
+
+    def agents(scale):
+        everyone = []
+        for i, n in enumerate((3, 2)):
+            one = LocalLearner(
+                np.zeros(n), Replay(4, 3, 3), 0, np.ones(n, bool), np.full(n, -np.inf), np.full(n, np.inf)
+            )
+            for tau in range(3):
+                one.remember(0.5 + tau, scale[i] * gradients[i][tau], hessians[i][tau])
+            everyone.append(one)
+        return everyone
+
+    gradients, hessians, _ = data(np.random.default_rng(8), [3, 2], 3)
+    both = agents((1.0, 1.0))
+    C = update(both, 0.1, lambda terms: [sum(terms)] * 2, sigma=0.2)
+    newest_first = [np.flip(one, axis=0) for one in (*gradients, *hessians)]
+    steps = central_step(newest_first[:2], newest_first[2:], [2.5, 1.5, 0.5], 0.2)
+    for agent, d in zip(both, steps):
+        np.testing.assert_allclose(agent.theta, 0.1 * d, atol=1e-12)
+    np.testing.assert_allclose(C[0], sum(contribution(agent.G, agent.Kt) for agent in both), atol=1e-12)
+    first = agents((1.0, 1.0))
+    assert update(first, 0.1, None, order=1) == [None, None]
+    np.testing.assert_allclose(first[0].theta, 0.1 * first_order_local(first[0].G, first[0].td), atol=1e-14)
+    broken = agents((1.0, 1e300))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        update(broken, 1e10, None, order=1)
+    assert not any(agent.theta.any() for agent in broken)
 
 
 # --- the published runs -----------------------------------------------------------------------------------------
