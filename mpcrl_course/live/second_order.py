@@ -239,8 +239,8 @@ def _checked(local_step):
 NAMES = ("first order", "second order, centralised", "second order, distributed")
 LOOKS = {NAMES[0]: ("green", "-."), NAMES[1]: ("vermilion", "--"), NAMES[2]: ("blue", "-")}
 #: Steps over which curves are averaged, seconds of a frame that are left for learning, steps of a frame at most, and
-#: steps with which the live picture begins: as many as make a first batch, so that there is a C to be seen.
-WINDOW, BUDGET, AT_MOST, BEGIN = 25, 0.012, 6, 15
+#: steps with which the live picture begins: as many as make the largest batch, so that every control shows in C.
+WINDOW, BUDGET, AT_MOST, BEGIN = 25, 0.012, 6, 30
 
 
 class SecondOrderLoop:
