@@ -501,8 +501,8 @@ def automatica(
         evaluated = {key: np.array(values).transpose(1, 0, 2) for key, values in found.items()}
         parts.append(str(evaluation_table(evaluated, steps)))
         parts.append(
-            "Published sums are of one noise each; the published scenario MPC of 24.0 has another wrong model than ours "
-            "(drawn around the true one; ours is what learning starts from)."
+            "Published sums are of one noise each; the published scenario MPC of 24.0 has another wrong model than "
+            "ours (drawn around the true one; ours is what learning starts from)."
         )
     parts.append(write(*figure(results, steps), folder / "automatica.png"))
     parts += failures(failed)
