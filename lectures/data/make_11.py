@@ -1,7 +1,7 @@
-"""What lecture 11 shows of the power system: learned parameters, costs of learning, and evaluations on the same noise.
+"""What lecture 11 shows of both examples: learned parameters, costs of learning, and evaluations on the same noise.
 
-Run it with `python lectures/data/make_11.py [FOLDER]` (about half an hour on two cores). It reproduces the published
-example (`mpcrl-course reproduce automatica --example power`) in FOLDER, or takes up what is there already.
+Run it with `python lectures/data/make_11.py [FOLDER]` (about an hour on two cores). It reproduces the published
+examples (`mpcrl-course reproduce automatica`) in FOLDER, or takes up what is there already.
 """
 
 import sys
@@ -10,13 +10,46 @@ from pathlib import Path
 import numpy as np
 
 from mpcrl_course.learners.log import load_state
+from mpcrl_course.reproduce import automatica
 from mpcrl_course.reproduce.power import EPISODES, LEARNED, LENGTH, PUBLISHED, learning_path, load_evaluation, power
 
-SEEDS = 5
+SEEDS, BIN = 5, 100
+
+
+def collect_network(folder) -> dict[str, np.ndarray]:
+    """Return what is kept of the reproduction with three linear plants.
+
+    ``<name>_td`` and ``<name>_cost`` (seeds, 100): means of |TD| and of L over each 100 steps, 'distributed' and
+    'centralised', nan after a run was given up; ``<name>_theta`` (seeds, 2, parameters): what was learned after 1000
+    and after all steps, nan likewise; ``<controller>_evaluated`` (seeds or 1, noises): sums of L, of a learned one at
+    the end, and ``<controller>_early`` after 1000 steps, without the runs that were given up.
+    """
+    arrays = {}
+    for method in automatica.METHODS:
+        td, cost = np.full((2, SEEDS, automatica.STEPS), np.nan)
+        theta, ends = [], (automatica.EARLY, automatica.STEPS)
+        for seed in range(SEEDS):
+            run = load_state(automatica.state_path(method, seed + 1, folder))[0]
+            td[seed, : len(run["td"])], cost[seed, : len(run["cost"])] = np.abs(run["td"]), run["cost"]
+            last = len(run["theta"]) - 1
+            theta.append([run["theta"][k] if k <= last else np.full_like(run["theta"][0], np.nan) for k in ends])
+        arrays[f"{method}_theta"] = np.array(theta)
+        for what, values in (("td", td), ("cost", cost)):
+            arrays[f"{method}_{what}"] = values.reshape(SEEDS, -1, BIN).mean(axis=2).astype(np.float32)
+        done = [seed for seed in range(1, SEEDS + 1) if np.isfinite(theta[seed - 1][1]).all()]
+        for after, label in zip(ends, ("early", "evaluated")):
+            arrays[f"{method}_{label}"] = np.array([_sums(str(method), seed, after, folder) for seed in done])
+    for name in automatica.PUBLISHED:
+        arrays[f"{name.replace(', ', '_').replace(' ', '_')}_evaluated"] = _sums(name, 0, 0, folder)[None]
+    return arrays
+
+
+def _sums(name, seed, after, folder):
+    return load_state(automatica.evaluation_path(name, seed, after, folder))[0]["cost"].astype(np.float32)
 
 
 def collect(folder) -> dict[str, np.ndarray]:
-    """Return what is kept of a reproduction.
+    """Return what is kept of the reproduction of the power system.
 
     ``<name>_theta`` (seeds, 122): what each seed learned, 'distributed' and 'centralised'; ``<name>_path``
     (episodes + 1, 122): parameters of seed 1 before each episode and after the last; ``<name>_cost`` and ``<name>_td``
@@ -40,8 +73,10 @@ def collect(folder) -> dict[str, np.ndarray]:
 
 
 def main():
-    """Run what is missing and write power_11.npz beside this file."""
+    """Run what is missing, and write network_11.npz and power_11.npz beside this file."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "reproduction")
+    automatica.automatica(folder, SEEDS)  # a run that was given up belongs to the result
+    np.savez_compressed(Path(__file__).with_name("network_11.npz"), **collect_network(folder))
     if not power(folder, SEEDS):
         sys.exit("Some runs failed: power_11.npz is left as it was.")
     np.savez_compressed(Path(__file__).with_name("power_11.npz"), **collect(folder))

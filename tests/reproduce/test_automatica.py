@@ -1,5 +1,7 @@
 """The reproduction of the academic example: middle gradients, schedules, resuming, paired evaluation, verdicts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -354,3 +356,36 @@ def test_bad_requests(tmp_path, monkeypatch, capsys, arguments, words):
     assert main(["reproduce", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+# --- what lecture 11 shows ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data():
+    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "network_11.npz") as file:
+        return dict(file)
+
+
+def test_the_stored_runs_are_what_learning_gives(tmp_path, data):
+    """The first 200 steps of seed 2, both ways, and two noises of two evaluations (lectures/data/make_11.py)."""
+    for method in METHODS:
+        assert learning_run(method, 2, 200, tmp_path) == ""
+        run = arrays(tmp_path, method, 2)
+        for what, values in (("td", np.abs(run["td"])), ("cost", run["cost"])):
+            np.testing.assert_allclose(data[f"{method}_{what}"][1, :2], values.reshape(2, 100).mean(axis=1), rtol=1e-5)
+    cost, _ = evaluate(make_policy("centralised", data["centralised_theta"][1, 1]), 2)
+    np.testing.assert_allclose(data["centralised_evaluated"][0, :2], cost, rtol=1e-5)  # seed 2: the first that is kept
+    np.testing.assert_allclose(data["nominal_evaluated"][0, :2], evaluate(make_policy("nominal"), 2)[0], rtol=1e-5)
+
+
+def test_the_stored_runs_reach_the_targets_but_for_the_seed_that_is_lost(data):
+    for method in METHODS:
+        done = np.isfinite(data[f"{method}_theta"]).all(axis=(1, 2))
+        np.testing.assert_array_equal(done, [False, True, True, True, True])
+        last = np.array([data[f"{method}_{what}"][done, -5:].mean(axis=1) for what in ("td", "cost")])
+        assert (np.median(last, axis=1) < module.TARGETS).all()
+        late, early = data[f"{method}_evaluated"], data[f"{method}_early"]
+        assert late.shape == early.shape == (4, 20)
+        assert late.mean() < early.mean() < 0.1 * data["nominal_evaluated"].mean()
+        assert data["scenario_true_model_evaluated"].mean() < late.mean()
