@@ -8,11 +8,10 @@ import pytest
 
 from mpcrl_course.checks import ex11
 from mpcrl_course.checks.engine import RAISED, RIGHT, WRONG, assert_item_sound
-from mpcrl_course.exercises import exercise_text
 from mpcrl_course.mpc.admm import ADMM
 from mpcrl_course.mpc.consensus import average
 from mpcrl_course.mpc.network import neighbours_of, ring
-from tests.checks.notebooks import check_blank, check_solved
+from tests.checks.notebooks import check_blank, check_solved, check_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "11_distributed.ipynb"
@@ -161,8 +160,8 @@ def test_the_table_of_the_last_item_is_measured():
             assert one == pytest.approx(other, rel=0.06) if other > 1e-5 else one < 4 * other
 
 
-def test_texts_are_in_step():
-    assert (ROOT / "exercises" / NAME).read_text(encoding="utf-8") == exercise_text(ROOT / "solutions" / NAME)
+def test_texts_are_in_step_and_without_outputs():
+    check_texts(NAME)
 
 
 def test_blank_exercise_runs_with_the_reference(tmp_path, monkeypatch):
