@@ -1,5 +1,5 @@
-"""The live widgets of lectures 02, 04 and 06, with the solver in the loop: processor time of a frame in the kernel, and
-in a real JupyterLab the time from key to picture and the frames a second."""
+"""The live widgets of lectures 02, 04, 06, 11 (two) and 12, with the solver in the loop: processor time of a frame in the
+kernel, and in a real JupyterLab the time from key to picture and the frames a second."""
 
 import json
 import os
@@ -46,6 +46,19 @@ WIDGETS = {
     "06": Widget(
         "from mpcrl_course.live.linear import linear_live\nlive = linear_live()\nlive",
         ("back-off", "horizon", "discount"), "Learn while you watch", "Reset", None,
+    ),
+    "11": Widget(
+        "from mpcrl_course.live.admm import admm_live\nlive = admm_live()\nlive",
+        ("penalty", "iteration shown", "messages lost"), "", "New states", None,
+    ),
+    "11-power": Widget(
+        "import numpy as np\nfrom mpcrl_course.live.power import power_live\n"
+        f"live = power_live(np.load({str(DATA / 'power_11.npz')!r})['distributed_theta'][0])\nlive",
+        ("load 1", "load 4", "noise"), "", "Restart", None,
+    ),
+    "12": Widget(
+        "from mpcrl_course.live.second_order import second_order_live\nlive = second_order_live()\nlive",
+        ("batch T", "regularisation"), "", "Restart", None,
     ),
 }  # fmt: skip
 

@@ -366,6 +366,8 @@ def admm_live(graph: str = "line of 3", *, rho: float = 1.0, seed: int = 0, widt
         't', 'graph', 'cut' and 'loss', its buttons Play, Pause, Step, New states.
     """
     loop = ADMMLoop(graph, rho, seed)
+    for value in RHOS:  # what is compiled now does not delay the slider
+        loop.problem.by(value).V(loop.problem.theta, loop.s)
     scene = ADMMScene(loop, width, height or round(0.525 * width))
     half = {"style": {"description_width": "150px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
     controls: dict[str, Any] = {
@@ -378,24 +380,22 @@ def admm_live(graph: str = "line of 3", *, rho: float = 1.0, seed: int = 0, widt
                                        description="messages lost (share)", **half),
     }  # fmt: skip
 
-    def step():
-        loop.step()
-        player.set(controls["t"], loop.t)
+    player: Player | None = None
 
-    def renew():
-        loop.renew()
-        player.set(controls["t"], loop.t)
+    def status():  # several times a second, and when it pauses: often enough for the slider to follow
+        if player is not None:
+            player.set(controls["t"], loop.t)
+        return _status(loop)
 
     def change_graph(value):
         loop.change(graph=value)
-        player.set(controls["t"], loop.t)
         controls["cut"].options = _links(loop)
 
     rows = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap", "width": f"{width}px",
                                                             "max_width": "100%"})  # fmt: skip
     player = Player(
-        step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
-        actions={"New states": renew}, controls=controls, rows=[rows], width=width, loop=loop, scene=scene,
+        loop.step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=status,
+        actions={"New states": loop.renew}, controls=controls, rows=[rows], width=width, loop=loop, scene=scene,
     )  # fmt: skip
     player.watch(controls["rho"], lambda value: loop.change(rho=value))
     player.watch(controls["t"], loop.show)
