@@ -1,5 +1,5 @@
-"""The live widgets of lectures 02, 04, 06, 11 (two) and 12, with the solver in the loop: processor time of a frame in the
-kernel, and in a real JupyterLab the time from key to picture and the frames a second."""
+"""The live widgets of lectures 02, 04, 06, 11 (two) and 12, with the solver in the loop: processor time of a frame in
+the kernel, and in a real JupyterLab the time from key to picture and the frames a second."""
 
 import json
 import os
