@@ -339,7 +339,7 @@ def _name(link):
 def _status(loop):
     last, best = loop.solution, loop.optimum
     messages = loop.admm.messages_per_iteration
-    done = f"iteration {loop.t} of {ITERATIONS} · {messages} messages each"
+    done = f"ρ = {loop.rho:g} · iteration {loop.t} of {ITERATIONS} · {messages} messages each"
     if loop.t:
         done += f" · disagreement {last.primal[loop.t - 1]:.1e} · to the optimum {loop.distance[loop.t - 1]:.1e}"
     return (

@@ -17,7 +17,7 @@ def test_lecture_11_in_jupyterlab():
         check_step(lab, ITERATION)
         check_play_and_pause(lab, ITERATION)
         check_slider(lab, "penalty ρ", presses=2)
-        assert becomes(lambda: "10 " in lab.words())
+        assert becomes(lambda: "ρ = 10" in lab.words())
         check_slider(lab, "messages lost", presses=3)
         before = lab.number(ITERATION)
         lab.button("New states").press("Space")
