@@ -50,7 +50,7 @@ from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
 from mpcrl_course.policies.network_mpc import LOWER, UPPER, WEIGHT, network_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
-from mpcrl_course.reproduce.runs import Run, failures, finish, median, ours, run_all, write
+from mpcrl_course.reproduce.runs import Run, failures, finish, median, ours, run_all, warm, write
 
 #: Steps of a published run, and of the window over which |TD| and L are averaged at both of its ends.
 STEPS, WINDOW = 10_000, 500
@@ -243,20 +243,7 @@ def make_policy(name: str, theta=None, scenarios: int = SCENARIOS) -> Callable[[
         plan, known = _scenarios(name, scenarios)
         return lambda: lambda s: plan.policy(known, s)
     if name == "distributed":
-        admm = controller(True)
-
-        def make():
-            duals = None
-
-            def act(s):
-                nonlocal duals
-                v = admm.V(theta, s, start=duals)
-                duals = v.duals
-                return v.u0
-
-            return act
-
-        return make
+        return lambda: warm(controller(True), theta)
     network = network_mpc(order=1, discount=1.0) if name == "nominal" else network_mpc(order=1)
     mpc = Central(network).mpc
     known = {"nominal": own_bounds(network), "initial": network.parameters.initial()}.get(name, theta)

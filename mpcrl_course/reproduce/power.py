@@ -42,7 +42,7 @@ from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.power_mpc import joint_mpc, power_mpc
-from mpcrl_course.reproduce.runs import Run, failures, finish, run_all, write
+from mpcrl_course.reproduce.runs import Run, failures, finish, run_all, warm, write
 
 #: Steps of an episode; episodes of learning, and of evaluation, as published; scenarios.
 LENGTH, EPISODES, EVALUATIONS, SCENARIOS = 100, 100, 100, 25
@@ -139,20 +139,7 @@ def make_policy(name: str, theta=None, scenarios: int = SCENARIOS) -> Callable[[
 
         return make_scenario
     if name == "distributed":
-        admm = controller("distributed")
-
-        def make_distributed(episode):
-            duals = None
-
-            def act(s):
-                nonlocal duals
-                v = admm.V(theta, s, start=duals)
-                duals = v.duals
-                return v.u0
-
-            return act
-
-        return make_distributed
+        return lambda episode: warm(controller("distributed"), theta)
     mpc = MPC(joint_mpc()) if name == "nominal" else controller("centralised").mpc
     fixed = {"initial": mpc.parameters.initial, "nominal": mpc.parameters.initial, "true ties": true_ties}
     known = fixed[name]() if name in fixed else theta

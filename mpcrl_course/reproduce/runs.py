@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from mpcrl_course.learners.log import Log, load_state
+from mpcrl_course.mpc.admm import NetworkController
 
 
 class Run(NamedTuple):
@@ -108,3 +109,16 @@ def write(figure: Figure, description: str, path: Path) -> str:
     """Write a figure with its description inside the file; returns the description after the file's name."""
     figure.savefig(path, dpi=150, metadata={"Description": description})
     return f"{path.name}: {description}"
+
+
+def warm(controller: NetworkController, theta) -> Callable:
+    """Return the policy of a network from states to inputs in which each solve starts where the last one ended."""
+    duals = None
+
+    def act(s):
+        nonlocal duals
+        v = controller.V(theta, s, start=duals)
+        duals = v.duals
+        return v.u0
+
+    return act
