@@ -213,7 +213,8 @@ class NetworkLog(Log):
     Attributes
     ----------
     solve_messages, consensus_messages : ndarray of int, shape (steps,)
-        Messages of ADMM, and of average consensus (TD error and C).
+        Messages of ADMM (for V and Q, and for another V in a step that explores), and of average consensus (TD error
+        and C).
     consensus_numbers : ndarray of int, shape (steps,)
         Numbers in the latter.
     failed_agent : ndarray of int, shape (steps,)
@@ -343,7 +344,12 @@ def distributed_q_learning(
         return M * estimates
 
     def behave(k, solution, theta, s):
-        return behaviour(k, solution, lambda q: controller.V(theta, s, perturbation=q, start=solution.duals), rng)
+        def policy(q):
+            explored = controller.V(theta, s, perturbation=q, start=solution.duals)
+            log.solve_messages[max(k - 1, 0) :][:1] += explored.messages  # step k's action is chosen in the step before
+            return explored
+
+        return behaviour(k, solution, policy, rng)
 
     if resume:
         k0, s, a, duals, seconds, failures, updates = _load(save, log, env, agents, rng)

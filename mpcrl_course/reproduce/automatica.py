@@ -15,9 +15,9 @@ has a wrong model of its own, drawn around the true one.)
 
 **Kinks.** Parameters change every second step, so every second time Q is asked for the very action that its own V has
 chosen, and where that puts the next state on a bound, Q is not differentiable: whatever multiplier of that row lies in
-[0, weight], it gives a derivative from some side. An active-set solver answers 0, an interior-point solver (the
-published one) the middle. It decides: of the seeds 1 … 5, with 0 three runs each, centralised and distributed, lose
-the plant; with the middle, which `Middle` takes, only seed 1 does. (There exploration has soon pushed one agent's
+[0, weight], it gives an element of the generalised gradient. An active-set solver answers 0, an interior-point solver
+(the published one) the middle. It decides: of the seeds 1 … 5, with 0 three runs each, centralised and distributed,
+lose the plant; with the middle, which `Middle` takes, only seed 1 does. (There exploration has soon pushed one agent's
 offset b far beyond the noise's mean -0.05. What it then expects keeps it off its bound, so that it does not find out;
 it retreats ever further, up to the other bound.)
 

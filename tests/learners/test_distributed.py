@@ -244,6 +244,8 @@ def test_messages_and_numbers():
     np.testing.assert_array_equal(log.consensus_messages, 800)
     T = np.minimum(np.arange(1, 19), 15)
     np.testing.assert_array_equal(log.consensus_numbers, 400 * (1 + T**2))
+    explored = run(ADMM(NET), 18, P=LINE, behaviour=perturbed_cost(lambda k: float(k in (0, 3, 4)), 1.0))
+    np.testing.assert_array_equal(explored.solve_messages, [1600, 800, 1600, 1600, *[800] * 14])  # another V each
     first = run(ADMM(NET), 4, P=LINE, order=1, rounds=30)
     np.testing.assert_array_equal(first.consensus_numbers, 120)  # the TD error only
     assert run(steps=3).consensus_messages.sum() == run(steps=3).solve_messages.sum() == 0
