@@ -26,7 +26,7 @@ GRAPHS = {"line of 3": (3, line(3)), "ring of 4": (4, ring(4)), "star of 4": (4,
 #: Penalties among which one can choose, iterations that are done, and the iteration from which a cut link is dead.
 RHOS, ITERATIONS, CUT_AT = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 100, 4
 #: Frames for which the last iteration stays before the pages turn from the beginning.
-HOLD = 40
+HOLD = 12
 
 
 @dataclass
