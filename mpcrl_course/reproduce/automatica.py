@@ -50,7 +50,7 @@ from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
 from mpcrl_course.policies.network_mpc import LOWER, UPPER, WEIGHT, network_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
-from mpcrl_course.reproduce.runs import Run, failures, finish, median, ours, run_all, warm, write
+from mpcrl_course.reproduce.runs import Run, finish, median, ours, report, run_all, warm, write
 
 #: Steps of a published run, and of the window over which |TD| and L are averaged at both of its ends.
 STEPS, WINDOW = 10_000, 500
@@ -492,8 +492,4 @@ def automatica(
             "ours (drawn around the true one; ours is what learning starts from)."
         )
     parts.append(write(*figure(results, steps), folder / "automatica.png"))
-    parts += failures(failed)
-    text = "\n\n".join(parts)
-    (folder / "automatica.txt").write_text(text + "\n", encoding="utf-8")
-    print(f"\n{text}")
-    return not failed
+    return report(parts, failed, folder / "automatica.txt")

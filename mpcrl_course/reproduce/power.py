@@ -42,7 +42,7 @@ from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.power_mpc import joint_mpc, power_mpc
-from mpcrl_course.reproduce.runs import Run, failures, finish, run_all, warm, write
+from mpcrl_course.reproduce.runs import Run, finish, report, run_all, warm, write
 
 #: Steps of an episode; episodes of learning, and of evaluation, as published; scenarios.
 LENGTH, EPISODES, EVALUATIONS, SCENARIOS = 100, 100, 100, 25
@@ -393,8 +393,4 @@ def power(
             for name, runs in learned.items()
         }
         parts.append(write(*figure(costs, results), folder / "power.png"))
-    parts += failures(failed)
-    text = "\n\n".join(parts)
-    (folder / "power.txt").write_text(text + "\n", encoding="utf-8")
-    print(f"\n{text}")
-    return not failed
+    return report(parts, failed, folder / "power.txt")

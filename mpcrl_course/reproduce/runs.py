@@ -89,9 +89,12 @@ def run_all(runs: Sequence[Run], steps: int, jobs: int = -1) -> dict[str, str]:
     return failed
 
 
-def failures(failed: Mapping[str, str]) -> list[str]:
-    """Return a line for every failed run."""
-    return [f"FAILED: {name}: {why}" for name, why in failed.items()]
+def report(parts: Sequence[str], failed: Mapping[str, str], path: Path) -> bool:
+    """Print what was found, and a line for every failed run, and write it to a file; returns whether none failed."""
+    text = "\n\n".join([*parts, *(f"FAILED: {name}: {why}" for name, why in failed.items())])
+    path.write_text(text + "\n", encoding="utf-8")
+    print(f"\n{text}")
+    return not failed
 
 
 def ours(seeds: int) -> str:

@@ -32,7 +32,7 @@ from mpcrl_course.mpc.admm import ADMM, Central
 from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
 from mpcrl_course.policies.network_mpc import network_mpc
-from mpcrl_course.reproduce.runs import Run, failures, finish, median, ours, run_all, write
+from mpcrl_course.reproduce.runs import Run, finish, median, ours, report, run_all, write
 
 #: Steps over which |TD| and L are averaged.
 WINDOWS = ((0, 100), (500, 600), (1000, 1100), (1900, 2000))
@@ -387,8 +387,4 @@ def second_order(
     shown = next((one for one in results if one.seeds), None)
     if shown is not None:
         parts.append(write(*trajectory_figure(shown), folder / "second_order_run.png"))
-    parts += failures(failed)
-    text = "\n\n".join(parts)
-    (folder / "second_order.txt").write_text(text + "\n", encoding="utf-8")
-    print(f"\n{text}")
-    return not failed
+    return report(parts, failed, folder / "second_order.txt")
