@@ -233,6 +233,7 @@ class NetworkController:
         return v, q
 
     def _solve(self, theta, questions) -> list[NetworkSolution]:
+        """Answer all questions at once: `ADMM` by messages, `Central` from the centre."""
         raise NotImplementedError
 
 

@@ -122,12 +122,12 @@ class RealTimeSolver:
         self.hard_rows = np.concatenate([~t.soft[lower], ~t.soft[upper]])
         u, free = ca.vec(t.U), np.full(self.n_x, np.inf)
         # minimise 1/2 z'H z + g'z  subject to  A z = b,  G z <= h,  below <= z <= above
-        vectors = {
-            "g": ca.vertcat(ca.gradient(cost, w), pick(t.weight, soft)), "b": -t.gaps,
-            "h": ca.vertcat(above_lower, -above_upper),
-            "below": ca.vertcat(-free, np.tile(problem.input_lower, N) - u, np.zeros(n_soft)),
-            "above": ca.vertcat(free, np.tile(problem.input_upper, N) - u, np.full(n_soft, np.inf)),
-        }  # fmt: skip
+        bounds = [
+            -t.gaps, ca.vertcat(above_lower, -above_upper),  # b, h
+            ca.vertcat(-free, np.tile(problem.input_lower, N) - u, np.zeros(n_soft)),  # below
+            ca.vertcat(free, np.tile(problem.input_upper, N) - u, np.full(n_soft, np.inf)),  # above
+        ]  # fmt: skip
+        g = ca.vertcat(ca.gradient(cost, w), pick(t.weight, soft))
         self.matrices = [_sparse(M) for M in (H, A, G)]
         excess = ca.fmax(0.0, ca.fmax(t.lower - t.h, t.h - t.upper))
         penalty = ca.dot(t.weight, excess)  # of soft rows: the weight of hard ones is zero
@@ -135,7 +135,7 @@ class RealTimeSolver:
         merit = ca.vertcat(cost, penalty, hard)
         inputs = [t.theta, t.X, t.U, t.perturbation]
         entries = [ca.vertcat(*M.nonzeros()) for M in (H, A, G)]
-        self._linearise = BufferedFunction("linearise", inputs, [merit, *entries, *vectors.values()])
+        self._linearise = BufferedFunction("linearise", inputs, [merit, *entries, g, *bounds])
         self._merit = BufferedFunction("merit", inputs, [merit])
         self.piqp: piqp.SparseSolver | None = None  # with the QP's structure, after the first one
         self._rows = BufferedFunction("rows", inputs[:3], [t.h, t.lower, t.upper, t.weight])
@@ -179,15 +179,14 @@ class RealTimeSolver:
         """Return status, value, x, u and the multipliers of `_solve_qp`, or a str: why there is no step."""
         problem, x, u = self.t.problem, guess.x.copy(), guess.u
         x[0] = state
-        (cost, penalty, hard), *data = self._linearise(theta, x.ravel(), u.ravel(), q)
+        (cost, penalty, hard), H, A, G, g, *bounds = self._linearise(theta, x.ravel(), u.ravel(), q)
         if not cost + penalty + hard < OVERFLOW:  # nor if it is not a number
             return BAD_GUESS
-        found = self._solve_qp(*data)
+        found = self._solve_qp(H, A, G, g, *bounds)
         if found is None:
             return "the QP was not solved"
         d, *lam = found
-        g, n_w = data[3], self.n_x + self.n_u
-        dx, du = d[: self.n_x].reshape(x[1:].shape), d[self.n_x : n_w].reshape(u.shape)
+        dx, du = d[: self.n_x].reshape(x[1:].shape), d[self.n_x : self.n_x + self.n_u].reshape(u.shape)
         mu = 1.1 * max(np.abs(lam[0]).max(), lam[1][self.hard_rows].max(initial=0.0))
         merit = cost + penalty + mu * hard
         promise = g @ d - penalty - mu * hard  # g'd holds the slacks' costs after the step

@@ -108,12 +108,14 @@ def test_hard_rows_that_cannot_hold_and_negative_weights_are_named(mpc, theta, p
     hard = cartpole_mpc(track="hard")
     vector, s = hard.parameters.initial(), np.array([1.9, 0.0, 4.0, 0.0])
     guess = hard.policy(vector, S)
+    before = hard.policy(vector, S + 0.05, warm_start=guess)
     with pytest.raises(SolverError) as error:
         hard.policy(vector, s, warm_start=guess)
     assert error.value.status == "infeasible" and "track" in str(error.value)
     with pytest.raises(SolverError, match="the QP was not solved|no short step|not finite"):
         cartpole_mpc(track="hard", fallback=False).policy(vector, s, warm_start=guess)
-    assert hard.policy(vector, S, warm_start=guess).status == "rti"
+    after = hard.policy(vector, S + 0.05, warm_start=guess)  # nothing of the QP that failed is left
+    assert after.status == "rti" and distance(before, after) == 0.0 and before.value == after.value
     with pytest.raises(SolverError, match="negative slack weight"):
         mpc.policy(mpc.parameters.pack(theta, track_weight=-1.0), S, warm_start=plan)
 
