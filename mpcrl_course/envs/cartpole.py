@@ -5,7 +5,7 @@ their velocities v in m/s and w in rad/s. Input: the force F on the cart in N. T
 of a massless rod of length l, its tip at (p - l sin q, l cos q). With D = M + m sin(q)^2 and G = F - friction v
 
     v' = (G + m sin q (g cos q - l w^2)) / D
-    w' = (G cos q + (M + m) g sin q - m l w^2 sin q cos q) / (l D)
+    w' = (v' cos q + g sin q) / l           (a pendulum of length l whose pivot, the cart, accelerates by v')
 
 One step is one of the classical Runge-Kutta method (RK4) over 0.05 s with the force held.
 """
@@ -92,8 +92,7 @@ def derivative(x, u, p: CartPoleParameters = CartPoleParameters()):  # noqa: B00
     push = force - p.friction * v
     inertia = p.cart_mass + p.mass * sin**2
     v_dot = (push + p.mass * sin * (p.gravity * cos - p.length * w**2)) / inertia
-    w_dot = push * cos + (p.cart_mass + p.mass) * p.gravity * sin - p.mass * p.length * w**2 * sin * cos
-    w_dot = w_dot / (p.length * inertia)
+    w_dot = (v_dot * cos + p.gravity * sin) / p.length
     return ca.vertcat(v, w, v_dot, w_dot) if symbolic else np.stack([v, w, v_dot, w_dot], axis=-1)
 
 

@@ -31,9 +31,9 @@ from mpcrl_course.mpc.lifted import LiftedSolver
 from mpcrl_course.mpc.solution import Solution, SolverError
 from mpcrl_course.mpc.transcription import Transcription, columns, pick
 
-#: Steps to 0.999 of the way to the nearest bound (0.99 is piqp's default) save two iterations of eight; scaling the QP
-#: first saves none and costs a fifth of the time.
-PIQP = {"eps_abs": 1e-8, "eps_rel": 1e-9, "tau": 0.999, "preconditioner_iter": 0}
+#: Steps to 0.9999 of the way to the nearest bound (0.99 is piqp's default) save three iterations of eight; scaling the
+#: QP first saves none and costs a fifth of the time.
+PIQP = {"eps_abs": 1e-8, "eps_rel": 1e-9, "tau": 0.9999, "preconditioner_iter": 0}
 #: A step must lower the merit by this fraction of what the quadratic model promises (Armijo).
 SUFFICIENT = 1e-4
 #: Steps are halved down to this fraction; if that does not help either, ipopt takes over.
@@ -101,7 +101,8 @@ class RealTimeSolver:
         self.ipopt = LiftedSolver(t, "ipopt")
         problem = t.problem
         nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
-        self.n_x, self.n_u, n_soft = nx * N, nu * N, int(t.sigma.numel())
+        self.n_x, n_soft = nx * N, int(t.sigma.numel())
+        self.box = slice(self.n_x, self.n_x + nu * N)  # the inputs among the unknowns of the QP
         w = ca.vertcat(ca.vec(t.X[:, 1:]), ca.vec(t.U))  # x_0 = s is no unknown
         H = curvature(t, w, residual)
         cost = t.path_cost + ca.dot(t.perturbation, t.U[:, 0])
@@ -119,7 +120,7 @@ class RealTimeSolver:
             ca.horzcat(ca.jacobian(above_upper, w), -of_slack[upper, :]),
         )
         soft = np.flatnonzero(t.soft).tolist()
-        self.hard_rows = np.concatenate([~t.soft[lower], ~t.soft[upper]])
+        self.hard_rows = np.flatnonzero(np.concatenate([~t.soft[lower], ~t.soft[upper]]))
         u, free = ca.vec(t.U), np.full(self.n_x, np.inf)
         # minimise 1/2 z'H z + g'z  subject to  A z = b,  G z <= h,  below <= z <= above
         bounds = [
@@ -136,9 +137,13 @@ class RealTimeSolver:
         inputs = [t.theta, t.X, t.U, t.perturbation]
         entries = [ca.vertcat(*M.nonzeros()) for M in (H, A, G)]
         self._linearise = BufferedFunction("linearise", inputs, [merit, *entries, g, *bounds])
-        self._merit = BufferedFunction("merit", inputs, [merit])
+        # soft rows of x_0 are not in the QP: they push with their whole weight where they are violated
+        alone = ca.DM((t.fixed_rows["V"] & t.soft).astype(float)) * t.weight
+        slack = ca.DM(t.soft.astype(float)) * excess
+        self._evaluate = BufferedFunction(
+            "evaluate", inputs, [merit, slack, alone * (t.lower > t.h), alone * (t.h > t.upper)]
+        )
         self.piqp: piqp.SparseSolver | None = None  # with the QP's structure, after the first one
-        self._rows = BufferedFunction("rows", inputs[:3], [t.h, t.lower, t.upper, t.weight])
         stationarity = ca.gradient(t.lagrangian(), t.X)[:, 0] - t.nu[:, 0]  # in x_0, without nu_0: that is -nu_0
         inputs = [*inputs[:3], t.sigma, t.nu, t.lam_lb, t.lam_ub, t.perturbation]
         self._first = BufferedFunction("first", inputs, [-stationarity])
@@ -158,47 +163,43 @@ class RealTimeSolver:
             except SolverError:  # once more, without what led there
                 solution = self.ipopt.solve(theta, state, None, perturbation)
             return replace(solution, status="fallback", time=time.perf_counter() - start)
-        status, value, x, u, lam_gaps, lam_rows, lam_below, lam_above = found
-        t = self.t
-        nu = np.zeros_like(x)
-        nu[1:] = lam_gaps.reshape(x[1:].shape)
-        lam_lb, lam_ub = np.zeros(t.n_rows), np.zeros(t.n_rows)
-        lam_lb[self.lower_rows], lam_ub[self.upper_rows] = np.split(lam_rows, [len(self.lower_rows)])
-        h, lower, upper, weight = self._rows(theta, x.ravel(), u.ravel())
-        slack = np.where(t.soft, np.maximum(0.0, np.maximum(lower - h, h - upper)), 0.0)
-        given = t.fixed_rows["V"] & t.soft
-        if given.any():  # rows of x_0 push with their whole weight if they are violated
-            lam_lb[given], lam_ub[given] = (weight * (lower > h))[given], (weight * (h > upper))[given]
-        nu[0] = self._first(theta, x.ravel(), u.ravel(), 0.0, nu.ravel(), lam_lb, lam_ub, 0.0)[0]
+        status, value, x, u, slack, lam_lb, lam_ub, (lam_gaps, lam_rows, lam_below, lam_above) = found
+        n_lower = len(self.lower_rows)
+        lam_lb[self.lower_rows], lam_ub[self.upper_rows] = lam_rows[:n_lower], lam_rows[n_lower:]
+        nu = np.concatenate([np.zeros(x.shape[1]), lam_gaps])
+        nu[: x.shape[1]] = self._first(theta, x.ravel(), u.ravel(), 0.0, nu, lam_lb, lam_ub, 0.0)[0]
         return Solution(
-            "V", value, x, u, nu, lam_below.reshape(u.shape), lam_above.reshape(u.shape), theta, state, None,
-            perturbation, status, time.perf_counter() - start, slack, lam_lb, lam_ub, t,
+            "V", value, x, u, nu.reshape(x.shape), lam_below.reshape(u.shape), lam_above.reshape(u.shape), theta, state,
+            None, perturbation, status, time.perf_counter() - start, slack, lam_lb, lam_ub, self.t,
         )  # fmt: skip
 
     def _iterate(self, theta, state, q, guess: Solution):
-        """Return status, value, x, u and the multipliers of `_solve_qp`, or a str: why there is no step."""
+        """Return status, value, x, u, the rest of `_evaluate` and the QP's multipliers, or why there is no step."""
         problem, x, u = self.t.problem, guess.x.copy(), guess.u
         x[0] = state
-        (cost, penalty, hard), H, A, G, g, *bounds = self._linearise(theta, x.ravel(), u.ravel(), q)
+        merit, H, A, G, g, *bounds = self._linearise(theta, x.ravel(), u.ravel(), q)
+        cost, penalty, hard = merit.tolist()
         if not cost + penalty + hard < OVERFLOW:  # nor if it is not a number
             return BAD_GUESS
         found = self._solve_qp(H, A, G, g, *bounds)
         if found is None:
             return "the QP was not solved"
         d, *lam = found
-        dx, du = d[: self.n_x].reshape(x[1:].shape), d[self.n_x : self.n_x + self.n_u].reshape(u.shape)
-        mu = 1.1 * max(np.abs(lam[0]).max(), lam[1][self.hard_rows].max(initial=0.0))
+        dx, du = d[: self.n_x].reshape(x[1:].shape), d[self.box].reshape(u.shape)
+        mu = 1.1 * float(max(np.abs(lam[0]).max(), lam[1][self.hard_rows].max(initial=0.0)))
         merit = cost + penalty + mu * hard
-        promise = g @ d - penalty - mu * hard  # g'd holds the slacks' costs after the step
+        promise = float(g @ d) - penalty - mu * hard  # g'd holds the slacks' costs after the step
         length = 1.0
         while length >= (SHORTEST if self.line_search else 1.0):
-            new_x, new_u = x.copy(), np.clip(u + length * du, problem.input_lower, problem.input_upper)
+            new_x, new_u = x.copy(), u + length * du
             new_x[1:] += length * dx
-            cost, penalty, hard = self._merit(theta, new_x.ravel(), new_u.ravel(), q)[0]
+            new_u = np.minimum(np.maximum(new_u, problem.input_lower), problem.input_upper)
+            new_merit, *rest = self._evaluate(theta, new_x.ravel(), new_u.ravel(), q)
+            cost, penalty, hard = new_merit.tolist()
             enough = merit + SUFFICIENT * length * min(promise, 0.0) + ROUNDING * (1.0 + abs(merit))
             if cost + penalty + mu * hard <= enough or (not self.line_search and cost + penalty + hard < OVERFLOW):
                 status = "rti" if length == 1.0 else "line search"
-                return status, float(cost + penalty), new_x, new_u, *lam
+                return status, cost + penalty, new_x, new_u, *rest, lam
             length *= 0.5
         return "no short step lowers the merit" if self.line_search else "the step is not finite"
 
@@ -218,8 +219,8 @@ class RealTimeSolver:
         if solver.solve() != piqp.PIQP_SOLVED:
             return None
         self.piqp, found = solver, solver.result
-        box = slice(self.n_x, self.n_x + self.n_u)
-        return found.x.copy(), found.y.copy(), found.z_u.copy(), found.z_bl[box].copy(), found.z_bu[box].copy()
+        parts = found.x, found.y, found.z_u, found.z_bl[self.box], found.z_bu[self.box]
+        return [part.copy() for part in parts]
 
     def solve_batch(self, theta, states, actions=None):
         """Return values and first inputs for many states: strangers to each other, so ipopt solves each."""
