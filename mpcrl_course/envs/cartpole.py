@@ -105,7 +105,7 @@ def dynamics(x, u, p: CartPoleParameters = CartPoleParameters(), dt: float = DT)
     k2 = derivative(x + 0.5 * dt * k1, u, p)
     k3 = derivative(x + 0.5 * dt * k2, u, p)
     k4 = derivative(x + dt * k3, u, p)
-    return x + dt / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+    return x + dt / 6.0 * (k1 + 2.0 * (k2 + k3) + k4)
 
 
 def stage_cost(x, u):
