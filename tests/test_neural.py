@@ -22,10 +22,13 @@ def test_forward_is_the_formula(activation, bounded):
     net, rng = network(activation, bounded), np.random.default_rng(5)
     f = np.tanh if activation == "tanh" else (lambda z: np.maximum(z, 0))
     x = rng.normal(size=(6, 3))
-    expected = f(f(x @ net.W1 + net.b1) @ net.W2 + net.b2) @ net.W3 + net.b3
+    (A1, b1), (A2, b2), (A3, b3) = ((W[:-1], W[-1]) for W in (net.W1, net.W2, net.W3))
+    expected = f(f(x @ A1 + b1) @ A2 + b2) @ A3 + b3
     if bounded:
         expected = np.array([-0.5, 2.25]) + np.array([1.5, 1.75]) * np.tanh(expected)
     np.testing.assert_allclose(net(x), expected, rtol=1e-13)
+    np.testing.assert_allclose(net.forward(x)[0], expected, rtol=1e-13)
+    np.testing.assert_array_equal(net.forward(x[:, :1], x[:, 1:])[0], net.forward(x)[0])
     np.testing.assert_allclose(net(x[0]), expected[0], rtol=1e-13)
     np.testing.assert_allclose(net(x.reshape(2, 3, 3)), expected.reshape(2, 3, 2), rtol=1e-13)
 
@@ -81,6 +84,35 @@ def test_parts_of_backward_are_the_same_alone():
     np.testing.assert_array_equal(net.backward(tape, dy, inputs=False)[0], gradient)
     np.testing.assert_array_equal(net.backward(tape, dy, weights=False)[1], dx)
     assert net.backward(tape, dy, inputs=False)[1] is None and net.backward(tape, dy, weights=False)[0] is None
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_memory_is_used_again_but_never_while_a_tape_needs_it(activation):
+    net, rng = network(activation), np.random.default_rng(4)
+    batches, dy = [rng.normal(size=(n, 3)) for n in (5, 5, 2, 5)], rng.normal(size=(5, 2))
+    alone = [net.copy().backward(net.copy().forward(x)[1], dy[: len(x)]) for x in batches]
+    kept = [net.forward(x)[1] for x in batches]  # all alive at once
+    for tape, x, expected in zip(kept, batches, alone):
+        for ours, theirs in zip(net.backward(tape, dy[: len(x)]), expected):
+            np.testing.assert_array_equal(ours, theirs)
+    memory = {id(tape.layers) for tape in kept}
+    assert len(memory) == 4
+    del tape, kept
+    again = net.forward(batches[0])[1]
+    assert id(again.layers) in memory
+    for ours, theirs in zip(net.backward(again, dy), alone[0]):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_wrong_number_of_inputs_is_named():
+    net = network()
+    with pytest.raises(ValueError, match=r"\(5, 3\) and \(5, 1\).*\(batch, 3\)"):
+        net.forward(np.zeros((5, 3)), np.zeros((5, 1)))
+    with pytest.raises(ValueError, match=r"\(5, 2\).*\(batch, 3\)"):
+        net.forward(np.zeros((5, 2)))
+    with pytest.raises(ValueError, match=r"\(3,\).*\(batch, 3\)"):
+        net.forward(np.zeros(3))
+    assert np.isfinite(net.forward(np.zeros((5, 3)))[0]).all()
 
 
 def test_single_precision_agrees_with_double():

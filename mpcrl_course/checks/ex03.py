@@ -114,7 +114,7 @@ def _networks(rng: np.random.Generator) -> tuple[Network, Network]:
     critic = Network(5, 1, rng, **options)
     for network in (actor, critic):
         network.theta[:] = rng.normal(0, 0.6, network.theta.size)
-    critic.b3 += 5.0
+    critic.W3[-1] += 5.0
     return actor, critic
 
 

@@ -70,8 +70,8 @@ class ConstrainedAgent(Agent):
         a, tape = self.actor.forward(s)
         slope = np.zeros_like(a)
         for critic, weight in ((self.critic, 1.0), (self.risk, self.multiplier)):
-            q, critic_tape = critic.forward(np.hstack([s, a]))
-            _, dx = critic.backward(critic_tape, np.ones_like(q), weights=False)
+            q, critic_tape = critic.forward(s, a)
+            _, dx = critic.backward(critic_tape, np.ones(q.shape, q.dtype), weights=False)
             slope += np.float32(weight) * dx[:, s.shape[1] :]
         return self.actor.backward(tape, slope / np.float32((1.0 + self.multiplier) * len(s)), inputs=False)[0]
 

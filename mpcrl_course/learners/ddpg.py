@@ -63,24 +63,26 @@ class ReplayBuffer:
         return Batch(*(rows[:, i:j] for i, j in zip(self.cuts[:-1], self.cuts[1:], strict=True)))
 
 
-def critic_target(cost, terminated, s_next, target_actor, target_critic, gamma: float) -> np.ndarray:
+def critic_target(cost, terminated, s_next, target_actor: Network, target_critic: Network, gamma: float) -> np.ndarray:
     """Return y = L + gamma Q'(s+, mu'(s+)), shape (B, 1); y = L where s+ is terminal."""
-    q_next = target_critic(np.hstack([s_next, target_actor(s_next)]))
+    a_next, _ = target_actor.forward(s_next)
+    q_next, _ = target_critic.forward(s_next, a_next)
     return cost + gamma * (1 - terminated) * q_next
 
 
 def critic_gradient(critic: Network, s, a, y):
     """Return the gradient of (1/2B) sum (Q_w(s, a) - y)^2 in w, and the TD errors y - Q, shape (B, 1)."""
-    q, tape = critic.forward(np.hstack([s, a]))
-    gradient, _ = critic.backward(tape, (q - y) / len(y), inputs=False)
-    return gradient, y - q
+    q, tape = critic.forward(s, a)
+    td = y - q
+    gradient, _ = critic.backward(tape, td / -len(y), inputs=False)
+    return gradient, td
 
 
 def actor_gradient(actor: Network, critic: Network, s) -> np.ndarray:
     """Return (1/B) sum grad_theta mu_theta(s) grad_a Q_w(s, a) at a = mu_theta(s): the gradient of the mean cost."""
     a, tape = actor.forward(s)
-    q, critic_tape = critic.forward(np.hstack([s, a]))
-    _, dx = critic.backward(critic_tape, np.ones_like(q), weights=False)
+    q, critic_tape = critic.forward(s, a)
+    _, dx = critic.backward(critic_tape, np.ones(q.shape, q.dtype), weights=False)
     gradient, _ = actor.backward(tape, dx[:, s.shape[1] :] / len(s), inputs=False)
     return gradient
 
@@ -150,7 +152,7 @@ class Agent:
         self.actor_adam.descend(self.actor.theta, actor_gradient(self.actor, self.critic, s))
         soft_update(self.target_critic.theta, self.critic.theta, self.tau)
         soft_update(self.target_actor.theta, self.actor.theta, self.tau)
-        return float(np.abs(td).mean()), float(y.mean())
+        return float(np.abs(td).sum()) / len(td), float(y.sum()) / len(y)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything that learning changes, by name."""
