@@ -30,6 +30,7 @@ class BufferedFunction:
         stored = ca.Function(name, inputs, [ca.densify(o.T) for o in outputs])
         self._buffer, self._trigger = stored.buffer()
         self._lock = Lock()
+        self._mapped: tuple = (None, None)  # made for (rows, arguments that are the same for all), and the function
         self._inputs = [np.zeros(i.numel()) for i in inputs]
         self._outputs = [
             np.zeros(o.shape if o.shape[1] != 1 or i in matrices else o.numel()) for i, o in enumerate(outputs)
@@ -55,7 +56,10 @@ class BufferedFunction:
         arrays = [np.asarray(argument, dtype=float) for argument in arguments]
         n = next(len(array) for array in arrays if array.ndim == 2)
         same = [i for i, array in enumerate(arrays) if array.ndim < 2]
-        mapped = self.function.map(f"{self.function.name()}_{n}", "serial", n, same, [])
+        shape, mapped = self._mapped  # of the call before
+        if shape != (n, same):
+            mapped = self.function.map(f"{self.function.name()}_{n}", "serial", n, same, [])
+            self._mapped = (n, same), mapped
         buffer, trigger = mapped.buffer()
         inputs = [
             np.ascontiguousarray(np.broadcast_to(a, a.shape if a.ndim == 2 else i.shape))
