@@ -44,7 +44,7 @@ class ReplayBuffer:
 
     def __init__(self, size: int, n_states: int, n_actions: int, dtype=np.float32):
         self.rows = np.zeros((size, 2 * n_states + n_actions + 2), dtype)
-        self.cuts = np.cumsum([0, n_states, n_actions, 1, n_states, 1])
+        self.cuts = np.cumsum([0, n_states, n_actions, 1, n_states, 1]).tolist()
         self.count = 0  # of all transitions that ever came in
 
     def __len__(self) -> int:
