@@ -245,8 +245,9 @@ def test_the_shipped_runs_hold_what_the_lecture_says():
         assert file["yardstick"][0] == pytest.approx(YARDSTICK, abs=0.1) and file["steps"][-1] == 20_000
     within = {name: (final <= 1.1 * YARDSTICK).sum() for name, final in cost.items()}
     assert within["as taught"] == 10 and within["episodes of 20 steps"] == 10
-    assert within["episodes of 20 steps, truncation masked"] == 0
-    assert max(within["replay of the last 500"], within["both learning rates 3e-4"]) <= 2
+    assert within.pop("episodes of 20 steps, truncation masked") == 0
+    harmful = [within.pop(name) for name in ("replay of the last 500", "both learning rates 3e-4")]
+    assert max(harmful) <= 3 < min(within.values())  # these two do the most harm
     assert 1 <= within["no target networks"] <= 8
 
 
