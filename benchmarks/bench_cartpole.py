@@ -60,9 +60,6 @@ def closed_loops() -> bool:
                 ways += [("plain RTI", plain, theta), ("RTI, told", rti, with_model(rti, theta, plant))]
             for way, mpc, vector in ways:
                 count, costs, seconds, words = loops(mpc, vector, plant)
-                for _ in range(2):  # the same again: whatever else the machine does can only add to a time
-                    if 1e3 * np.median(seconds) > MEDIAN_MS and way != "plain RTI":
-                        seconds = min(seconds, loops(mpc, vector, plant)[2], key=np.median)
                 median, tail = 1e3 * np.median(seconds), 1e3 * np.quantile(seconds, 0.99)
                 ratio = None if reference is None else f"{costs.mean() / reference:.4f}"
                 rows.append([f"{force:.0f} N, {name}, {way}", f"{count} of {STARTS}", costs.mean(), ratio,
@@ -74,8 +71,8 @@ def closed_loops() -> bool:
     columns = ("closed loop of 10 s", "swung up", "cost", "to ipopt's", "CPU ms", "99 %", "line searches",
                "fallbacks", "failures")  # fmt: skip
     table(f"Cart-pole swing-up from {STARTS} random starts, N = 40", rows, columns)
-    print(f"  targets: all but plain RTI swing up; cost within 1 % of ipopt's; {MEDIAN_MS} ms, {TAIL_MS} ms at 99 %,")
-    print("  in the quickest of three looks: " + ("met" if fine else "MISSED"))
+    print(f"  targets: all but plain RTI swing up; cost within 1 % of ipopt's; {MEDIAN_MS} ms, {TAIL_MS} ms at 99 %: "
+          + ("met" if fine else "MISSED"))  # fmt: skip
     return fine
 
 

@@ -55,11 +55,11 @@ def main():
         )
         title += f"weights after 50 updates agree to {result['error']:.0e})"
         ok &= compare(title, ours, Seconds(result["wall_median"], result["cpu_median"]), target=target)
-    # a limit in milliseconds is about the code: whatever else the machine does can only add to it
+    small = 1e3 * ours.cpu <= LIMIT_MS
+    # whatever else the machine does can only add: the quickest round says what the code needs, and decides nothing
     quickest = min(measure(lambda: agent.update(next(turn)), repeats=50, rounds=1).cpu for _ in range(100))
-    small = 1e3 * quickest <= LIMIT_MS
     print(f"  target: at most {LIMIT_MS} ms of CPU an update: {'reached' if small else 'MISSED'} "
-          f"({1e3 * quickest:.3f} ms in the quickest of 100 rounds of 50)")  # fmt: skip
+          f"({1e3 * quickest:.3f} ms in the quickest of 100 short rounds)")  # fmt: skip
 
     rows = []
     for seed in range(2):
