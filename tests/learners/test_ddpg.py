@@ -246,8 +246,12 @@ def test_the_shipped_runs_hold_what_the_lecture_says():
     within = {name: (final <= 1.1 * YARDSTICK).sum() for name, final in cost.items()}
     assert within["as taught"] == 10 and within["episodes of 20 steps"] == 10
     assert within.pop("episodes of 20 steps, truncation masked") == 0
-    harmful = [within.pop(name) for name in ("replay of the last 500", "both learning rates 3e-4")]
-    assert max(harmful) <= 3 < min(within.values())  # these two do the most harm
+    # these two do the most harm, by the seeds that arrive and by the median cost
+    harmful = [
+        (within.pop(name), np.median(cost[name])) for name in ("replay of the last 500", "both learning rates 3e-4")
+    ]
+    others = max(np.median(cost[name]) for name in within)
+    assert all(arrived <= 3 < min(within.values()) and median > 1.5 * others for arrived, median in harmful)
     assert 1 <= within["no target networks"] <= 8
 
 
