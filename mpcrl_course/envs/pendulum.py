@@ -75,12 +75,15 @@ def dynamics(x, u, p: PendulumParameters = PendulumParameters(), dt: float = DT)
         Torque (N m).
     """
     symbolic = isinstance(x, (ca.SX, ca.MX, ca.DM)) or isinstance(u, (ca.SX, ca.MX, ca.DM))
-    q, v, torque = (x[0], x[1], u[0]) if symbolic else (x[..., 0], x[..., 1], u[..., 0])
+    # [()] turns an array of one number into the number, which is quicker to reckon with, and leaves others alone
+    q, v, torque = (x[0], x[1], u[0]) if symbolic else (x[..., 0][()], x[..., 1][()], u[..., 0][()])
     sin = ca.sin(q) if symbolic else np.sin(q)
     inertia = p.mass * p.length**2 / 3.0
     v_next = v + dt * (1.5 * p.gravity / p.length * sin + (torque - p.friction * v) / inertia)
     q_next = q + dt * v_next
-    return ca.vertcat(q_next, v_next) if symbolic else np.stack([q_next, v_next], axis=-1)
+    if symbolic:
+        return ca.vertcat(q_next, v_next)
+    return np.stack([q_next, v_next], axis=-1) if q_next.ndim else np.array([q_next, v_next])
 
 
 def wrap(q):

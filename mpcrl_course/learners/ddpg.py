@@ -305,7 +305,7 @@ def ddpg(
             log.s[k], log.a[k], log.cost[k], log.ended[k] = s, a, -reward, terminated or truncated
             if k >= warm_up:
                 log.td[k], log.target[k] = agent.update(replay.draw(batch, rng))
-                if not np.isfinite(log.td[k] + agent.actor.theta.sum()):
+                if not np.isfinite(log.td[k] + agent.actor.theta @ agent.actor.theta):
                     log.stopped = f"the update of step {k} is not finite"
             s = env.reset()[0] if log.ended[k] else s_next
             if on_step:

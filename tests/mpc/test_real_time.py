@@ -94,6 +94,30 @@ def test_active_bounds_and_slacks(mpc, theta):
     assert distance(end, exact) < 1e-6 * exact.flat_ub.max() and mpc.kkt_residual(end) < 1e-6 * exact.flat_ub.max()
 
 
+def test_rows_that_the_plan_does_not_touch_are_left_out_and_nothing_else_changes(mpc, theta, plan, monkeypatch):
+    """The multipliers of the guess decide which QP is tried first; either way leads to the same answer."""
+    solved, solver = [], mpc._solve
+    for name in ("qp", "qp_without_rows"):
+        qp = getattr(solver, name)
+        monkeypatch.setattr(qp, "solve", lambda *q, name=name, solve=qp.solve: solved.append(name) or solve(*q))
+    ones = np.ones_like(plan.flat_lb)
+    outside = mpc.reference.policy(theta, [2.1, 0.3, 0.5, 0.0])
+    cases = [
+        (plan, S + [0.02, -0.05, 0.0, 0.1], ["qp_without_rows"]),
+        (outside, outside.x[1], ["qp_without_rows", "qp"]),  # rows are violated without them
+    ]
+    for guess, s, expected in cases:
+        free, tied = replace(guess, flat_lb=0.0 * ones, flat_ub=0.0 * ones), replace(guess, flat_lb=ones, flat_ub=ones)
+        solved.clear()
+        one = mpc.policy(theta, s, warm_start=free)
+        assert solved == expected
+        solved.clear()
+        other = mpc.policy(theta, s, warm_start=tied)
+        assert solved == ["qp"] and one.status == other.status == "rti"
+        assert distance(one, other) < 1e-6 and one.value == pytest.approx(other.value, abs=1e-7)
+    assert one.flat_slack.max() > 0.05 and one.flat_ub.max() > 1.0
+
+
 def test_hard_rows():
     hard = cartpole_mpc(track="hard")
     theta = hard.parameters.pack(track=0.6)
