@@ -94,28 +94,35 @@ def test_active_bounds_and_slacks(mpc, theta):
     assert distance(end, exact) < 1e-6 * exact.flat_ub.max() and mpc.kkt_residual(end) < 1e-6 * exact.flat_ub.max()
 
 
-def test_rows_that_the_plan_does_not_touch_are_left_out_and_nothing_else_changes(mpc, theta, plan, monkeypatch):
-    """The multipliers of the guess decide which QP is tried first; either way leads to the same answer."""
-    solved, solver = [], mpc._solve
-    for name in ("qp", "qp_without_rows"):
-        qp = getattr(solver, name)
-        monkeypatch.setattr(qp, "solve", lambda *q, name=name, solve=qp.solve: solved.append(name) or solve(*q))
-    ones = np.ones_like(plan.flat_lb)
+def test_constraints_that_the_plan_does_not_touch_are_left_out_and_nothing_else_changes(mpc, theta, plan, monkeypatch):
+    """The multipliers of the guess decide which QP is tried first; each way leads to the same answer."""
+    solved, qps = [], mpc._solve.qps
+    for kind, qp in enumerate(qps):
+        monkeypatch.setattr(qp, "solve", lambda *q, kind=kind, solve=qp.solve: solved.append(kind) or solve(*q))
+    upright = mpc.reference.policy(theta, [0.1, 0.1, 0.0, 0.1])
     outside = mpc.reference.policy(theta, [2.1, 0.3, 0.5, 0.0])
     cases = [
-        (plan, S + [0.02, -0.05, 0.0, 0.1], ["qp_without_rows"]),
-        (outside, outside.x[1], ["qp_without_rows", "qp"]),  # rows are violated without them
+        (upright, np.array([0.08, 0.12, 0.1, 0.1]), 0),
+        (plan, S + [0.02, -0.05, 0.0, 0.1], 1),  # its force is at the limit
+        (outside, outside.x[1], 2),  # and beyond the track
     ]
-    for guess, s, expected in cases:
-        free, tied = replace(guess, flat_lb=0.0 * ones, flat_ub=0.0 * ones), replace(guess, flat_lb=ones, flat_ub=ones)
-        solved.clear()
-        one = mpc.policy(theta, s, warm_start=free)
-        assert solved == expected
-        solved.clear()
-        other = mpc.policy(theta, s, warm_start=tied)
-        assert solved == ["qp"] and one.status == other.status == "rti"
-        assert distance(one, other) < 1e-6 and one.value == pytest.approx(other.value, abs=1e-7)
-    assert one.flat_slack.max() > 0.05 and one.flat_ub.max() > 1.0
+    zero, one = np.zeros_like(plan.u), np.ones_like(plan.u)
+    row = np.ones_like(plan.flat_lb)
+    for guess, s, needed in cases:
+        free = replace(guess, lam_input_lb=zero, lam_input_ub=zero, flat_lb=0.0 * row, flat_ub=0.0 * row)
+        boxed = replace(free, lam_input_ub=one)
+        tied = replace(boxed, flat_lb=row)
+        answers = []
+        for start, first in ((guess, needed), (free, 0), (boxed, 1), (tied, 2)):
+            solved.clear()
+            answers.append(mpc.policy(theta, s, warm_start=start))
+            assert solved == list(range(first, max(first, needed) + 1))
+            assert answers[-1].status == "rti"
+        for other in answers[1:]:
+            assert distance(answers[0], other) < 1e-6
+            assert answers[0].value == pytest.approx(other.value, abs=1e-7)
+        assert (np.abs(answers[0].u).max() > 15.0 - 1e-9) == (needed > 0)
+        assert (answers[0].flat_slack.max() > 0.05) == (needed == 2)
 
 
 def test_hard_rows():
