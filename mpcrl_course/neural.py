@@ -19,12 +19,16 @@ ACTIVATIONS = ("relu", "tanh")
 
 
 class Layers:
-    """Memory for a batch on its way through a network: [x, 1], [h1, 1], [h2, 1], and derivatives in the last two."""
+    """Memory for a batch on its way through a network: [x, 1], [h1, 1], [h2, 1], derivatives in these and in theta."""
 
-    def __init__(self, rows: int, sizes, dtype):
-        self.x, self.h1, self.h2 = (np.ones((rows, n + 1), dtype) for n in sizes[:-1])
+    def __init__(self, rows: int, network: Network):
+        dtype = network.theta.dtype
+        self.x, self.h1, self.h2 = (np.ones((rows, n + 1), dtype) for n in network.sizes[:-1])
         self.inputs, self.z1, self.z2 = self.x[:, :-1], self.h1[:, :-1], self.h2[:, :-1]  # without the ones
         self.d1, self.d2, self.zeros = (np.zeros_like(self.h1) for _ in range(3))
+        self.positive = np.zeros(self.h1.shape, bool)
+        self.gradient = np.zeros_like(network.theta)
+        self.W1, self.W2, self.W3 = network.views(self.gradient)
 
 
 class Tape:
@@ -120,7 +124,7 @@ class Network:
         """
         layers = self._spare.pop() if self._spare else None
         if layers is None or len(layers.x) != len(x[0]):
-            layers = Layers(len(x[0]), self.sizes, self.theta.dtype)
+            layers = Layers(len(x[0]), self)
         try:
             np.concatenate(x, axis=1, out=layers.inputs, casting="same_kind")
         except ValueError:
@@ -156,17 +160,15 @@ class Network:
         if self.bounded:
             dy = dy * (self.half - (y - self.centre) ** 2 / self.half)
         # np.dot, as matmul is slow where a sum has one term only; the last column, that of the ones, leads nowhere
-        d2 = self._times_slope(np.dot(dy, self.W3.T, out=layers.d2), layers.h2)
-        d1 = self._times_slope(np.dot(d2, self.W2.T, out=layers.d1), layers.h1)
+        d2 = self._times_slope(np.dot(dy, self.W3.T, out=layers.d2), layers.h2, layers)
+        d1 = self._times_slope(np.dot(d2, self.W2.T, out=layers.d1), layers.h1, layers)
         dx = d1 @ self.W1[:-1].T if inputs else None
         if not weights:
             return None, dx
-        gradient = np.empty_like(self.theta)
-        W1, W2, W3 = self.views(gradient)
-        np.matmul(layers.x.T, d1, out=W1)
-        np.matmul(layers.h1.T, d2, out=W2)
-        np.matmul(layers.h2.T, dy, out=W3)
-        return gradient, dx
+        np.matmul(layers.x.T, d1, out=layers.W1)
+        np.matmul(layers.h1.T, d2, out=layers.W2)
+        np.matmul(layers.h2.T, dy, out=layers.W3)
+        return layers.gradient.copy(), dx
 
     def expression(self, x, theta=None):
         """Return the network as a CasADi expression of the column x (n_inputs, 1): a column (n_outputs, 1).
@@ -210,8 +212,8 @@ class Network:
         else:  # NumPy takes the maximum with an array in a third of the time that it needs with a number
             np.maximum(h, layers.zeros, out=h)
 
-    def _times_slope(self, dh, h):
-        dh *= (1 - h * h) if self.activation == "tanh" else (h > 0)
+    def _times_slope(self, dh, h, layers):
+        dh *= (1 - h * h) if self.activation == "tanh" else np.greater(h, layers.zeros, out=layers.positive)
         return dh[:, :-1]
 
     def _bound(self, y):
