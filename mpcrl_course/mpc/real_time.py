@@ -96,7 +96,7 @@ class SparseQP:
     def solve(self, H, A, G, g, b, h, below, above):
         """Return z, and the multipliers of A z = b, G z <= h and of both sides of the box; or None.
 
-        The matrices are given by their entries, column by column.
+        The matrices are given by their entries, column by column; `below` and `above` are None if there is no box.
         """
         solver, self.solver = self.solver, None  # only a QP that is solved leaves its memory to the next
         for matrix, entries in zip(self.matrices, (H, A, G), strict=True):
