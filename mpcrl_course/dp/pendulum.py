@@ -55,8 +55,9 @@ class PendulumSolution(NamedTuple):
 
 
 def pendulum_grid(angles: int = 101, velocities: int = 101) -> Grid:
-    """Return the grid: angle in [-pi, pi), periodic, and velocity in [-8, 8] rad/s; odd sizes hold the upright.
+    """Return the grid: angle in [-pi, pi), periodic, and velocity in [-8, 8] rad/s.
 
+    The upright is one of its points if the number of velocities is odd, for any number of angles.
     Periodic points start at -pi, so that an odd number of angles would miss q = 0: the range is shifted by half a
     step, to be symmetric about the upright.
     """

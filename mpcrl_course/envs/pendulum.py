@@ -19,7 +19,7 @@ import numpy as np
 from mpcrl_course.envs.plant import Actuator, checked_action, checked_start
 
 DT = 0.05  # s
-MAX_SPEED = 8.0  # rad/s, range of the observation and of grids; reached by no sensible controller
+MAX_SPEED = 8.0  # rad/s, range of grids; a good controller hardly passes it
 
 
 @dataclass(frozen=True)

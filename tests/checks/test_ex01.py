@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.checks import ex01
-from mpcrl_course.checks.engine import RAISED, WRONG, assert_item_sound
+from mpcrl_course.checks.engine import RAISED, RIGHT, WRONG, assert_item_sound
 from mpcrl_course.dp import FiniteMDP, bellman, policy_iteration
 from mpcrl_course.dp.pendulum import evaluate, greedy_policy, pendulum_grid, pendulum_mdp
 from mpcrl_course.envs.pendulum import PendulumParameters
@@ -58,6 +58,19 @@ def test_the_given_value_iteration_misses_its_accuracy_and_the_repaired_one_keep
             exact = policy_iteration(FiniteMDP(P, L, gamma)).V
             assert np.abs(ex01.solve(P, L, gamma, V, accuracy) - exact).max() <= accuracy
             assert np.abs(ex01.solve_as_given(P, L, gamma, V, accuracy) - exact).max() > 3 * accuracy
+
+
+@pytest.mark.parametrize("share", [50, 60, 100])
+def test_no_fixed_share_of_the_accuracy_is_enough(share):
+    answer = ex01._solve(lambda change, gamma, accuracy, V: np.abs(change).max() <= accuracy / share)
+    assert {ex01.debug.judge(answer, seed=seed).verdict for seed in range(6)} == {WRONG}
+
+
+def test_the_form_of_an_answer_is_judged_as_such():
+    """A list is as good as an array; a gain that is forgotten is not an error in the student's code."""
+    assert ex01.bellman.judge(lambda *args: ex01.backup(*args).tolist()).verdict == RIGHT
+    result = ex01.riccati.judge(lambda *args: ex01.riccati_step(*args)[0])
+    assert result.verdict == WRONG and "2 values are expected" in result.sentence
 
 
 def test_facts_of_the_last_item():
