@@ -439,7 +439,7 @@ debug = Debug(
     reference=collect,
     given=collect_as_given,
     probes=_collect_probes,
-    when_right="One transition in seven was a jump to a place the plant never went to; and no error said so.",
+    when_right="One transition in eight was a jump to a place the plant never went to; and no error said so.",
     hints=[
         "Compare s_next of the last transition of an episode with what the plant did. Where does it come from?",
         "The state that is stored as s_next and the state the loop goes on from are different things when an episode "
@@ -578,7 +578,7 @@ design = Design(
                 lambda f, m: 0 < -_at(f, [0.05, 0.0])[0] < 5.0 * 0.05, _made(kq=3.0, kv=1.0)),
         Mistake("no damping",
                 "Near the top nothing depends on the velocity: it swings through, or around.",
-                lambda f, m: abs(_at(f, [0.02, 0.0])[0] - _at(f, [0.02, 0.05])[0]) < 1e-9, _made(kv=0.0, near=0.3)),
+                lambda f, m: abs(_at(f, [0.0, -1.0])[0] - _at(f, [0.0, 1.0])[0]) < 1e-9, _made(kv=0.0, near=0.3)),
         Mistake("too weak a push",
                 "It gets there, but the motor could do more: the push is below its limit, and time is cost.",
                 lambda f, m: abs(_at(f, [HANG, 1.0])[0]) < 1.6 and m["upright in the last second"] > 0.2,

@@ -110,7 +110,9 @@ honest = Fill(
     "an honest interval",
     reference=interval,
     probes=_interval_probes,
-    compare=close(rtol=1e-4, atol=1e-9),
+    # an array of two numbers is as good as a tuple
+    compare=lambda yours, expected: close(rtol=1e-4, atol=1e-9)(
+        tuple(yours) if np.shape(yours) == (2,) else yours, expected),
     when_right="Paired, a value a seed, Student's t: what both suffered from cancels, and what is one is counted once.",
     hints=[
         "Both controllers met the same starts and noise: take differences first. What is then one independent "
@@ -648,15 +650,14 @@ design = Design(
                 lambda x, u: np.where(np.abs(x[:, 1]) > MAX_SPEED, -2 * np.sign(x[:, 1]), u)),
         Mistake("too timid",
                 "Safe, but it no longer swings up: far below the limit the torque is taken away already.",
-                lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["upright in the last second"] < 0.99,
+                lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["upright in the last second"] < 0.6,
                 _barrier(6.0, 0.1)),
         Mistake("looks one step ahead only",
                 "It lets the speed come right up to the limit, and then one step of full torque is too weak to stop "
                 "the fall: begin earlier (κ < 1).",
-                lambda f, m: m["steps beyond 6 rad/s"] > 0.005 and _torque(f, 2.0, 5.0, 2.0) > 1.9, _barrier(6.0, 1.0)),
-        Mistake("dear", "Safe and upright, but the swing pays for it: smaller margins, or a later brake.",
-                lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["upright in the last second"] >= 0.99
-                and m["extra cost"] > 50.0, _barrier(5.68, 0.3)),
+                lambda f, m: m["steps beyond 6 rad/s"] > 0.005 and _torque(f, 2.0, 4.5, 2.0) > 1.9, _barrier(6.0, 1.0)),
+        Mistake("dear", "Safe, but the swing pays for it: smaller margins, or a later brake.",
+                lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["extra cost"] > 50.0, _barrier(5.68, 0.3)),
     ],
     variants=[_own_formula, _braking_zone],
 )  # fmt: skip

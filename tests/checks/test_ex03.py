@@ -58,6 +58,16 @@ def test_a_wrong_shape_is_said():
     assert result.verdict == RAISED
 
 
+def test_no_damping_is_said_of_rules_without_damping_only():
+    damped = [
+        lambda x: -2 * np.sign(ex03.wrap(x[:, 0]) + 0.3 * x[:, 1]),  # saturated
+        lambda x: -(200 * ex03.wrap(x[:, 0]) + 2 * x[:, 1]),
+        lambda x: 2 * np.where(x[:, 1] >= 0, 1, -1) * np.sign(10 - ex03.energy(x)),  # pumping alone, uncaught
+    ]
+    assert [ex03.design.judge(rule).mistake for rule in damped] == [None] * 3
+    assert ex03.design.judge(ex03._made(kv=0.0, near=0.3)).mistake == "no damping"
+
+
 def test_design_has_margin_on_hidden_starts_and_says_what_it_measured():
     for seed in (10, 2000, 31_000):
         measured = ex03.measure(ex03.rule, seed)

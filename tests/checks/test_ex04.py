@@ -31,6 +31,19 @@ def test_the_interval_is_the_package_s():
     np.testing.assert_allclose(ex04.interval(a, b), (ours.mean, ours.half), rtol=1e-12)
 
 
+def test_an_interval_may_be_an_array():
+    assert ex04.honest.judge(lambda a, b: np.array(ex04.interval(a, b))).verdict == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("limit", "kappa", "mistake"),
+    [(5.9, 1.0, "looks one step ahead only"), (5.8, 0.5, None), (5.5, 0.3, "dear"), (5.6, 0.2, "dear"),
+     (6.0, 0.1, "too timid")],
+)  # fmt: skip
+def test_filters_are_told_their_own_fault(limit, kappa, mistake):
+    assert ex04.design.judge(ex04._barrier(limit, kappa)).mistake == mistake
+
+
 def test_the_predicted_probability_is_that_of_a_simulation():
     hits = np.random.default_rng(0).random((20_000, ex04.RUNS)) < ex04.PROBABILITY
     assert np.mean(~hits.any(axis=1)) == pytest.approx(ex04.SEEN_NONE, abs=0.012)
