@@ -112,7 +112,7 @@ honest = Fill(
     probes=_interval_probes,
     # an array of two numbers is as good as a tuple
     compare=lambda yours, expected: close(rtol=1e-4, atol=1e-9)(
-        tuple(yours) if np.shape(yours) == (2,) else yours, expected),
+        tuple(yours) if isinstance(yours, np.ndarray) and yours.shape == (2,) else yours, expected),
     when_right="Paired, a value a seed, Student's t: what both suffered from cancels, and what is one is counted once.",
     hints=[
         "Both controllers met the same starts and noise: take differences first. What is then one independent "
