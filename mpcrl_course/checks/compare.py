@@ -16,6 +16,8 @@ Compare = Callable[[Any, Any], Agreement]
 def close(rtol: float = 1e-6, atol: float = 1e-9) -> Compare:
     """Make the usual comparison: arrays by shape, then by value; tuples, lists and dicts part by part.
 
+    Where several values are expected, an array of so many numbers is as good as a tuple.
+
     Parameters
     ----------
     rtol, atol
@@ -35,6 +37,8 @@ def close(rtol: float = 1e-6, atol: float = 1e-9) -> Compare:
                 return f"Your dict has {_listed(yours)}; expected are {_listed(expected)}."
             return _first_difference((f"[{key!r}]", yours[key], expected[key]) for key in expected)
         if isinstance(expected, tuple) or _is_ragged(expected):
+            if isinstance(yours, np.ndarray) and yours.shape == (len(expected),):
+                yours = tuple(yours)
             if not isinstance(yours, tuple | list):
                 return f"Your answer is {kind_of(yours)}; {len(expected)} values are expected."
             if len(yours) != len(expected):

@@ -541,7 +541,8 @@ design = Design(
                 "γ is fine. A cell is so wide in angle that the policy cannot tell the upright from its neighbours.",
                 lambda choice, m: choice["angles"] < 37, _choice(angles=15, velocities=81)),
         Mistake("too few velocities",
-                "γ is fine. One step changes the velocity by 1 rad/s at most: a cell should be less than half as wide.",
+                "γ is fine. One step changes the velocity by about 1 rad/s at most: a cell should be less than half as "
+                "wide.",
                 lambda choice, m: choice["velocities"] < 37, _choice(angles=81, velocities=15)),
     ],
     variants=[_choice(43, 43, 3, 0.999), _choice(39, 49, 3, 0.9995), _choice(45, 43, 3, 0.998)],

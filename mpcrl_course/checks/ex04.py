@@ -110,9 +110,7 @@ honest = Fill(
     "an honest interval",
     reference=interval,
     probes=_interval_probes,
-    # an array of two numbers is as good as a tuple
-    compare=lambda yours, expected: close(rtol=1e-4, atol=1e-9)(
-        tuple(yours) if isinstance(yours, np.ndarray) and yours.shape == (2,) else yours, expected),
+    compare=close(rtol=1e-4, atol=1e-9),
     when_right="Paired, a value a seed, Student's t: what both suffered from cancels, and what is one is counted once.",
     hints=[
         "Both controllers met the same starts and noise: take differences first. What is then one independent "

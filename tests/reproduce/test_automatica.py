@@ -368,19 +368,24 @@ def data():
 
 
 def test_the_stored_runs_are_what_learning_gives(tmp_path, data):
-    """The first 100 steps of seed 2, both ways, and two noises of two evaluations (lectures/data/make_11.py).
+    """The first 200 steps of seed 2, both ways, and two noises of two evaluations (lectures/data/make_11.py).
 
-    No more steps: learning amplifies rounding. Between two of OpenBLAS's kernels |TD| differs by 1e-14 in the first
-    steps, by at most 2e-7 up to step 100, and by 0.1 before step 200. The nominal controller, too: by 4e-4 of its cost.
+    Learning amplifies rounding. Between two of OpenBLAS's kernels |TD| differs by 1e-14 in the first steps, by at most
+    2e-7 up to step 100, and by 0.1 before step 200: the mean of these by 2e-3. The nominal controller's first run, too,
+    parts: by 4e-4 of its cost.
     """
     for method in METHODS:
-        assert learning_run(method, 2, 100, tmp_path) == ""
+        assert learning_run(method, 2, 200, tmp_path) == ""
         run = arrays(tmp_path, method, 2)
         for what, values in (("td", np.abs(run["td"])), ("cost", run["cost"])):
-            np.testing.assert_allclose(data[f"{method}_{what}"][1, 0], values.mean(), rtol=1e-6)
+            (first, second), stored = values.reshape(2, 100).mean(axis=1), data[f"{method}_{what}"][1]
+            np.testing.assert_allclose(stored[0], first, rtol=1e-6)
+            np.testing.assert_allclose(stored[1], second, rtol=1e-2)
     cost, _ = evaluate(make_policy("centralised", data["centralised_theta"][1, 1]), 2)
     np.testing.assert_allclose(data["centralised_evaluated"][0, :2], cost, rtol=1e-5)  # seed 2: the first that is kept
-    np.testing.assert_allclose(data["nominal_evaluated"][0, :2], evaluate(make_policy("nominal"), 2)[0], rtol=1e-3)
+    (first, second), stored = evaluate(make_policy("nominal"), 2)[0], data["nominal_evaluated"][0]
+    np.testing.assert_allclose(stored[0], first, rtol=1e-3)
+    np.testing.assert_allclose(stored[1], second, rtol=1e-5)
 
 
 def test_the_stored_runs_reach_the_targets_but_for_the_seed_that_is_lost(data):
