@@ -14,7 +14,7 @@ import numpy as np
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.dp.pendulum import simulate
 from mpcrl_course.envs.pendulum import Pendulum, energy, wrap
-from mpcrl_course.neural import Network
+from mpcrl_course.mlp import Network
 
 # -------------------------------------------------------------------------------- 1: a target by hand
 

@@ -18,38 +18,44 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from mpcrl_course.learners.ddpg import Agent, Batch, ReplayBuffer, critic_gradient, critic_target, noisy_action
-from mpcrl_course.neural import Adam, Network, soft_update
+from mpcrl_course.learners.behaviour import as_schedule
+from mpcrl_course.learners.ddpg import ActorCritic, critic_gradient, critic_target, noisy_action
+from mpcrl_course.learners.log import Log
+from mpcrl_course.learners.replay import Replay
+from mpcrl_course.learners.run import Learner
+from mpcrl_course.mlp import MLP, Adam
 
 
-class ConstrainedAgent(Agent):
-    """An agent with a second critic, of the violation, and a multiplier.
+class ConstrainedActorCritic(ActorCritic):
+    """Actor and critic with a second critic, of the violation, and a multiplier.
 
     Parameters
     ----------
     n_states, lower, upper, rng, **options
-        See `Agent`.
+        See `ActorCritic`.
 
     Attributes
     ----------
-    risk, target_risk : Network
+    risk, target_risk : MLP
         Q_d(s, a): the discounted sum of violations to come.
     multiplier : float
         lambda.
     """
 
+    NETWORKS = (*ActorCritic.NETWORKS, "risk", "target_risk")
+    OPTIMISERS = (*ActorCritic.OPTIMISERS, "risk_adam")
+
     def __init__(self, n_states: int, lower, upper, rng: np.random.Generator, **options):
         super().__init__(n_states, lower, upper, rng, **options)
-        self.risk = Network(n_states + self.n_actions, 1, rng, width=self.critic.sizes[1])
+        self.risk = MLP(n_states + self.n_actions, 1, rng, width=self.critic.sizes[1])
         self.target_risk = self.risk.copy()
         self.risk_adam = Adam(self.risk.theta.size, self.critic_adam.rate)
         self.multiplier = 0.0
 
-    def update_both(self, batch: Batch, violation) -> None:
-        """Make one update from a batch and its violations (B, 1)."""
-        s, a, cost, s_next, terminated = batch
+    def update_both(self, batch) -> None:
+        """Make one update from a batch as in `ActorCritic.update`, with the violations (B, 1) at its end."""
+        s, a, cost, s_next, terminated, violation = batch
         chooser = self.target_actor if self.next_action == "target" else self.actor
         for critic, target, adam, number in (
             (self.critic, self.target_critic, self.critic_adam, cost),
@@ -57,12 +63,12 @@ class ConstrainedAgent(Agent):
         ):
             y = critic_target(number, terminated, s_next, chooser, target, self.gamma)
             adam.descend(critic.theta, critic_gradient(critic, s, a, y)[0])
-        self.actor_adam.descend(self.actor.theta, self.actor_gradient(s))
-        for slow, fast in ((self.target_critic, self.critic), (self.target_risk, self.risk),
-                           (self.target_actor, self.actor)):  # fmt: skip
-            soft_update(slow.theta, fast.theta, self.tau)
+        self.actor_adam.descend(self.actor.theta, self.lagrangian_gradient(s))
+        self.follow(self.target_critic, self.critic)
+        self.follow(self.target_risk, self.risk)
+        self.follow(self.target_actor, self.actor)
 
-    def actor_gradient(self, s) -> np.ndarray:
+    def lagrangian_gradient(self, s) -> np.ndarray:
         """Return the gradient of the batch's mean of (Q_L + lambda Q_d) / (1 + lambda) in theta.
 
         The division changes no minimum, and keeps the gradient's size when lambda is large.
@@ -77,16 +83,17 @@ class ConstrainedAgent(Agent):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything that learning changes, by name."""
-        own = {"risk": self.risk.theta, "target_risk": self.target_risk.theta, "multiplier": np.array(self.multiplier)}
-        adam = {f"risk_adam_{part}": np.asarray(getattr(self.risk_adam, part)) for part in ("mean", "square", "count")}
-        return super().arrays() | own | adam
+        return super().arrays() | {"multiplier": np.array(self.multiplier)}
 
     def load(self, arrays) -> None:
         """Take what `arrays` gave."""
         super().load(arrays)
-        self.risk.theta[:], self.target_risk.theta[:] = arrays["risk"], arrays["target_risk"]
-        self.risk_adam.mean[:], self.risk_adam.square[:] = arrays["risk_adam_mean"], arrays["risk_adam_square"]
-        self.risk_adam.count, self.multiplier = int(arrays["risk_adam_count"]), float(arrays["multiplier"])
+        self.multiplier = float(arrays["multiplier"])
+
+
+def next_multiplier(multiplier: float, violation: float, budget: float, rate: float) -> float:
+    """Return max(0, lambda + rate * (violation - budget)): it rises while the budget is exceeded."""
+    return max(0.0, multiplier + rate * (violation - budget))
 
 
 class History(NamedTuple):
@@ -97,82 +104,98 @@ class History(NamedTuple):
     cost: np.ndarray
 
 
-def next_multiplier(multiplier: float, violation: float, budget: float, rate: float) -> float:
-    """Return max(0, lambda + rate * (violation - budget)): it rises while the budget is exceeded."""
-    return max(0.0, multiplier + rate * (violation - budget))
-
-
-def primal_dual_ddpg(
-    env, violation: Callable, *, steps: int, rng: np.random.Generator, budget: float, rate: float = 20.0,
-    multiplier: float = 0.0, batch: int = 64, warm_up: int = 1000, noise: float = 0.2, progress: bool = True, **options,
-) -> tuple[ConstrainedAgent, History]:  # fmt: skip
-    """Learn while controlling `env`.
+class PrimalDual(Learner):
+    """One update of actor and both critics a step, and one of the multiplier an episode.
 
     Parameters
     ----------
-    env : gymnasium.Env
-        Its reward is minus the stage cost; episodes must end, or the multiplier never moves.
+    env, rng
+        See `Learner`; episodes must end, or the multiplier never moves.
     violation : callable (s_next) -> float
         How much the observation that was reached violates; >= 0.
-    steps : int
-    rng : numpy.random.Generator
-        All randomness of the run; `env` draws from it, too.
     budget : float
         Mean violation of a step that is allowed.
     rate : float
         Step size of the multiplier; 0 keeps it, which makes it a plain penalty.
     multiplier : float
         First value of lambda.
-    batch, warm_up, noise
-        As of `ddpg`. The multiplier moves after the warm-up only.
-    progress : bool
-        Whether to show a progress bar.
+    batch, memory, warm_up, noise
+        As of `DDPG`. The multiplier moves after the warm-up only.
     **options
-        Of `Agent`.
+        Of `ActorCritic`.
+
+    Attributes
+    ----------
+    agent : ConstrainedActorCritic
+    log : Log
+        s, a, cost, violation, multiplier (that was in force), ended.
 
     Raises
     ------
     ValueError
         A violation is negative or not finite; says in which step.
-    FloatingPointError
-        The actor's weights are not finite any more.
     """
-    if not all(0.0 <= number < np.inf for number in (budget, rate, multiplier)):
-        raise ValueError(f"budget, rate and multiplier must be >= 0 and finite, not {budget}, {rate} and {multiplier}")
-    lower, upper = env.action_space.low.astype(float), env.action_space.high.astype(float)
-    n = env.observation_space.shape[0]
-    agent = ConstrainedAgent(n, lower, upper, rng, **options)
-    agent.multiplier = float(multiplier)
-    replay, beside = ReplayBuffer(steps, n, len(lower)), np.zeros((steps, 1), np.float32)
-    env.unwrapped.np_random = rng
-    s, _ = env.reset()
-    history: list[tuple[float, float, float]] = []
-    cost, began = 0.0, 0  # of the episode, and its first step
-    for k in tqdm(range(steps), disable=not progress, desc="primal-dual DDPG", unit="step"):
-        a = rng.uniform(lower, upper) if k < warm_up else noisy_action(agent.policy(s), noise, lower, upper, rng)
-        s_next, reward, terminated, truncated, _ = env.step(a)
-        replay.add(s, a, -reward, s_next, terminated)  # truncation ends our watching, not the sum of costs
-        beside[k] = _checked(violation(s_next), k)
-        cost -= reward
-        if k >= warm_up:
-            chosen = rng.integers(len(replay), size=batch)
-            rows = replay.rows[chosen]
-            parts = [rows[:, i:j] for i, j in zip(replay.cuts[:-1], replay.cuts[1:], strict=True)]
-            agent.update_both(Batch(*parts), beside[chosen])
+
+    name = "primal-dual DDPG"
+
+    def __init__(
+        self,
+        env,
+        rng: np.random.Generator,
+        violation: Callable,
+        *,
+        budget: float,
+        rate: float = 20.0,
+        multiplier: float = 0.0,
+        batch: int = 64,
+        memory: int = 100_000,
+        warm_up: int = 1000,
+        noise: float | Callable = 0.2,
+        **options,
+    ):
+        if not all(0.0 <= number < np.inf for number in (budget, rate, multiplier)):
+            numbers = f"{budget}, {rate} and {multiplier}"
+            raise ValueError(f"budget, rate and multiplier must be >= 0 and finite, not {numbers}")
+        self.lower, self.upper = env.action_space.low.astype(float), env.action_space.high.astype(float)
+        n, m = env.observation_space.shape[0], len(self.lower)
+        self.agent = ConstrainedActorCritic(n, self.lower, self.upper, rng, **options)
+        self.agent.multiplier = float(multiplier)
+        super().__init__(env, rng)
+        self.replay = Replay(memory, batch, dtype=np.float32, s=n, a=m, cost=1, s_next=n, terminated=1, violation=1)
+        self.violation, self.budget, self.rate = violation, budget, rate
+        self.warm_up, self.noise, self.episodes = warm_up, as_schedule(noise), Log()
+        self.parts |= {"agent": self.agent, "replay": self.replay, "episodes": self.episodes}
+
+    def step(self) -> None:
+        """Act, remember, update; at an episode's end the multiplier moves."""
+        agent, log, learning = self.agent, self.log, self.k >= self.warm_up
+        if learning:
+            a = noisy_action(agent.policy(self.s), self.noise(self.k), self.lower, self.upper, self.rng)
+        else:
+            a = self.rng.uniform(self.lower, self.upper)
+        s_next, reward, terminated, truncated, _ = self.env.step(a)
+        ended, d = terminated or truncated, self.violation(s_next)
+        if d is None or not 0.0 <= float(d) < np.inf:
+            raise ValueError(f"a violation must be a finite number >= 0, not {d} (step {self.k})")
+        # truncation ends our watching, not the sum of costs
+        self.replay.add(s=self.s, a=a, cost=-reward, s_next=s_next, terminated=terminated, violation=d)
+        multiplier = agent.multiplier
+        if learning:
+            agent.update_both(self.replay.draw(self.rng))
             if not np.isfinite(agent.actor.theta.sum()):
-                raise FloatingPointError(f"the actor's weights are not finite after the update of step {k}")
-        s = s_next
-        if terminated or truncated:
-            mean = float(beside[began : k + 1].mean(dtype=float))
-            if k >= warm_up:
-                agent.multiplier = next_multiplier(agent.multiplier, mean, budget, rate)
-            history.append((agent.multiplier, mean, cost))
-            cost, began = 0.0, k + 1
-            s, _ = env.reset()
-    return agent, History(*np.array(history).reshape(-1, 3).T)
+                log.stopped = f"the actor's weights are not finite after the update of step {self.k}"
+        log.add(s=self.s, a=a, cost=-reward, violation=np.float32(d), multiplier=multiplier, ended=ended)
+        if ended:
+            ends = np.flatnonzero(log.ended)
+            own = slice(ends[-2] + 1 if len(ends) > 1 else 0, None)
+            mean, cost = float(log.violation[own].mean(dtype=float)), sum(log.cost[own].tolist())
+            if learning:
+                agent.multiplier = next_multiplier(agent.multiplier, mean, self.budget, self.rate)
+            self.episodes.add(multiplier=agent.multiplier, violation=mean, cost=cost)
+        self.s = self.env.reset()[0] if ended else s_next
 
-
-def _checked(violation, k: int) -> float:
-    if violation is None or not 0.0 <= float(violation) < np.inf:
-        raise ValueError(f"a violation must be a finite number >= 0, not {violation} (step {k})")
-    return float(violation)
+    def history(self) -> History:
+        """Return what happened, episode by episode."""
+        if not self.episodes.steps:
+            return History(*np.zeros((3, 0)))
+        return History(self.episodes.multiplier, self.episodes.violation, self.episodes.cost)

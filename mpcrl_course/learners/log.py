@@ -1,67 +1,90 @@
-"""What a run leaves behind: arrays, one row a step; and how it is saved and taken up again."""
+"""Series of numbers, one row a step, and how a run is saved and taken up again: .npz and JSON, never pickle."""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
+#: Of the files that `save_state` writes; others are refused.
+FORMAT = 2
 
-@dataclass
+
 class Log:
-    """Everything that happened in a run, one row a step.
+    """What happened, one row a step: ``log.td`` is the series that ``add(td=…)`` wrote, shape (steps, …).
+
+    Parameters
+    ----------
+    **first : array_like
+        Series with a row before the first step, too (then steps + 1 of them), such as theta: its row k is what step k
+        began with, its last row what was learned.
 
     Attributes
     ----------
-    x, u : ndarray, shapes (steps, n_states), (steps, n_inputs)
-        State and action of step k.
-    cost, td : ndarray, shape (steps,)
-        Stage cost and TD error; td is nan in a step whose solve failed (that sample was skipped).
-    theta : ndarray, shape (steps + 1, n_theta)
-        Parameters before step k; the last row is what was learned.
-    failed : ndarray of bool, shape (steps,)
-        Steps in which a solve failed.
+    steps : int
+        Rows written.
     seconds : float
-        Wall time.
+        Wall time, kept by the runner.
     stopped : str
         Why the run ended before its last step; empty if it did not.
     """
 
-    x: np.ndarray
-    u: np.ndarray
-    cost: np.ndarray
-    td: np.ndarray
-    theta: np.ndarray
-    failed: np.ndarray
-    seconds: float = 0.0
-    stopped: str = ""
-    steps: int = field(default=0)
+    def __init__(self, **first):
+        self.steps, self.seconds, self.stopped = 0, 0.0, ""
+        self._series: dict[str, np.ndarray] = {}
+        self._ahead = set(first)
+        for name, value in first.items():
+            self._series[name] = np.array(value)[None]
 
-    @classmethod
-    def empty(cls, steps: int, n_states: int, n_inputs: int, n_theta: int) -> Log:
-        """Return a log with room for `steps` steps."""
-        return cls(
-            np.zeros((steps, n_states)), np.zeros((steps, n_inputs)), np.zeros(steps), np.full(steps, np.nan),
-            np.zeros((steps + 1, n_theta)), np.zeros(steps, bool),
-        )  # fmt: skip
+    def add(self, **row) -> None:
+        """Write a row."""
+        for name, value in row.items():
+            place, series = self.steps + (name in self._ahead), self._series.get(name)
+            if series is None or place == len(series):
+                series = self._grown(name, value)
+            series[place] = value
+        self.steps += 1  # last: an interruption leaves whole rows only
 
-    def until(self, steps: int) -> Log:
-        """Return the log of the first `steps` steps."""
-        n = steps
-        return Log(self.x[:n], self.u[:n], self.cost[:n], self.td[:n], self.theta[: n + 1], self.failed[:n],
-                   self.seconds, self.stopped, n)  # fmt: skip
+    def _grown(self, name: str, value) -> np.ndarray:
+        old = self._series.get(name, np.zeros((0, *np.shape(value)), np.asarray(value).dtype))
+        self._series[name] = np.concatenate([old, np.zeros((max(256, len(old)), *old.shape[1:]), old.dtype)])
+        return self._series[name]
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        series = vars(self).get("_series", {})
+        if name not in series:
+            raise AttributeError(f"no series is called '{name}'; there are: {', '.join(series) or 'none yet'}")
+        return series[name][: self.steps + (name in self._ahead)]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every series by name, and what else there is to save."""
+        return {name: getattr(self, name) for name in self._series} | {"seconds": np.array(self.seconds)}
+
+    def load(self, arrays) -> None:
+        """Take what `arrays` gave."""
+        self._series = {name: np.array(series) for name, series in arrays.items() if name != "seconds"}
+        rows = [len(series) - (name in self._ahead) for name, series in self._series.items()]
+        self.steps, self.seconds = min(rows, default=0), float(arrays["seconds"])
+
+    def episodes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the step at which each finished episode ended, and its undiscounted cost."""
+        ends = np.flatnonzero(self.ended)
+        return ends, np.diff(np.cumsum(self.cost)[ends], prepend=0.0)
 
     def __str__(self):
-        n, last = self.steps, slice(max(0, self.steps - 500), self.steps)
-        with np.errstate(invalid="ignore"):
-            td = np.abs(self.td[last])
-        td = f"{td[~np.isnan(td)].mean():.4g}" if (~np.isnan(td)).any() else "none"
-        text = f"{n} steps in {self.seconds:.1f} s, {int(self.failed.sum())} failed solves"
-        if n:
-            text += f"; last {last.stop - last.start}: mean |TD| {td}, mean stage cost {self.cost[last].mean():.4g}"
+        text = f"{self.steps} steps in {self.seconds:.1f} s"
+        if self.steps and "failed" in self._series:
+            td = np.abs(self.td[-500:])
+            td = f"{td[~np.isnan(td)].mean():.4g}" if (~np.isnan(td)).any() else "none"
+            text += f", {int(self.failed.sum())} failed solves; last {min(self.steps, 500)}: mean |TD| {td}, "
+            text += f"mean stage cost {self.cost[-500:].mean():.4g}"
+        elif self.steps and "ended" in self._series:
+            costs = self.episodes()[1]
+            text += f", {len(costs)} episodes"
+            text += f"; mean cost of the last {len(costs[-10:])}: {costs[-10:].mean():.1f}" if len(costs) else ""
         return text + (f" (stopped: {self.stopped})" if self.stopped else "")
 
 
@@ -69,6 +92,14 @@ def save_state(path, arrays: dict[str, np.ndarray], scalars: dict) -> None:
     """Write arrays to a file that ``path.json`` names, beside all else; a run killed meanwhile keeps the old pair.
 
     Both files are written beside and renamed: the arrays first, under a name of their own (``path-k.npz``).
+
+    Parameters
+    ----------
+    path : path
+        Without a suffix; its folder is made if there is none.
+    arrays : dict of name to ndarray
+    scalars : dict
+        JSON-able; holds the number of steps as ``k``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,31 +110,45 @@ def save_state(path, arrays: dict[str, np.ndarray], scalars: dict) -> None:
     with open(fresh, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     os.replace(fresh, path.with_name(name))
-    fresh.write_text(json.dumps({**scalars, "arrays": name}))
+    fresh.write_text(json.dumps({**scalars, "arrays": name, "format": FORMAT}))
     os.replace(fresh, index)
     if old and old != name:
         path.with_name(old).unlink(missing_ok=True)
 
 
 def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
-    """Read what `save_state` wrote; raises FileNotFoundError that names the file that is missing."""
-    path = Path(path)
-    scalars = json.loads(path.with_name(f"{path.name}.json").read_text())
-    with np.load(path.with_name(scalars["arrays"]), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}, scalars
-
-
-def load_run(path, steps: int) -> tuple[dict[str, np.ndarray], dict]:
-    """Read the state from which a run of `steps` steps goes on.
+    """Read what `save_state` wrote: arrays and scalars.
 
     Raises
     ------
+    FileNotFoundError
+        Names the file that is missing.
     ValueError
-        No path was given, or the saved run has more steps than are asked for.
+        What is there is damaged, or was written by another version of the course.
     """
-    if path is None:
-        raise ValueError("resume needs `save`, the path of the state to go on from")
-    arrays, scalars = load_state(path)
-    if scalars["k"] > steps:
-        raise ValueError(f"the saved run has {scalars['k']} steps already, more than the {steps} asked for")
-    return arrays, scalars
+    path = Path(path)
+    index = path.with_name(f"{path.name}.json")
+    try:
+        scalars = json.loads(index.read_text())
+        written = scalars.get("format", 1)
+    except (json.JSONDecodeError, AttributeError):
+        raise ValueError(f"{index} is damaged: delete it, and begin this run anew") from None
+    if written != FORMAT:
+        raise ValueError(f"{index} was saved by another version of the course: delete it, and begin this run anew")
+    try:
+        with np.load(path.with_name(scalars["arrays"]), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}, scalars
+    except (KeyError, BadZipFile, ValueError, EOFError):
+        raise ValueError(f"what {index} names is damaged: delete both, and begin this run anew") from None
+
+
+def part_of(arrays, name: str) -> dict[str, np.ndarray]:
+    """Return the arrays of one part of a saved run, by the names that the part gave them."""
+    return {key[len(name) + 1 :]: array for key, array in arrays.items() if key.startswith(f"{name} ")}
+
+
+def saved_log(path, **first) -> Log:
+    """Return the log of a run that was saved, without its learner; `first` names series as in `Log`."""
+    log = Log(**dict.fromkeys(first, 0.0))
+    log.load(part_of(load_state(path)[0], "log"))
+    return log

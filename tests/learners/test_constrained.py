@@ -8,7 +8,7 @@ import pytest
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.learners.constrained import ConstrainedAgent, next_multiplier, primal_dual_ddpg
 from mpcrl_course.learners.ddpg import Batch, critic_gradient, ddpg
-from mpcrl_course.neural import Adam, Network
+from mpcrl_course.mlp import Adam, Network
 
 
 def exact_agent(multiplier, seed=0):

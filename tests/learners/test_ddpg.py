@@ -19,7 +19,7 @@ from mpcrl_course.learners.ddpg import (
     pendulum_policy,
 )
 from mpcrl_course.learners.log import load_state
-from mpcrl_course.neural import Adam, Network
+from mpcrl_course.mlp import Adam, Network
 
 #: Mean cost of value iteration on the fixed starts (201 x 201 points, 21 torques: lectures/data/ddpg_03.npz).
 YARDSTICK = 156.7

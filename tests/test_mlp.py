@@ -4,12 +4,12 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from mpcrl_course.neural import Adam, Network, soft_update
+from mpcrl_course.mlp import Adam, MLP, soft_update
 
 
 def network(activation="tanh", bounded=False, dtype=np.float64, sizes=(3, 2), width=7, seed=0):
     bounds = {"lower": [-2.0, 0.5], "upper": [1.0, 4.0]} if bounded else {}
-    net = Network(*sizes, np.random.default_rng(seed), width=width, activation=activation, dtype=dtype, **bounds)
+    net = MLP(*sizes, np.random.default_rng(seed), width=width, activation=activation, dtype=dtype, **bounds)
     net.theta[:] = np.random.default_rng(seed + 1).normal(0, 0.6, net.theta.size)  # nothing small or zero
     return net
 
@@ -146,7 +146,7 @@ def test_save_and_load(tmp_path, activation, bounded):
     for dtype in (np.float32, np.float64):
         net, x = network(activation, bounded, dtype), np.random.default_rng(2).normal(size=(9, 3))
         net.save(tmp_path / "net")
-        again = Network.load(tmp_path / "net")
+        again = MLP.load(tmp_path / "net")
         np.testing.assert_array_equal(again(x), net(x))
         assert again.theta.dtype == dtype
 
@@ -182,7 +182,7 @@ def test_soft_update():
 def test_it_fits_a_function():
     """Regression by Adam: the parts work together."""
     rng = np.random.default_rng(4)
-    net = Network(1, 1, rng, width=32, activation="tanh")
+    net = MLP(1, 1, rng, width=32, activation="tanh")
     adam, x = Adam(net.theta.size, 3e-3), np.linspace(-2, 2, 64, dtype=np.float32)[:, None]
     for _ in range(1500):
         y, tape = net.forward(x)
@@ -197,4 +197,4 @@ def test_it_fits_a_function():
 )  # fmt: skip
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        Network(3, 1, np.random.default_rng(0), **options)
+        MLP(3, 1, np.random.default_rng(0), **options)

@@ -21,7 +21,7 @@ ACTIVATIONS = ("relu", "tanh")
 class Layers:
     """Memory for a batch on its way through a network: [x, 1], [h1, 1], [h2, 1], derivatives in these and in theta."""
 
-    def __init__(self, rows: int, network: Network):
+    def __init__(self, rows: int, network: MLP):
         dtype = network.theta.dtype
         self.x, self.h1, self.h2 = (np.ones((rows, n + 1), dtype) for n in network.sizes[:-1])
         self.inputs, self.z1, self.z2 = self.x[:, :-1], self.h1[:, :-1], self.h2[:, :-1]  # without the ones
@@ -41,7 +41,7 @@ class Tape:
         self.home.append(self.layers)
 
 
-class Network:
+class MLP:
     """Two hidden layers of equal width.
 
     Parameters
@@ -92,19 +92,19 @@ class Network:
         """Return W1, W2 and W3 as views into a flat vector of the size of theta."""
         return [flat[start:end].reshape(shape) for start, end, shape in self._parts]
 
-    def copy(self) -> Network:
+    def copy(self) -> MLP:
         """Return a network of its own with the same weights."""
-        other = object.__new__(Network)
+        other = object.__new__(MLP)
         other.__dict__.update(self.__dict__)
         other.theta, other._spare = self.theta.copy(), []
         other.W1, other.W2, other.W3 = other.views(other.theta)
         return other
 
-    def __deepcopy__(self, memo) -> Network:
+    def __deepcopy__(self, memo) -> MLP:
         return self.copy()
 
     def __repr__(self) -> str:
-        return f"Network({' → '.join(str(n) for n in self.sizes)}, {self.activation})"
+        return f"MLP({' → '.join(str(n) for n in self.sizes)}, {self.activation})"
 
     def __call__(self, x) -> np.ndarray:
         """Return y, shape (..., n_outputs), for x of shape (..., n_inputs)."""
@@ -195,7 +195,7 @@ class Network:
             np.savez(file, theta=self.theta, sizes=self.sizes, activation=self.activation, **bounds)  # type: ignore[arg-type]
 
     @classmethod
-    def load(cls, path) -> Network:
+    def load(cls, path) -> MLP:
         """Read a network that `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
             n_inputs, width, _, n_outputs = (int(n) for n in file["sizes"])

@@ -1,0 +1,147 @@
+"""What every learner shares: one step after another, with a progress bar, saved and taken up again.
+
+A learner acts in a plant and learns from what happens: its `step` is the whole of its algorithm. A notebook lets it
+`run`; a widget calls `step` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from mpcrl_course.learners.log import Log, load_state, part_of, save_state
+
+#: So many failed steps in a row end a run.
+PATIENCE = 200
+
+
+class Learner:
+    """A plant, a generator for all randomness, the present state, and a log.
+
+    Parameters
+    ----------
+    env : gymnasium.Env
+        The plant; its reward is minus the stage cost. It draws from `rng` too.
+    rng : numpy.random.Generator
+        All randomness of the run.
+    **first : array_like
+        Series of the log with a row before the first step: see `Log`.
+
+    Attributes
+    ----------
+    s : ndarray
+        Present observation.
+    log : Log
+        What happened, one row a step.
+    parts : dict of name to object
+        What learning changes, each with ``arrays()`` and ``load(arrays)``: saved beside plant, generator and `kept`.
+    """
+
+    name = "learning"
+    #: Attributes that are arrays, and saved.
+    kept: tuple[str, ...] = ("s",)
+
+    def __init__(self, env, rng: np.random.Generator, **first):
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng must be a generator, such as numpy.random.default_rng(0), not {rng!r}")
+        env.unwrapped.np_random = rng
+        self.env, self.rng, self.log = env, rng, Log(**first)
+        self.parts: dict[str, Any] = {"log": self.log}
+        self.s, _ = env.reset()
+
+    @property
+    def k(self) -> int:
+        """Steps made."""
+        return self.log.steps
+
+    def step(self) -> None:
+        """Act, learn from what happened, and write a row of the log."""
+        raise NotImplementedError
+
+    def run(
+        self,
+        steps: int,
+        *,
+        save=None,
+        save_every: int = 1000,
+        resume: bool = False,
+        progress: bool = True,
+        on_step: Callable | None = None,
+    ) -> Any:
+        """Make steps until there are `steps` of them.
+
+        Parameters
+        ----------
+        steps : int
+            In all: also of a run that is resumed, or goes on.
+        save : path, optional
+            Without suffix. A state is written there at the start, every `save_every` steps and at the end.
+        save_every : int
+        resume : bool
+            Go on bit for bit from the state in `save`. An interrupted run goes on from the last state written.
+        progress : bool
+            Whether to show a progress bar.
+        on_step : callable (k, learner), optional
+            Called after every step k.
+
+        Returns
+        -------
+        Learner
+            Itself; ``log.stopped`` says why it ended before its last step, if it did.
+
+        Raises
+        ------
+        ValueError
+            There is nothing to resume, or more than is asked for; or a wrapped plant is to be saved.
+        """
+        log = self.log
+        if save and self.env is not self.env.unwrapped:
+            why = "a wrapper's own state would be lost"
+            raise ValueError(f"a run that is saved needs the plant itself, not {self.env}: {why}")
+        if resume:
+            self._resume(save, steps)
+        elif save:
+            self.save(save)
+        log.stopped, began = "", perf_counter() - log.seconds
+        try:
+            for _ in tqdm(range(self.k, steps), self.name, steps, initial=self.k, disable=not progress, unit="step"):
+                self.step()
+                log.seconds = perf_counter() - began
+                if on_step:
+                    on_step(self.k - 1, self)
+                if save and not log.stopped and (self.k % save_every == 0 or self.k == steps):
+                    self.save(save)
+                if log.stopped:
+                    break
+        except KeyboardInterrupt:
+            log.stopped = f"interrupted after {self.k} steps"
+        return self
+
+    def save(self, path) -> None:
+        """Write everything that learning changes: see `save_state`."""
+        arrays = {name: np.asarray(getattr(self, name)) for name in self.kept}
+        arrays |= {f"{part} {name}": a for part, thing in self.parts.items() for name, a in thing.arrays().items()}
+        save_state(path, arrays, {"k": self.k, "env": self.env.state_dict(), "rng": self.rng.bit_generator.state})
+
+    def _resume(self, path, steps: int) -> None:
+        if path is None:
+            raise ValueError("resume needs `save`, the path of the state to go on from")
+        arrays, scalars = load_state(path)
+        if scalars["k"] > steps:
+            raise ValueError(f"the saved run has {scalars['k']} steps already, more than the {steps} asked for")
+        for part, thing in self.parts.items():
+            thing.load(part_of(arrays, part))
+        for name in self.kept:
+            setattr(self, name, arrays[name])
+        self.env.load_state_dict(scalars["env"])
+        self.rng.bit_generator.state = scalars["rng"]
+
+    def stop_if_hopeless(self, error: Exception) -> None:
+        """Stop if the TD errors of the last 200 steps are all nan: each of them failed, the last with `error`."""
+        td = self.log.td[-PATIENCE:]
+        if len(td) == PATIENCE and np.isnan(td).all():
+            self.log.stopped = f"{PATIENCE} steps failed in a row, the last with: {error}"
