@@ -26,7 +26,7 @@ def checked(name: str, value, shape: tuple, dtype=float) -> np.ndarray:
 
 
 def answering(name: str, function: Callable, shape: Callable, dtype=float) -> Callable:
-    """Return `function` with its answers checked, if it is a reader's own; ``shape(*arguments)`` is what they must have."""
+    """Return `function` with its answers checked, if it is a reader's own, to be of ``shape(*arguments)``."""
     if (getattr(function, "__module__", None) or "").startswith("mpcrl_course."):
         return function
     return lambda *arguments: checked(name, function(*arguments), shape(*arguments), dtype)

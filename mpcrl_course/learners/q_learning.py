@@ -10,16 +10,15 @@ V_theta, Q_theta and their derivatives come from one optimal-control problem. Th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from mpcrl_course.learners.behaviour import as_schedule, greedy
-from mpcrl_course.learners.log import Log, load_run, save_state
 from mpcrl_course.learners.replay import Replay
-from mpcrl_course.mpc import MPC, SolverError
+from mpcrl_course.learners.run import Learner
+from mpcrl_course.mpc import MPC, Solution, SolverError
+from mpcrl_course.own import answering
 
 
 def td_error(mpc: MPC, theta, s, a, cost, s_next, terminated=False):
@@ -60,43 +59,17 @@ def second_order_step(gradients: np.ndarray, td: np.ndarray, sigma: float, hessi
     return E @ ((E.T @ (gradients.T @ td)) / (eigenvalues + shift))
 
 
-def q_learning(
-    mpc: MPC,
-    env,
-    theta=None,
-    *,
-    steps: int,
-    rng: np.random.Generator,
-    step_size: float | Callable = 0.05,
-    order: int = 2,
-    hessian: str = "approximate",
-    sigma: float = 1e-3,
-    act: str = "before",
-    behaviour: Callable = greedy,
-    replay: Replay | None = None,
-    fresh: bool = False,
-    lower=None,
-    upper=None,
-    save=None,
-    save_every: int = 1000,
-    resume: bool = False,
-    progress: bool = True,
-    on_step: Callable | None = None,
-) -> Log:
-    """Learn theta by Q-learning while controlling `env`.
+class QLearning(Learner):
+    """Q-learning of theta while the MPC controls `env`.
 
     Parameters
     ----------
     mpc : MPC
         Gives V, Q, the policy, the gradient and the discount.
-    env : gymnasium.Env
-        The plant; its reward is minus the stage cost. It draws its noise from `rng` too.
+    env, rng
+        See `Learner`.
     theta : array_like, optional
         Where learning starts; by default the problem's initial parameters.
-    steps : int
-        Number of steps in total (also when resumed).
-    rng : numpy.random.Generator
-        All randomness of the run.
     step_size : float or schedule
     order : {1, 2}
         First order (gradient) or second order (Newton type).
@@ -111,145 +84,136 @@ def q_learning(
         from the updated theta. It decides: acting after the update puts Q(s, pi(s)) on its kink.
     behaviour : callable
         How to act; see `mpcrl_course.learners.behaviour`.
-    replay : Replay, optional
-        By default only the latest sample is used.
+    replay : (size, batch, latest)
+        See `Replay`; by default only the latest sample is used.
     fresh : bool
         Whether TD errors and gradients of replayed samples are computed again at the current theta, or used as they
         were computed when the sample was new.
     lower, upper : array_like, optional
         Bounds on theta; an update that leaves them is cut off.
-    save, save_every, resume
-        Path (without suffix) of a state that is written every `save_every` steps and at the end, and from which the run
-        goes on bit for bit if `resume`. An interrupted run goes on from the last state that was written.
-    progress : bool
-        Whether to show a progress bar.
-    on_step : callable (k, theta), optional
-        Called after every step (for live pictures).
+    gradient : callable (solution of Q) -> ndarray, optional
+        A reader's own gradient of Q in theta.
+    update : callable (theta, td, gradient) -> ndarray, optional
+        A reader's own: the new theta, in the place of the step of `order`.
 
-    Returns
-    -------
-    Log
-        Failed solves are skipped and counted; the run stops if 200 follow each other.
+    Attributes
+    ----------
+    theta, a : ndarray
+        Parameters now, and the action that comes next.
+    plan : Solution
+        The solution from which `a` was chosen.
+    log : Log
+        x, u, cost; td, nan in a step whose solve failed: that sample is skipped; theta, shape (steps + 1, n_theta): its
+        last row is what was learned; failed. The run stops if 200 failed steps follow each other.
     """
-    if order not in (1, 2) or act not in ("before", "after") or hessian not in ("none", "approximate", "exact"):
-        raise ValueError(
-            "order must be 1 or 2, act 'before' or 'after', hessian 'none', 'approximate' or 'exact', "
-            f"not {order!r}, {act!r} and {hessian!r}"
-        )
-    if order == 1 or (hessian == "approximate" and mpc.lagrangian_is_affine):
-        hessian = "none"
-    theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
-    lower = -np.inf if lower is None else mpc.parameters.check(lower, finite=False)
-    upper = np.inf if upper is None else mpc.parameters.check(upper, finite=False)
-    replay, alpha = replay or Replay(), as_schedule(step_size)
-    if save and env is not env.unwrapped:
-        raise ValueError(f"a run that is saved needs the plant itself, not {env}: a wrapper's own state would be lost")
-    env.unwrapped.np_random = rng
-    log = Log.empty(steps, mpc.problem.n_states, mpc.problem.n_inputs, theta.size)
-    began, k0, failures = time.perf_counter(), 0, 0
 
-    def behave(k, solution, theta):
-        return behaviour(k, solution, lambda q: mpc.policy(theta, solution.state, perturbation=q), rng)
+    name = "Q-learning"
+    kept = ("s", "a", "theta")
 
-    if resume:
-        k0, theta, s, a, seconds, failures = _load(save, log, env, replay, rng)
-        began -= seconds
-    else:
-        s, _ = env.reset()
-        a = behave(0, mpc.policy(theta, s), theta)
-    log.theta[k0] = theta
-    if save and not resume:
-        _save(save, 0, log, theta, s, a, env, replay, rng, 0.0, 0)
-    k = k0
-    try:
-        for k in tqdm(range(k0, steps), initial=k0, total=steps, disable=not progress, desc="Q-learning", unit="step"):
-            s_next, reward, terminated, truncated, _ = env.step(a)
-            cost = -reward
-            log.x[k], log.u[k], log.cost[k] = s, a, cost
-            theta_new, a_next, ended = theta, a, terminated or truncated
+    def __init__(
+        self,
+        mpc: MPC,
+        env,
+        rng: np.random.Generator,
+        theta=None,
+        *,
+        step_size: float | Callable = 0.05,
+        order: int = 2,
+        hessian: str = "approximate",
+        sigma: float = 1e-3,
+        act: str = "before",
+        behaviour: Callable = greedy,
+        replay: tuple[int, int, int] = (1, 1, 1),
+        fresh: bool = False,
+        lower=None,
+        upper=None,
+        gradient: Callable | None = None,
+        update: Callable | None = None,
+    ):
+        if order not in (1, 2) or act not in ("before", "after") or hessian not in ("none", "approximate", "exact"):
+            raise ValueError(
+                "order must be 1 or 2, act 'before' or 'after', hessian 'none', 'approximate' or 'exact', "
+                f"not {order!r}, {act!r} and {hessian!r}"
+            )
+        if order == 1 or (hessian == "approximate" and mpc.lagrangian_is_affine):
+            hessian = "none"
+        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        super().__init__(env, rng, theta=self.theta)
+        self.mpc, self.alpha, self.order, self.hessian, self.sigma = mpc, as_schedule(step_size), order, hessian, sigma
+        self.act, self.behaviour, self.fresh = act, behaviour, fresh
+        self.lower = -np.inf if lower is None else mpc.parameters.check(lower, finite=False)
+        self.upper = np.inf if upper is None else mpc.parameters.check(upper, finite=False)
+        self.gradient = answering("gradient", gradient or MPC.gradient, lambda q: q.theta.shape)
+        self.own_update = update and answering("update", update, lambda theta, *_: theta.shape)
+        n, m, p = mpc.problem.n_states, mpc.problem.n_actions, self.theta.size
+        columns: dict = {"s": n, "a": m, "cost": (), "s_next": n, "terminated": (), "td": (), "g": p}
+        columns |= {} if hessian == "none" else {"h": (p, p)}
+        self.replay = Replay(*replay, **columns)
+        self.parts["replay"] = self.replay
+        self.plan = mpc.policy(self.theta, self.s)
+        self.a = self.choose(self.plan, 0)
+
+    def step(self) -> None:
+        """Act, take the TD error, update theta, choose the next action."""
+        mpc, theta, s, a, k = self.mpc, self.theta, self.s, self.a, self.k
+        s_next, reward, terminated, truncated, _ = self.env.step(a)
+        cost, ended, a_next, td, trouble = -reward, terminated or truncated, a, np.nan, None
+        try:
+            # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
+            v = None if terminated else mpc.V(theta, s_next)
+            if v is not None and self.act == "before" and not ended:
+                a_next = self.choose(v, k + 1)
+            q = mpc.Q(theta, s, a)
+            delta = cost + (0.0 if v is None else mpc.discount * v.value) - q.value
+            sample = {"s": s, "a": a, "cost": cost, "s_next": s_next, "terminated": terminated}
+            self.replay.add(**sample, td=delta, **self.derivatives(q))
+            batch = self.replay.draw(self.rng)
+            self.theta = self.updated(self.again(batch) if self.fresh else batch)
+            td = delta
+        except (SolverError, np.linalg.LinAlgError) as error:
+            trouble = error
+        failed = trouble is not None
+        if ended:
+            s_next, _ = self.env.reset()
+        if ended or self.act == "after":
             try:
-                # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
-                v = None if terminated else mpc.V(theta, s_next)
-                if act == "before" and not ended:
-                    a_next = behave(k + 1, v, theta)
-                q = mpc.Q(theta, s, a)
-                delta = cost + (0.0 if v is None else mpc.discount * v.value) - q.value
-                log.td[k] = delta
-                replay.add(s=s, a=a, cost=cost, s_next=s_next, terminated=terminated, td=delta,
-                           **_derivatives(mpc, q, hessian))  # fmt: skip
-                batch = replay.draw(rng)
-                if fresh:
-                    batch = [_again(mpc, theta, sample, hessian) for sample in batch]
-                G, td = np.array([b["g"] for b in batch]), np.array([b["td"] for b in batch])
-                if order == 1:
-                    step = first_order_step(G, td)
-                else:
-                    H = None if hessian == "none" else np.array([b["h"] for b in batch])
-                    step = second_order_step(G, td, sigma, H)
-                with np.errstate(over="ignore", invalid="ignore"):
-                    update = theta + alpha(k) * step
-                if not np.isfinite(update).all():
-                    raise SolverError("not converged", "the update of theta is not finite", s, a, theta)
-                theta_new = np.minimum(np.maximum(update, lower), upper)
-                failures = 0
-            except (SolverError, np.linalg.LinAlgError) as error:
-                log.failed[k], log.td[k], failures = True, np.nan, failures + 1
-                if failures >= 200:
-                    log.stopped = f"200 solves failed in a row, the last with: {error}"
-            theta = theta_new
-            log.theta[k + 1] = theta
-            if ended:
-                s_next, _ = env.reset()
-            if ended or act == "after":
-                try:
-                    a_next = behave(k + 1, mpc.policy(theta, s_next), theta)
-                except SolverError:
-                    log.failed[k] = True
-            s, a = s_next, a_next
-            if on_step:
-                on_step(k, theta)
-            if save and (k + 1) % save_every == 0:
-                _save(save, k + 1, log, theta, s, a, env, replay, rng, time.perf_counter() - began, failures)
-            if log.stopped:
-                break
-        k = k + 1 if steps > k0 else k0
-    except KeyboardInterrupt:
-        # the step that was interrupted is dropped: with `save`, resume from the last state written
-        log.stopped = f"interrupted in step {k}"
-    log.seconds = time.perf_counter() - began
-    if save and not log.stopped:
-        _save(save, k, log, theta, s, a, env, replay, rng, log.seconds, failures)
-    return log.until(k)
+                a_next = self.choose(mpc.policy(self.theta, s_next), k + 1)
+            except SolverError:
+                failed = True
+        self.s, self.a = s_next, a_next
+        self.log.add(x=s, u=a, cost=cost, td=td, theta=self.theta, failed=failed)
+        if trouble:
+            self.stop_if_hopeless(trouble)
 
+    def choose(self, solution: Solution, k: int) -> np.ndarray:
+        """Return the action of step k at the state of `solution`, which becomes the plan."""
+        self.plan, theta = solution, self.theta
+        explored = lambda q: self.mpc.policy(theta, solution.state, perturbation=q)  # noqa: E731
+        return self.behaviour(k, solution, explored, self.rng)
 
-def _derivatives(mpc, q, hessian):
-    if hessian == "none":
-        return {"g": mpc.gradient(q)}
-    return {"g": mpc.gradient(q), "h": mpc.hessian(q, exact=hessian == "exact")}
+    def derivatives(self, q: Solution) -> dict[str, np.ndarray]:
+        """Return gradient g and, where the step needs it, Hessian h of Q."""
+        g = {"g": self.gradient(q)}
+        return g if self.hessian == "none" else g | {"h": self.mpc.hessian(q, exact=self.hessian == "exact")}
 
+    def again(self, batch):
+        """Return the batch with TD errors and derivatives at the present theta."""
+        found = [td_error(self.mpc, self.theta, *sample[:5]) for sample in zip(*batch, strict=True)]
+        columns = [self.derivatives(q) for _, q in found]
+        fresh = {name: np.array([column[name] for column in columns]) for name in columns[0]}
+        return batch._replace(td=np.array([td for td, _ in found]), **fresh)
 
-def _again(mpc, theta, sample, hessian):
-    td, q = td_error(mpc, theta, sample["s"], sample["a"], sample["cost"], sample["s_next"], sample["terminated"])
-    return {"td": td, **_derivatives(mpc, q, hessian)}
-
-
-def _save(path, k, log, theta, s, a, env, replay, rng, seconds, failures):
-    arrays = {"x": log.x[:k], "u": log.u[:k], "cost": log.cost[:k], "td": log.td[:k], "theta": log.theta[: k + 1],
-              "failed": log.failed[:k], "s": s, "a": a, **replay.arrays()}  # fmt: skip
-    scalars = {"k": k, "seconds": seconds, "failures": failures}
-    scalars |= {"env": env.state_dict(), "rng": rng.bit_generator.state}
-    save_state(path, arrays, scalars)
-
-
-def _load(path, log, env, replay, rng):
-    arrays, scalars = load_run(path, len(log.cost))
-    k = scalars["k"]
-    for name in ("x", "u", "cost", "td", "failed"):
-        getattr(log, name)[:k] = arrays[name]
-    log.theta[: k + 1] = arrays["theta"]
-    replay.load(arrays)
-    rng.bit_generator.state = scalars["rng"]
-    env.reset()
-    env.load_state_dict(scalars["env"])
-    rng.bit_generator.state = scalars["rng"]
-    return k, log.theta[k].copy(), arrays["s"], arrays["a"], scalars["seconds"], scalars["failures"]
+    def updated(self, batch) -> np.ndarray:
+        """Return theta after the update that a batch asks for; raises SolverError if it is not finite."""
+        theta = self.theta
+        if self.own_update:
+            return self.own_update(theta.copy(), float(batch.td[0]), batch.g[0])  # the newest sample
+        if self.order == 1:
+            step = first_order_step(batch.g, batch.td)
+        else:
+            step = second_order_step(batch.g, batch.td, self.sigma, getattr(batch, "h", None))
+        with np.errstate(over="ignore", invalid="ignore"):
+            new = theta + self.alpha(self.k) * step
+        if not np.isfinite(new).all():
+            raise SolverError("not converged", "the update of theta is not finite", self.s, self.a, theta)
+        return np.minimum(np.maximum(new, self.lower), self.upper)
