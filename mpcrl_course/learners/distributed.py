@@ -26,21 +26,19 @@ arXiv 2511.16424 (second order).
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from mpcrl_course.learners.behaviour import as_schedule, greedy
-from mpcrl_course.learners.log import Log, load_run, save_state
+from mpcrl_course.learners.log import part_of
 from mpcrl_course.learners.replay import Replay
-from mpcrl_course.mpc.admm import AgentError, Duals, NetworkController
+from mpcrl_course.learners.run import Learner
+from mpcrl_course.mpc.admm import AgentError, Duals, NetworkController, NetworkSolution
 from mpcrl_course.mpc.consensus import average
 from mpcrl_course.mpc.solution import SolverError
+from mpcrl_course.own import answering
 
 
 def regularised_inverse(K, T: int, sigma: float, safeguard: bool = True) -> np.ndarray:
@@ -125,30 +123,41 @@ class LocalLearner:
     Parameters
     ----------
     theta : ndarray, shape (n_i,)
-    replay : Replay
+    replay : (size, batch, latest)
+        Of its memory: see `Replay`.
     seed : int
         Of the generator that draws batches: the same for every agent, so that all draw the same transitions.
-    learned : ndarray of bool, shape (n_i,)
-        Which entries of theta_i are learned.
-    lower, upper : ndarray, shape (n_i,)
+    order : {2, 1}
+    learned : ndarray of bool, shape (n_i,), optional
+        Which entries of theta_i are learned; by default all.
+    lower, upper : array_like, shape (n_i,)
         An update that leaves these bounds is cut off.
-
-    Attributes
-    ----------
     second_order : callable (G, Kt, C, td) -> ndarray, shape (n_i,)
         What makes d_i: `second_order_local`, or a reader's own.
     """
 
-    second_order: Callable = staticmethod(second_order_local)
-
-    def __init__(self, theta, replay: Replay, seed: int, learned, lower, upper):
-        self.theta, self.replay, self.rng = theta.copy(), replay, np.random.default_rng(seed)
-        self.learned, self.lower, self.upper = learned, lower, upper
+    def __init__(
+        self,
+        theta,
+        replay: tuple[int, int, int],
+        seed: int,
+        order: int = 2,
+        learned=None,
+        lower=-np.inf,
+        upper=np.inf,
+        second_order: Callable = second_order_local,
+    ):
+        self.theta, self.rng = np.array(theta, dtype=float), np.random.default_rng(seed)
+        self.learned = np.ones(self.theta.size, bool) if learned is None else learned
+        self.lower, self.upper, n = lower, upper, int(self.learned.sum())
+        columns: dict = {"td": (), "g": n, "h": (n, n)}
+        self.replay = Replay(*replay, **{name: columns[name] for name in ("td", "g", "h")[: order + 1]})
+        self.second_order = answering("step", second_order, lambda G, *_: (len(G),))
         self.G = self.Kt = self.td = np.zeros(0)
 
     def remember(self, td: float, g, h=None) -> None:
         """Store what belongs to the newest transition: the agreed TD error, own gradient and Lagrangian Hessian."""
-        sample = {"td": np.array(td), "g": g[self.learned]}
+        sample = {"td": td, "g": g[self.learned]}
         if h is not None:
             sample["h"] = td * h[np.ix_(self.learned, self.learned)]
         self.replay.add(**sample)
@@ -156,9 +165,8 @@ class LocalLearner:
     def draw(self) -> None:
         """Draw the next batch."""
         batch = self.replay.draw(self.rng)
-        self.td = np.array([sample["td"] for sample in batch])
-        self.G = np.array([sample["g"] for sample in batch]).T
-        self.K = sum(sample["h"] for sample in batch) if "h" in batch[0] else None
+        self.td, self.G = batch.td, batch.g.T
+        self.K = batch.h.sum(axis=0) if "h" in self.replay.columns else None
 
     def term(self, sigma: float, safeguard: bool) -> np.ndarray:
         """Return this agent's term of C, shape (T, T)."""
@@ -173,6 +181,16 @@ class LocalLearner:
         if not np.isfinite(theta).all():
             raise FloatingPointError("the update of theta is not finite")
         return np.minimum(np.maximum(theta, self.lower), self.upper)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that learning changes, by name."""
+        own = {"theta": self.theta, "generator": np.array(json.dumps(self.rng.bit_generator.state))}
+        return own | {f"replay {name}": array for name, array in self.replay.arrays().items()}
+
+    def load(self, arrays) -> None:
+        """Take what `arrays` gave."""
+        self.theta, self.rng.bit_generator.state = arrays["theta"], json.loads(str(arrays["generator"]))
+        self.replay.load(part_of(arrays, "replay"))
 
 
 def update(
@@ -194,7 +212,7 @@ def update(
     agree : callable (terms) -> sequence
         Takes one term of each agent and returns every agent's estimate of their sum. Not called in first order.
     order, sigma, safeguard
-        As in `distributed_q_learning`.
+        As in `DistributedQLearning`.
     """
     for agent in agents:
         agent.draw()
@@ -206,68 +224,26 @@ def update(
     return C
 
 
-@dataclass
-class NetworkLog(Log):
-    """What a run of a network leaves behind: `Log`, and what it cost the network.
+class WarmStarts:
+    """Where the solves of V and Q stand, for those of the next step; None: they start from nothing."""
 
-    Attributes
-    ----------
-    solve_messages, consensus_messages : ndarray of int, shape (steps,)
-        Messages of ADMM (for V and Q, and for another V in a step that explores), and of average consensus (TD error
-        and C).
-    consensus_numbers : ndarray of int, shape (steps,)
-        Numbers in the latter.
-    failed_agent : ndarray of int, shape (steps,)
-        Whose local problem failed in a failed step, counted from 0; -1 if none in particular.
-    """
+    def __init__(self):
+        self.V: Duals | None = None
+        self.Q: Duals | None = None
 
-    solve_messages: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    consensus_messages: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    consensus_numbers: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    failed_agent: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything, to be saved."""
+        return {f"{n} {part}": a for n, d in vars(self).items() if d is not None for part, a in d._asdict().items()}
 
-    @classmethod
-    def empty(cls, steps: int, n_states: int, n_inputs: int, n_theta: int) -> NetworkLog:
-        """Return a log with room for `steps` steps."""
-        counts: dict[str, Any] = {name: np.zeros(steps, int) for name in COUNTS}
-        counts["failed_agent"] -= 1
-        return cls(**vars(Log.empty(steps, n_states, n_inputs, n_theta)), **counts)
-
-    def until(self, steps: int) -> NetworkLog:
-        """Return the log of the first `steps` steps."""
-        short = vars(super().until(steps))
-        return NetworkLog(**short, **{name: getattr(self, name)[:steps] for name in COUNTS})
+    def load(self, arrays) -> None:
+        """Take what `arrays` gave."""
+        for name in ("V", "Q"):
+            found = part_of(arrays, name)
+            setattr(self, name, Duals(**found) if found else None)
 
 
-COUNTS = ("solve_messages", "consensus_messages", "consensus_numbers", "failed_agent")
-
-
-def distributed_q_learning(
-    controller: NetworkController,
-    env,
-    theta=None,
-    *,
-    steps: int,
-    rng: np.random.Generator,
-    P=None,
-    rounds: int = 100,
-    step_size: float | Callable = 1e-4,
-    order: int = 2,
-    sigma: float = 1e-3,
-    safeguard: bool = True,
-    behaviour: Callable = greedy,
-    replay: tuple[int, int, int] = (100, 15, 10),
-    every: int = 1,
-    learned: Sequence[str] | None = None,
-    lower=None,
-    upper=None,
-    save=None,
-    save_every: int = 1000,
-    resume: bool = False,
-    progress: bool = True,
-    on_step: Callable | None = None,
-) -> NetworkLog:
-    """Learn theta_1, …, theta_M by Q-learning while the agents control `env` together.
+class DistributedQLearning(Learner):
+    """Q-learning of theta_1, …, theta_M while the agents control `env` together.
 
     With `ADMM` and a mixing matrix this is the distributed algorithm; with `Central` and P = None its centralised twin:
     the same updates from one central solve and exact sums.
@@ -275,13 +251,10 @@ def distributed_q_learning(
     Parameters
     ----------
     controller : ADMM or Central
-    env : gymnasium.Env
-        The plant; ``info["costs"]`` are the agents' stage costs L_i. It draws its noise from `rng` too.
+    env, rng
+        See `Learner`; ``info["costs"]`` are the agents' stage costs L_i.
     theta : array_like, shape (n_theta,), optional
         Where learning starts; by default the network's initial parameters.
-    steps : int
-        Number of steps in total (also when resumed).
-    rng : numpy.random.Generator
     P : array_like, shape (M, M), optional
         Mixing matrix of average consensus; None: every agent is told the exact sums.
     rounds : int
@@ -293,6 +266,8 @@ def distributed_q_learning(
         Regularisation of one sample: T sigma I in a batch of T.
     safeguard : bool
         Whether agents make an indefinite matrix definite (see `regularised_inverse`); the published runs do not.
+    alone : bool
+        Whether every agent takes its own term for C, so that no matrix is sent at all.
     behaviour : callable
         How to act; see `mpcrl_course.learners.behaviour`.
     replay : (size, batch, latest)
@@ -303,124 +278,144 @@ def distributed_q_learning(
         Names of the blocks of an agent's parameters that are learned; by default all.
     lower, upper : array_like, shape (n_theta,), optional
         Bounds on theta; an update that leaves them is cut off.
-    save, save_every, resume, progress, on_step
-        As in `q_learning`.
+    gradient : callable (solution of Q, i) -> ndarray, optional
+        Gradient in theta_i, where it is not that of the solution itself.
+    agent : callable, optional
+        Makes an agent, with the arguments of `LocalLearner`.
 
-    Returns
-    -------
-    NetworkLog
-        A step in which some agent's solve fails is skipped by all (nobody knows the TD error without it) and counted;
-        the last action that was found stays. The run stops if 200 follow each other.
+    Attributes
+    ----------
+    agents : list of LocalLearner
+    theta, a : ndarray
+        Parameters of all agents now, one after the other; the action that comes next.
+    C : list of ndarray
+        What each agent took for C in the latest update (None in first order).
+    log : Log
+        x, u, cost; td, nan in a step in which some agent's solve failed, which all skip (nobody knows the TD error
+        without it; the last action that was found stays); theta, shape (steps + 1, n_theta); failed; failed_agent, from
+        0, or -1 if none in particular; solve_messages, consensus_messages, consensus_numbers: messages of ADMM (for V
+        and Q, and for another V in a step that explores) and of average consensus (TD error and C), and the numbers in
+        the latter. The run stops if 200 failed steps follow each other.
     """
-    network = controller.network
-    if order not in (1, 2) or every < 1:
-        raise ValueError(f"order must be 1 or 2 and every at least 1, not {order!r} and {every!r}")
-    if P is not None and np.shape(P) != (network.n_agents,) * 2:
-        raise ValueError(f"P has shape {np.shape(P)}, but there are {network.n_agents} agents")
-    if save and env is not env.unwrapped:
-        raise ValueError(f"a run that is saved needs the plant itself, not {env}: a wrapper's own state would be lost")
-    M, alpha = network.n_agents, as_schedule(step_size)
-    theta = network.parameters.initial() if theta is None else network.parameters.check(theta).copy()
-    lower = np.full(theta.size, -np.inf) if lower is None else network.parameters.check(lower, finite=False)
-    upper = np.full(theta.size, np.inf) if upper is None else network.parameters.check(upper, finite=False)
-    env.unwrapped.np_random = rng
-    log = NetworkLog.empty(steps, network.n_states, network.n_inputs, theta.size)
-    seed = int(rng.integers(2**31))
-    agents = [
-        LocalLearner(theta[own], Replay(*replay), seed, _mask(network, i, learned), lower[own], upper[own])
-        for i, own in enumerate(network.theta_of)
-    ]
-    duals: tuple[Duals | None, Duals | None] = (None, None)
-    began, k0, failures, updates = time.perf_counter(), 0, 0, 0
 
-    def agree(k, terms):
-        """Return every agent's estimate of the sum of all terms."""
-        terms = np.array(terms)
-        if P is None:
-            return np.broadcast_to(terms.sum(axis=0), terms.shape)
-        estimates, messages = average(P, terms, rounds)
-        log.consensus_messages[k] += messages
-        log.consensus_numbers[k] += messages * terms[0].size
-        return M * estimates
+    name = "distributed Q-learning"
+    kept = ("s", "a", "updates", "sent")
 
-    def behave(k, solution, theta, s):
-        def policy(q):
-            explored = controller.V(theta, s, perturbation=q, start=solution.duals)
-            log.solve_messages[max(k - 1, 0) :][:1] += explored.messages  # step k's action is chosen in the step before
-            return explored
+    def __init__(
+        self,
+        controller: NetworkController,
+        env,
+        rng: np.random.Generator,
+        theta=None,
+        *,
+        P=None,
+        rounds: int = 100,
+        step_size: float | Callable = 1e-4,
+        order: int = 2,
+        sigma: float = 1e-3,
+        safeguard: bool = True,
+        alone: bool = False,
+        behaviour: Callable = greedy,
+        replay: tuple[int, int, int] = (100, 15, 10),
+        every: int = 1,
+        learned: Sequence[str] | None = None,
+        lower=None,
+        upper=None,
+        gradient: Callable | None = None,
+        agent: Callable[..., LocalLearner] = LocalLearner,
+    ):
+        network = controller.network
+        if order not in (1, 2) or every < 1:
+            raise ValueError(f"order must be 1 or 2 and every at least 1, not {order!r} and {every!r}")
+        if P is not None and np.shape(P) != (network.n_agents,) * 2:
+            raise ValueError(f"P has shape {np.shape(P)}, but there are {network.n_agents} agents")
+        theta = network.parameters.initial() if theta is None else network.parameters.check(theta).copy()
+        lower = np.full(theta.size, -np.inf) if lower is None else network.parameters.check(lower, finite=False)
+        upper = np.full(theta.size, np.inf) if upper is None else network.parameters.check(upper, finite=False)
+        seed = int(rng.integers(2**31))
+        self.agents = [
+            agent(theta[own], replay, seed, order, _mask(network, i, learned), lower[own], upper[own])
+            for i, own in enumerate(network.theta_of)
+        ]
+        super().__init__(env, rng, theta=theta)
+        self.controller, self.P, self.rounds, self.alone, self.every = controller, P, rounds, alone, every
+        self.alpha, self.order, self.sigma, self.safeguard = as_schedule(step_size), order, sigma, safeguard
+        self.behaviour, self.gradient = behaviour, gradient or (lambda q, i: q.gradient(i))
+        self.duals, self.updates, self.sent = WarmStarts(), 0, np.zeros(3, int)
+        self.parts |= {f"agent{i}": one for i, one in enumerate(self.agents)} | {"duals": self.duals}
+        self.C: list = [None] * len(self.agents)
+        v = controller.V(theta, self.s)
+        self.duals.V, self.a = v.duals, self.choose(v, 0, self.s)
 
-        return behaviour(k, solution, policy, rng)
+    @property
+    def theta(self) -> np.ndarray:
+        """Parameters of all agents, one after the other."""
+        return np.concatenate([agent.theta for agent in self.agents])
 
-    if resume:
-        k0, s, a, duals, seconds, failures, updates = _load(save, log, env, agents, rng)
-        theta = log.theta[k0].copy()
-        began -= seconds
-    else:
-        s, _ = env.reset()
-        v = controller.V(theta, s)
-        a, duals = behave(0, v, theta, s), (v.duals, None)
-        log.theta[0] = theta
-        if save:
-            _save(save, 0, log, s, a, duals, env, agents, rng, 0.0, 0, 0)
-    k = k0
-    try:
-        for k in tqdm(
-            range(k0, steps), initial=k0, total=steps, disable=not progress, desc="distributed Q-learning", unit="step"
-        ):
-            s_next, reward, terminated, truncated, info = env.step(a)
-            costs, ended = info["costs"], terminated or truncated
-            log.x[k], log.u[k], log.cost[k] = s, a, -reward
-            a_next = a
+    def step(self) -> None:
+        """Act, agree on the TD error, update every theta_i, choose the next action (with theta before its update)."""
+        controller, duals, theta, s, a, k = self.controller, self.duals, self.theta, self.s, self.a, self.k
+        s_next, reward, terminated, truncated, info = self.env.step(a)
+        costs, ended, a_next, td, trouble = info["costs"], terminated or truncated, a, np.nan, None
+        try:
+            # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
+            if terminated:
+                q, target = controller.Q(theta, s, a, start=duals.Q), costs
+            else:
+                v, q = controller.V_and_Q(theta, s_next, s, a, start=(duals.V, duals.Q))
+                target, duals.V = costs + controller.discount * v.values, v.duals
+                if not ended:
+                    a_next = self.choose(v, k + 1, s_next)
+            duals.Q = q.duals
+            self.sent[0] += q.messages
+            agreed = self.agree(target - q.values)
+            for i, agent in enumerate(self.agents):
+                agent.remember(agreed[i], self.gradient(q, i), q.hessian(i) if self.order == 2 else None)
+            if (k + 1) % self.every == 0:
+                alpha, share = self.alpha(self.updates), list if self.alone else self.agree
+                self.C = update(self.agents, alpha, share, self.order, self.sigma, self.safeguard)
+                self.updates += 1
+            td = agreed.mean()
+        except (SolverError, np.linalg.LinAlgError, FloatingPointError) as error:
+            trouble = error
+        failed = trouble is not None
+        if ended:
+            s_next, _ = self.env.reset()
             try:
-                # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
-                if terminated:
-                    q, target = controller.Q(theta, s, a, start=duals[1]), costs
-                    duals = (duals[0], q.duals)
-                else:
-                    v, q = controller.V_and_Q(theta, s_next, s, a, start=duals)
-                    target, duals = costs + controller.discount * v.values, (v.duals, q.duals)
-                    if not ended:
-                        a_next = behave(k + 1, v, theta, s_next)
-                log.solve_messages[k] += q.messages
-                td = agree(k, target - q.values)
-                for i, agent in enumerate(agents):
-                    agent.remember(td[i], q.gradient(i), q.hessian(i) if order == 2 else None)
-                log.td[k] = td.mean()
-                if (k + 1) % every == 0:
-                    update(agents, alpha(updates), partial(agree, k), order, sigma, safeguard)
-                    updates += 1
-                failures = 0
-            except (SolverError, np.linalg.LinAlgError, FloatingPointError) as error:
-                log.failed[k], log.td[k], failures = True, np.nan, failures + 1
-                log.failed_agent[k] = error.agent if isinstance(error, AgentError) else -1
-                if failures >= 200:
-                    log.stopped = f"200 steps failed in a row, the last with: {error}"
-            theta = np.concatenate([agent.theta for agent in agents])
-            log.theta[k + 1] = theta
-            if ended:
-                s_next, _ = env.reset()
-                try:
-                    v = controller.V(theta, s_next)
-                    a_next, duals = behave(k + 1, v, theta, s_next), (v.duals, None)
-                    log.solve_messages[k] += v.messages
-                except SolverError:
-                    log.failed[k] = True
-            s, a = s_next, a_next
-            if on_step:
-                on_step(k, theta)
-            if save and (k + 1) % save_every == 0:
-                seconds = time.perf_counter() - began
-                _save(save, k + 1, log, s, a, duals, env, agents, rng, seconds, failures, updates)
-            if log.stopped:
-                break
-        k = k + 1 if steps > k0 else k0
-    except KeyboardInterrupt:
-        # the step that was interrupted is dropped: with `save`, resume from the last state written
-        log.stopped = f"interrupted in step {k}"
-    log.seconds = time.perf_counter() - began
-    if save and not log.stopped:
-        _save(save, k, log, s, a, duals, env, agents, rng, log.seconds, failures, updates)
-    return log.until(k)
+                v = controller.V(self.theta, s_next)
+                self.sent[0] += v.messages
+                duals.V, duals.Q, a_next = v.duals, None, self.choose(v, k + 1, s_next)
+            except SolverError:
+                failed = True
+        self.s, self.a = s_next, a_next
+        self.log.add(
+            x=s, u=a, cost=-reward, td=td, theta=self.theta, failed=failed,
+            failed_agent=trouble.agent if isinstance(trouble, AgentError) else -1,
+            **dict(zip(("solve_messages", "consensus_messages", "consensus_numbers"), self.sent, strict=True)),
+        )  # fmt: skip
+        self.sent[:] = 0
+        if trouble:
+            self.stop_if_hopeless(trouble)
+
+    def choose(self, solution: NetworkSolution, k: int, s) -> np.ndarray:
+        """Return the action of step k at the state s, of which `solution` is V."""
+        theta = self.theta
+
+        def explored(q):
+            v = self.controller.V(theta, s, perturbation=q, start=solution.duals)
+            self.sent[0] += v.messages
+            return v
+
+        return self.behaviour(k, solution, explored, self.rng)
+
+    def agree(self, terms) -> np.ndarray:
+        """Return every agent's estimate of the sum of all terms, one of each: by average consensus, or exactly."""
+        terms = np.array(terms)
+        if self.P is None:
+            return np.broadcast_to(terms.sum(axis=0), terms.shape)
+        estimates, messages = average(self.P, terms, self.rounds)
+        self.sent[1:] += messages, messages * terms[0].size
+        return len(terms) * estimates
 
 
 def _mask(network, i, learned) -> np.ndarray:
@@ -430,36 +425,3 @@ def _mask(network, i, learned) -> np.ndarray:
     for name in learned or ():
         mask[parameters.index(name)] = True
     return mask
-
-
-def _save(path, k, log, s, a, duals, env, agents, rng, seconds, failures, updates):
-    names = ("x", "u", "cost", "td", "failed", *COUNTS)
-    arrays = {name: getattr(log, name)[:k] for name in names} | {"theta": log.theta[: k + 1], "s": s, "a": a}
-    for which, part in zip("VQ", duals):
-        if part is not None:
-            arrays |= {f"y_{which}": part.y, f"z_{which}": part.z}
-    for i, agent in enumerate(agents):
-        arrays |= {f"agent{i}_{name}": value for name, value in agent.replay.arrays().items()}
-    scalars = {"k": k, "seconds": seconds, "failures": failures, "updates": updates, "env": env.state_dict()}
-    scalars |= {"rng": rng.bit_generator.state, "agents": [agent.rng.bit_generator.state for agent in agents]}
-    save_state(path, arrays, scalars)
-
-
-def _load(path, log, env, agents, rng):
-    arrays, scalars = load_run(path, len(log.cost))
-    k = scalars["k"]
-    for name in ("x", "u", "cost", "td", "failed", *COUNTS):
-        getattr(log, name)[:k] = arrays[name]
-    log.theta[: k + 1] = arrays["theta"]
-    start = 0
-    for i, (agent, state) in enumerate(zip(agents, scalars["agents"])):
-        agent.replay.load({name[len(f"agent{i}_") :]: v for name, v in arrays.items() if name.startswith(f"agent{i}_")})
-        agent.rng.bit_generator.state = state
-        agent.theta = log.theta[k, start : start + agent.theta.size].copy()
-        start += agent.theta.size
-    rng.bit_generator.state = scalars["rng"]
-    env.reset()
-    env.load_state_dict(scalars["env"])
-    rng.bit_generator.state = scalars["rng"]
-    duals = tuple(Duals(arrays[f"y_{w}"], arrays[f"z_{w}"]) if f"y_{w}" in arrays else None for w in "VQ")
-    return k, arrays["s"], arrays["a"], duals, scalars["seconds"], scalars["failures"], scalars["updates"]

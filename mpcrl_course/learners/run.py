@@ -42,7 +42,7 @@ class Learner:
     """
 
     name = "learning"
-    #: Attributes that are arrays, and saved.
+    #: Attributes that are arrays or numbers, and saved.
     kept: tuple[str, ...] = ("s",)
 
     def __init__(self, env, rng: np.random.Generator, **first):
@@ -136,7 +136,7 @@ class Learner:
         for part, thing in self.parts.items():
             thing.load(part_of(arrays, part))
         for name in self.kept:
-            setattr(self, name, arrays[name])
+            setattr(self, name, arrays[name] if arrays[name].ndim else arrays[name].item())
         self.env.load_state_dict(scalars["env"])
         self.rng.bit_generator.state = scalars["rng"]
 
