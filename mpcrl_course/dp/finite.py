@@ -11,6 +11,8 @@ and Optimal Control, volume 2; Puterman, Markov Decision Processes.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -195,3 +197,24 @@ def policy_iteration(mdp: FiniteMDP, policy=None, rounds: int = 100) -> Solved:
             return Solved(V, policy, np.array(residuals), True)
         policy = np.where(better, Q.argmin(axis=1), policy)
     return Solved(V, policy, np.array(residuals), False)
+
+
+def sampler(mdp: FiniteMDP, rng: np.random.Generator) -> Callable[[int, int], tuple[float, int, bool]]:
+    """Return a function step(s, a) that draws from the process: all that a learner may know of it."""
+    P, A = mdp.rows(), mdp.actions
+    P.sort_indices()
+    starts, successors = P.indptr.tolist(), P.indices.tolist()
+    cumulative = (np.cumsum(P.data) - np.repeat(np.arange(len(starts) - 1), np.diff(P.indptr))).tolist()
+    cost = mdp.cost.tolist()
+    block: list[float] = []
+
+    def step(s: int, a: int) -> tuple[float, int, bool]:
+        if not block:
+            block.extend(rng.random(10_000).tolist())
+        row = s * A + a
+        first, last = starts[row], starts[row + 1]
+        place = bisect_right(cumulative, block.pop(), first, last)
+        return cost[s][a], successors[min(place, last - 1)], False
+
+    step.block = block  # type: ignore[attr-defined]  # random numbers that wait, for whoever saves a run
+    return step

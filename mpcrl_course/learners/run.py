@@ -24,7 +24,7 @@ class Learner:
 
     Parameters
     ----------
-    env : gymnasium.Env
+    env : gymnasium.Env or None
         The plant; its reward is minus the stage cost. It draws from `rng` too.
     rng : numpy.random.Generator
         All randomness of the run.
@@ -48,10 +48,11 @@ class Learner:
     def __init__(self, env, rng: np.random.Generator, **first):
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a generator, such as numpy.random.default_rng(0), not {rng!r}")
-        env.unwrapped.np_random = rng
         self.env, self.rng, self.log = env, rng, Log(**first)
         self.parts: dict[str, Any] = {"log": self.log}
-        self.s, _ = env.reset()
+        if env is not None:
+            env.unwrapped.np_random = rng
+            self.s, _ = env.reset()
 
     @property
     def k(self) -> int:
@@ -99,7 +100,7 @@ class Learner:
             There is nothing to resume, or more than is asked for; or a wrapped plant is to be saved.
         """
         log = self.log
-        if save and self.env is not self.env.unwrapped:
+        if save and self.env is not None and self.env is not self.env.unwrapped:
             why = "a wrapper's own state would be lost"
             raise ValueError(f"a run that is saved needs the plant itself, not {self.env}: {why}")
         if resume:
@@ -125,7 +126,8 @@ class Learner:
         """Write everything that learning changes: see `save_state`."""
         arrays = {name: np.asarray(getattr(self, name)) for name in self.kept}
         arrays |= {f"{part} {name}": a for part, thing in self.parts.items() for name, a in thing.arrays().items()}
-        save_state(path, arrays, {"k": self.k, "env": self.env.state_dict(), "rng": self.rng.bit_generator.state})
+        plant = None if self.env is None else self.env.state_dict()
+        save_state(path, arrays, {"k": self.k, "env": plant, "rng": self.rng.bit_generator.state})
 
     def _resume(self, path, steps: int) -> None:
         if path is None:
@@ -137,7 +139,8 @@ class Learner:
             thing.load(part_of(arrays, part))
         for name in self.kept:
             setattr(self, name, arrays[name] if arrays[name].ndim else arrays[name].item())
-        self.env.load_state_dict(scalars["env"])
+        if self.env is not None:
+            self.env.load_state_dict(scalars["env"])
         self.rng.bit_generator.state = scalars["rng"]
 
     def stop_if_hopeless(self, error: Exception) -> None:

@@ -1,0 +1,129 @@
+"""Tabular Q-learning: one number for each state and action, learned from transitions instead of from P.
+
+    Q[s, a] <- Q[s, a] + alpha (L + gamma min_a' Q[s', a'] - Q[s, a])           (no min at a terminal state)
+
+The step size of a pair is the power of its own visit count, alpha = 1 / n(s, a) ** power: with 1/2 < power <= 1 and
+every pair visited for ever Q converges to Q* (Watkins & Dayan 1992; power 1 is slow, see Even-Dar & Mansour 2003).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mpcrl_course.learners.run import Learner
+
+
+class TabularQLearning(Learner):
+    """Tabular Q-learning with epsilon-greedy actions; a step of the learner is a whole episode.
+
+    Parameters
+    ----------
+    transition : callable (s, a) -> (cost, next state, terminal)
+        The plant. At a terminal state nothing more is paid, so its value is 0.
+    states, actions : int
+        S and A.
+    gamma : float
+        Discount.
+    rng : numpy.random.Generator
+    epsilon : float
+        Probability of a random action.
+    power : float
+        Step size 1 / n(s, a) ** power.
+    episode : int
+        Transitions after which an episode is cut off and the next one starts: a *truncation*, which leaves the target
+        as it is.
+    start : callable () -> s, optional
+        Start of an episode; by default any state with equal probability.
+    Q : array_like, shape (S, A), optional
+        Where to start; by default 0, which is optimistic for costs and so explores.
+    ahead : int
+        Transitions for which it is decided at a time where to explore, and what to do there.
+
+    Attributes
+    ----------
+    log : Log
+        cost, transitions: of each episode.
+    """
+
+    name = "tabular Q-learning"
+
+    def __init__(
+        self,
+        transition: Callable[[int, int], tuple[float, int, bool]],
+        states: int,
+        actions: int,
+        gamma: float,
+        rng: np.random.Generator,
+        *,
+        epsilon: float = 0.2,
+        power: float = 0.6,
+        episode: int = 100,
+        start: Callable[[], int] | None = None,
+        Q=None,
+        ahead: int = 10_000,
+    ):
+        if not 0.0 <= epsilon <= 1.0 or not 0.0 < gamma <= 1.0:
+            raise ValueError(f"epsilon {epsilon} must be in [0, 1] and gamma {gamma} in (0, 1]")
+        table = np.zeros((states, actions)) if Q is None else np.array(Q, dtype=float)
+        if table.shape != (states, actions):
+            raise ValueError(f"Q has shape {table.shape}, but needs ({states}, {actions})")
+        super().__init__(None, rng)
+        self.transition, self.actions, self.gamma, self.epsilon, self.power = transition, actions, gamma, epsilon, power
+        self.episode, self.ahead, self.start = (
+            episode,
+            max(ahead, episode),
+            start or (lambda: int(rng.integers(states))),
+        )
+        self._Q = table.tolist()  # lists: faster than arrays, entry by entry
+        self._visits = [[0] * actions for _ in range(states)]
+        self._coins: list[int] = []  # of the transitions to come, the next one last: a random action, or -1
+        self.decide()
+        self.s = self.start()
+        self.parts["tables"] = self
+
+    @property
+    def Q(self) -> np.ndarray:
+        """The table so far, shape (S, A)."""
+        return np.array(self._Q)
+
+    @property
+    def visits(self) -> np.ndarray:
+        """Updates of each entry, shape (S, A)."""
+        return np.array(self._visits)
+
+    def decide(self) -> None:
+        """Draw where to explore next, and with which action."""
+        explore = self.rng.random(self.ahead) < self.epsilon
+        coins = np.where(explore, self.rng.integers(self.actions, size=self.ahead), -1)
+        self._coins = coins[::-1].tolist() + self._coins
+
+    def step(self) -> None:
+        """Learn from one episode: for each transition, Q[s, a] moves towards L + gamma min Q[s', .]."""
+        table, visits, gamma, power, transition = self._Q, self._visits, self.gamma, self.power, self.transition
+        if len(self._coins) < self.episode:
+            self.decide()
+        s, k, total, terminal, coins = self.s, 0, 0.0, False, self._coins
+        while not terminal and k < self.episode:
+            row, a = table[s], coins.pop()
+            if a < 0:
+                a = row.index(min(row))
+            cost, s_next, terminal = transition(s, a)
+            target = cost if terminal else cost + gamma * min(table[s_next])
+            visits[s][a] += 1
+            row[a] += (target - row[a]) / visits[s][a] ** power
+            s, k, total = s_next, k + 1, total + cost
+        self.s = self.start()
+        self.log.add(cost=total, transitions=k)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that learning changes, by name."""
+        block = np.array(getattr(self.transition, "block", []))
+        return {"Q": self.Q, "visits": self.visits, "coins": np.array(self._coins), "block": block}
+
+    def load(self, arrays) -> None:
+        """Take what `arrays` gave."""
+        self._Q, self._visits, self._coins = (arrays[name].tolist() for name in ("Q", "visits", "coins"))
+        if hasattr(self.transition, "block"):
+            self.transition.block[:] = arrays["block"].tolist()
