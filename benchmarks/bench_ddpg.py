@@ -12,7 +12,8 @@ from table import Seconds, compare, measure, table
 
 from mpcrl_course.dp.pendulum import evaluate
 from mpcrl_course.envs.pendulum import Pendulum
-from mpcrl_course.learners.ddpg import Agent, ReplayBuffer, ddpg, pendulum_policy
+from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
+from mpcrl_course.learners.replay import Replay
 
 LIMIT_MS = 0.3
 
@@ -20,16 +21,16 @@ LIMIT_MS = 0.3
 def problem():
     """Return an agent and batches of true transitions under random torques."""
     rng = np.random.default_rng(0)
-    env, memory = Pendulum(), ReplayBuffer(5000, 3, 1)
+    env, memory = Pendulum(), Replay(5000, 64, dtype=np.float32, s=3, a=1, cost=1, s_next=3, terminated=1)
     env.np_random = rng
     s, _ = env.reset()
     for _ in range(5000):
         a = rng.uniform([-2], [2])
         s_next, reward, terminated, truncated, _ = env.step(a)
-        memory.add(s, a, -reward, s_next, terminated)
+        memory.add(s=s, a=a, cost=-reward, s_next=s_next, terminated=terminated)
         s = env.reset()[0] if truncated else s_next
-    agent = Agent(3, [-2], [2], rng)
-    return agent, [memory.draw(64, rng) for _ in range(50)]
+    agent = ActorCritic(3, [-2], [2], rng)
+    return agent, [memory.draw(rng) for _ in range(50)]
 
 
 def main():
@@ -64,7 +65,7 @@ def main():
     rows = []
     for seed in range(2):
         t, c = time.perf_counter(), time.process_time()
-        trained, _ = ddpg(Pendulum(), steps=20_000, rng=np.random.default_rng(seed), progress=False)
+        trained = DDPG(Pendulum(), np.random.default_rng(seed)).run(20_000, progress=False).agent
         wall, cpu = time.perf_counter() - t, time.process_time() - c
         rows.append([f"seed {seed}", wall, cpu, f"{evaluate(pendulum_policy(trained)).mean():.1f}"])
     table(

@@ -8,7 +8,7 @@ import numpy as np
 from table import measure, table
 
 from mpcrl_course.envs.network import LinearNetwork
-from mpcrl_course.learners.distributed import central_step, distributed_q_learning
+from mpcrl_course.learners.distributed import DistributedQLearning, central_step
 from mpcrl_course.mpc import MPC
 from mpcrl_course.mpc.admm import ADMM, Central
 from mpcrl_course.mpc.consensus import mixing_matrix
@@ -59,10 +59,8 @@ def step_time(controller, P, steps=120, skip=30):
     """CPU seconds of a whole learning step, second order with a batch of 15: median over the steps."""
     times = [time.process_time()]
     plant = LinearNetwork(controller.network.neighbours)
-    distributed_q_learning(
-        controller, plant, steps=steps, rng=np.random.default_rng(0), P=P, progress=False,
-        on_step=lambda k, theta: times.append(time.process_time()),
-    )  # fmt: skip
+    learner = DistributedQLearning(controller, plant, np.random.default_rng(0), P=P)
+    learner.run(steps, progress=False, on_step=lambda k, learner: times.append(time.process_time()))
     return float(np.median(np.diff(times)[skip:]))
 
 

@@ -8,7 +8,7 @@ import peers
 from table import Seconds, compare, table
 
 from mpcrl_course.envs import LinearPlant
-from mpcrl_course.learners.q_learning import q_learning, second_order_step
+from mpcrl_course.learners.q_learning import QLearning, second_order_step
 from mpcrl_course.policies.linear_mpc import linear_mpc
 
 WARM_UP, STEPS = 100, 2000
@@ -45,7 +45,7 @@ def main():
         target=30,
     )
     c = time.process_time()
-    log = q_learning(linear_mpc(), LinearPlant(), steps=5000, rng=np.random.default_rng(0), progress=False)
+    log = QLearning(linear_mpc(), LinearPlant(), np.random.default_rng(0)).run(5000, progress=False).log
     whole = time.process_time() - c
     rows = [["whole run, 5000 steps", whole, 1e6 * whole / 5000, str(log.failed.sum())]]
     table("The same with plant, log and learner", rows, ["what", "CPU s", "CPU us a step", "failed solves"])

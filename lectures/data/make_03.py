@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mpcrl_course.dp.pendulum import FIXED_STARTS, pendulum_value_iteration, simulate
 from mpcrl_course.envs.pendulum import Pendulum, wrap
-from mpcrl_course.learners.ddpg import ddpg, pendulum_policy
+from mpcrl_course.learners.ddpg import DDPG, pendulum_policy
 
 SEEDS, STEPS, EVERY, GAMMA = 10, 20_000, 1000, 0.98
 SHORT = {"episode": 20}
@@ -57,13 +57,14 @@ def train(seed: int, episode: int = 200, **options):
     """
     rows = []
 
-    def look(k, agent):
+    def look(k, learner):
         if (k + 1) % EVERY == 0:
+            agent = learner.agent
             s = observed(FIXED_STARTS)
             rows.append([*measure(pendulum_policy(agent)), agent.value(s, agent.policy(s)).mean()])
 
     rng = np.random.default_rng(seed)
-    ddpg(Pendulum(steps=episode), steps=STEPS, rng=rng, gamma=GAMMA, on_step=look, progress=False, **options)
+    DDPG(Pendulum(steps=episode), rng, gamma=GAMMA, **options).run(STEPS, on_step=look, progress=False)
     return np.array(rows)
 
 

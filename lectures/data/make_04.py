@@ -19,8 +19,8 @@ from joblib import Parallel, delayed
 from mpcrl_course.comparison import draw_noise, run, upright, violations
 from mpcrl_course.dp.pendulum import FIXED_STARTS
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
-from mpcrl_course.learners.constrained import primal_dual_ddpg
-from mpcrl_course.learners.ddpg import Agent, ddpg, pendulum_policy
+from mpcrl_course.learners.constrained import PrimalDual
+from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.learners.randomised import RandomMass
 from mpcrl_course.learners.trained import trained_policies
 from mpcrl_course.policies import robust
@@ -44,12 +44,12 @@ def curve(plant, agent, rng, every=1000):
     """Train `agent` on a plant and return the mean cost of forty starts after every 1000 steps, and the seconds."""
     costs, noise = [], draw_noise(40)
 
-    def look(k, agent):
+    def look(k, learner):
         if (k + 1) % every == 0:
             costs.append(run(pendulum_policy(agent), plant, FIXED_STARTS[:40], noise).cost.sum(0).mean())
 
-    _, log = ddpg(Pendulum(plant), steps=STEPS, rng=rng, agent=agent, on_step=look, progress=False)
-    return np.array(costs), log.seconds
+    learner = DDPG(Pendulum(plant), rng, agent).run(STEPS, on_step=look, progress=False)
+    return np.array(costs), learner.log.seconds
 
 
 def train(kind, seed):
@@ -57,20 +57,20 @@ def train(kind, seed):
     rng, options = np.random.default_rng(seed), LEARNED.get(kind, {})
     began = time.perf_counter()
     if kind == "nominal":
-        agent, log = ddpg(Pendulum(), steps=STEPS, rng=rng, progress=False)
-        more = {"critic": agent.critic.theta, "seconds": log.seconds}
+        learner = DDPG(Pendulum(), rng).run(STEPS, progress=False)
+        agent, more = learner.agent, {"critic": learner.agent.critic.theta, "seconds": learner.log.seconds}
         old = agent.actor.theta.copy(), agent.critic.theta.copy()
         more["adapting"], more["adapting_seconds"] = curve(HEAVY, agent, rng)
         agent.actor.theta[:], agent.critic.theta[:] = old
-        more["scratch"], _ = curve(HEAVY, Agent(3, [-2], [2], rng), rng)
+        more["scratch"], _ = curve(HEAVY, ActorCritic(3, [-2], [2], rng), rng)
         return {"actor": agent.actor.theta, **more}
     if kind in ("randomised", "identified"):
-        agent, log = ddpg(RandomMass(identify=kind == "identified"), steps=STEPS, rng=rng, progress=False)
-        return {"actor": agent.actor.theta, "seconds": log.seconds}
-    agent, history = primal_dual_ddpg(Pendulum(), excess, steps=STEPS, rng=rng, budget=0.002, progress=False,
-                                      **options)  # fmt: skip
+        learner = DDPG(RandomMass(identify=kind == "identified"), rng).run(STEPS, progress=False)
+        return {"actor": learner.agent.actor.theta, "seconds": learner.log.seconds}
+    learner = PrimalDual(Pendulum(), rng, excess, budget=0.002, **options).run(STEPS, progress=False)
+    history = learner.history()
     more = {"seconds": time.perf_counter() - began, "multipliers": history.multiplier, "training": history.violation}
-    return {"actor": agent.actor.theta, **more}
+    return {"actor": learner.agent.actor.theta, **more}
 
 
 def starts_of(seed, n):

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from mpcrl_course.envs import LinearPlant
 from mpcrl_course.learners.behaviour import greedy, perturbed_cost
-from mpcrl_course.learners.q_learning import q_learning
+from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.policies.linear_mpc import linear_mpc
 
 SEEDS, STEPS, WINDOW = 50, 5000, 50
@@ -29,8 +29,7 @@ def train(seed: int, explore: bool = False, **options):
     """Learn from one seed; return mean |TD| and mean cost over windows of 50 steps, and the learned theta."""
     behaviour = perturbed_cost(0.3, 1.0) if explore else greedy
     rng = np.random.default_rng(seed)
-    options = {**options, "behaviour": behaviour, "progress": False}
-    log = q_learning(linear_mpc(), LinearPlant(), steps=STEPS, rng=rng, **options)
+    log = QLearning(linear_mpc(), LinearPlant(), rng, behaviour=behaviour, **options).run(STEPS, progress=False).log
     td, cost = np.full(STEPS, np.nan), np.full(STEPS, np.nan)
     td[: log.steps], cost[: log.steps] = np.abs(log.td), log.cost
     windows = (-1, WINDOW)

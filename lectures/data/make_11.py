@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpcrl_course.learners.log import load_state
+from mpcrl_course.learners.log import load_state, saved_log
 from mpcrl_course.reproduce import automatica
 from mpcrl_course.reproduce.power import EPISODES, LEARNED, LENGTH, PUBLISHED, learning_path, load_evaluation, power
 
@@ -30,10 +30,9 @@ def collect_network(folder) -> dict[str, np.ndarray]:
         td, cost = np.full((2, SEEDS, automatica.STEPS), np.nan)
         theta, ends = [], (automatica.EARLY, automatica.STEPS)
         for seed in range(SEEDS):
-            run = load_state(automatica.state_path(method, seed + 1, folder))[0]
-            td[seed, : len(run["td"])], cost[seed, : len(run["cost"])] = np.abs(run["td"]), run["cost"]
-            last = len(run["theta"]) - 1
-            theta.append([run["theta"][k] if k <= last else np.full_like(run["theta"][0], np.nan) for k in ends])
+            log = saved_log(automatica.state_path(method, seed + 1, folder))
+            td[seed, : log.steps], cost[seed, : log.steps] = np.abs(log.td), log.cost
+            theta.append([log.theta[k] if k <= log.steps else np.full_like(log.theta[0], np.nan) for k in ends])
         arrays[f"{method}_theta"] = np.array(theta)
         for what, values in (("td", td), ("cost", cost)):
             arrays[f"{method}_{what}"] = values.reshape(SEEDS, -1, BIN).mean(axis=2).astype(np.float32)
@@ -59,11 +58,11 @@ def collect(folder) -> dict[str, np.ndarray]:
     """
     arrays = {}
     for name in LEARNED:
-        runs = [load_state(learning_path(name, seed, folder))[0] for seed in range(1, SEEDS + 1)]
-        arrays[f"{name}_theta"] = np.array([run["theta"][LENGTH * EPISODES] for run in runs])
-        arrays[f"{name}_path"] = runs[0]["theta"][: LENGTH * EPISODES + 1 : LENGTH].astype(np.float32)
-        for what, values in (("cost", lambda run: run["cost"]), ("td", lambda run: np.abs(run["td"]))):
-            episodes = np.array([values(run)[: LENGTH * EPISODES].reshape(EPISODES, LENGTH) for run in runs])
+        logs = [saved_log(learning_path(name, seed, folder)) for seed in range(1, SEEDS + 1)]
+        arrays[f"{name}_theta"] = np.array([log.theta[LENGTH * EPISODES] for log in logs])
+        arrays[f"{name}_path"] = logs[0].theta[: LENGTH * EPISODES + 1 : LENGTH].astype(np.float32)
+        for what, values in (("cost", lambda log: log.cost), ("td", lambda log: np.abs(log.td))):
+            episodes = np.array([values(log)[: LENGTH * EPISODES].reshape(EPISODES, LENGTH) for log in logs])
             episodes = episodes.sum(axis=2) if what == "cost" else np.nanmean(episodes, axis=2)
             arrays[f"{name}_{what}"] = episodes.astype(np.float32)
     for name in PUBLISHED:

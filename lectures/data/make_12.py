@@ -18,8 +18,14 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from mpcrl_course.live.second_order import STEPS, Learning
-from mpcrl_course.reproduce.second_order import METHODS, load, second_order
+from mpcrl_course.envs.network import LinearNetwork
+from mpcrl_course.learners.distributed import DistributedQLearning
+from mpcrl_course.learners.faulty import FaultyLearner, misalign
+from mpcrl_course.mpc.admm import Central
+from mpcrl_course.mpc.consensus import mixing_matrix
+from mpcrl_course.mpc.network import line
+from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.reproduce.second_order import METHODS, STEPS, load, second_order
 
 SEEDS, WINDOW = range(1, 21), 25
 #: What is changed in the centralised run of second order, for the first ten of these seeds.
@@ -28,12 +34,12 @@ CHANGES = {
     "misaligned": {"misaligned": True},
     "mean": {"mean": True},
     "misaligned and mean": {"misaligned": True, "mean": True},
-    "3 rounds": {"rounds": 3},
+    "3 rounds": {"P": mixing_matrix(3, line(3), 0.25), "rounds": 3},
     "alone": {"alone": True},
-    "alone, third of the step": {"alone": True, "alpha": 1e-4 / 3},
-    "triple step": {"alpha": 3e-4},
-    "alone, triple step": {"alone": True, "alpha": 3e-4},
-    "safeguard, triple step": {"safeguard": True, "alpha": 3e-4},
+    "alone, third of the step": {"alone": True, "step_size": 1e-4 / 3},
+    "triple step": {"step_size": 3e-4},
+    "alone, triple step": {"alone": True, "step_size": 3e-4},
+    "safeguard, triple step": {"safeguard": True, "step_size": 3e-4},
 }
 #: Step sizes of a scan: three seeds each, others than those reported.
 SCAN = {
@@ -42,6 +48,8 @@ SCAN = {
     "alone": ({"alone": True}, [3e-5, 1e-4, 3e-4]),
 }
 SCAN_SEEDS = range(101, 104)
+#: A run ends with a state so large.
+RUNAWAY = 1e6
 
 
 def means(td, cost):
@@ -56,11 +64,18 @@ def means(td, cost):
 
 def learn(seed, options):
     """Return the means of a run, and the number of its steps that failed or were never made."""
-    learning = Learning(seed=seed, **options)
+    options, controller = {"safeguard": False, "agent": FaultyLearner} | options, Central(network_mpc())
+    misaligned, mean = (options.pop(name, False) for name in ("misaligned", "mean"))
+    learner = DistributedQLearning(controller, LinearNetwork(), np.random.default_rng(seed), **options)
+    for agent in learner.agents:
+        agent.mean = mean
+    if misaligned:
+        misalign(learner)
     with np.errstate(over="ignore", invalid="ignore"):  # runs that diverge
-        while not learning.done:
-            learning.step()
-        return means(learning.td, learning.cost), learning.failed + STEPS - learning.count
+        while learner.k < STEPS and not learner.log.stopped and np.abs(learner.s).max() < RUNAWAY:
+            learner.step()
+        log = learner.log
+        return means(log.td, log.cost), int(log.failed.sum()) + STEPS - learner.k
 
 
 def published(folder):
@@ -78,7 +93,7 @@ def changes():
     """Return the runs in which a part was changed, and of the scan: the mean of |TD| and cost over the whole run."""
     arrays = {}
     jobs = [(name, seed, options) for name, options in CHANGES.items() for seed in SEEDS[:10]]
-    jobs += [(f"scan of {name}", seed, options | {"alpha": alpha})
+    jobs += [(f"scan of {name}", seed, options | {"step_size": alpha})
              for name, (options, sizes) in SCAN.items() for alpha in sizes for seed in SCAN_SEEDS]  # fmt: skip
     runs = Parallel(n_jobs=-1, return_as="generator")(delayed(learn)(seed, options) for _, seed, options in jobs)
     for (name, *_), (curves, failed) in zip(jobs, tqdm(runs, total=len(jobs), desc="runs", unit="run"), strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.dp.pendulum import simulate
 from mpcrl_course.envs.pendulum import Pendulum, energy, wrap
-from mpcrl_course.mlp import Network
+from mpcrl_course.mlp import MLP
 
 # -------------------------------------------------------------------------------- 1: a target by hand
 
@@ -108,10 +108,10 @@ def _target_where(cost, terminated, truncated, s_next, actor, critic, target_act
     return np.where(terminated == 1, cost, ahead + cost)
 
 
-def _networks(rng: np.random.Generator) -> tuple[Network, Network]:
+def _networks(rng: np.random.Generator) -> tuple[MLP, MLP]:
     options: dict[str, Any] = {"width": 6, "activation": "tanh", "dtype": np.float64}
-    actor = Network(3, 2, rng, lower=[-2.0, -1.0], upper=[2.0, 3.0], **options)
-    critic = Network(5, 1, rng, **options)
+    actor = MLP(3, 2, rng, lower=[-2.0, -1.0], upper=[2.0, 3.0], **options)
+    critic = MLP(5, 1, rng, **options)
     for network in (actor, critic):
         network.theta[:] = rng.normal(0, 0.6, network.theta.size)
     critic.W3[-1] += 5.0

@@ -597,9 +597,8 @@ def _learn(
 
 def _by_course(theta, seed, steps):
     rng = np.random.default_rng(seed)
-    log = learner.q_learning(mpc, LinearPlant(), theta, steps=steps, rng=rng, step_size=STEP_SIZE, sigma=SIGMA,
-                             progress=False)  # fmt: skip
-    return log.td, log.theta[-1]
+    run = learner.QLearning(mpc, LinearPlant(), rng, theta, step_size=STEP_SIZE, sigma=SIGMA).run(steps, progress=False)
+    return run.log.td, run.theta
 
 
 def _by_recursion(theta, seed, steps):

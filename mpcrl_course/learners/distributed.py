@@ -288,6 +288,8 @@ class DistributedQLearning(Learner):
     agents : list of LocalLearner
     theta, a : ndarray
         Parameters of all agents now, one after the other; the action that comes next.
+    seed : int
+        Of the generators of all agents.
     C : list of ndarray
         What each agent took for C in the latest update (None in first order).
     log : Log
@@ -332,7 +334,7 @@ class DistributedQLearning(Learner):
         theta = network.parameters.initial() if theta is None else network.parameters.check(theta).copy()
         lower = np.full(theta.size, -np.inf) if lower is None else network.parameters.check(lower, finite=False)
         upper = np.full(theta.size, np.inf) if upper is None else network.parameters.check(upper, finite=False)
-        seed = int(rng.integers(2**31))
+        self.seed = seed = int(rng.integers(2**31))
         self.agents = [
             agent(theta[own], replay, seed, order, _mask(network, i, learned), lower[own], upper[own])
             for i, own in enumerate(network.theta_of)

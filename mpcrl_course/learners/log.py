@@ -147,8 +147,10 @@ def part_of(arrays, name: str) -> dict[str, np.ndarray]:
     return {key[len(name) + 1 :]: array for key, array in arrays.items() if key.startswith(f"{name} ")}
 
 
-def saved_log(path, **first) -> Log:
-    """Return the log of a run that was saved, without its learner; `first` names series as in `Log`."""
-    log = Log(**dict.fromkeys(first, 0.0))
-    log.load(part_of(load_state(path)[0], "log"))
+def saved_log(path) -> Log:
+    """Return the log of a run that was saved, without its learner."""
+    arrays, scalars = load_state(path)
+    series = part_of(arrays, "log")
+    log = Log(**{name: 0.0 for name, rows in series.items() if rows.ndim and len(rows) > scalars["k"]})
+    log.load(series)
     return log

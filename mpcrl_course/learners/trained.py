@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from mpcrl_course.learners.ddpg import Agent, pendulum_policy
+from mpcrl_course.learners.ddpg import ActorCritic, pendulum_policy
 from mpcrl_course.learners.randomised import IdentifyingPolicy
 
 
-def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torque: float = 2.0) -> Agent:
+def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torque: float = 2.0) -> ActorCritic:
     """Return the agent of a seed, with its critic if it was kept; it can go on learning.
 
     Parameters
@@ -34,7 +34,7 @@ def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torqu
     """
     if kind not in _kinds(file):
         raise KeyError(f"no agent is called '{kind}'; there are: {', '.join(_kinds(file))}")
-    agent = Agent(4 if kind == "identified" else 3, [-max_torque], [max_torque], np.random.default_rng(seed))
+    agent = ActorCritic(4 if kind == "identified" else 3, [-max_torque], [max_torque], np.random.default_rng(seed))
     for network, slow, name in ((agent.actor, agent.target_actor, "actor"),
                                 (agent.critic, agent.target_critic, "critic")):  # fmt: skip
         if f"{kind} {name}" in file:

@@ -43,8 +43,8 @@ from mpcrl_course.envs.linear import A, B
 from mpcrl_course.envs.network import COUPLING, LinearNetwork
 from mpcrl_course.figures import COLOURS, STYLE, band
 from mpcrl_course.learners.behaviour import exponential, perturbed_cost
-from mpcrl_course.learners.distributed import distributed_q_learning
-from mpcrl_course.learners.log import load_state, save_state
+from mpcrl_course.learners.distributed import DistributedQLearning
+from mpcrl_course.learners.log import load_state, save_state, saved_log
 from mpcrl_course.mpc.admm import ADMM, Central, NetworkController, NetworkSolution
 from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
@@ -157,17 +157,22 @@ def state_path(method: Method, seed: int, folder) -> Path:
 
 def learning_run(method: Method, seed: int, steps: int, folder, save_every: int = 500) -> str:
     """Do what is missing of a run and save it; returns why it failed, or nothing."""
-    path, (step_size, epsilon) = state_path(method, seed, folder), schedules()
+    step_size, epsilon = schedules()
 
-    def learn(resume):
-        return distributed_q_learning(
-            controller(method.distributed), LinearNetwork(weight=WEIGHT[1]), steps=steps,
-            rng=np.random.default_rng(seed), P=mixing_matrix(3, line(3), 0.25) if method.distributed else None,
-            rounds=ROUNDS, step_size=step_size, order=1, behaviour=perturbed_cost(epsilon, 1.0),
-            replay=(100, 15, 10), every=EVERY, save=path, save_every=save_every, resume=resume, progress=False,
-        )  # fmt: skip
+    def learner():
+        return DistributedQLearning(
+            controller(method.distributed),
+            LinearNetwork(weight=WEIGHT[1]),
+            np.random.default_rng(seed),
+            P=mixing_matrix(3, line(3), 0.25) if method.distributed else None,
+            rounds=ROUNDS,
+            step_size=step_size,
+            order=1,
+            behaviour=perturbed_cost(epsilon, 1.0),
+            every=EVERY,
+        )
 
-    return shorten(finish(learn, path, steps), 160, placeholder=" …")
+    return shorten(finish(learner, state_path(method, seed, folder), steps, save_every), 160, placeholder=" …")
 
 
 @dataclass
@@ -196,9 +201,9 @@ class Results:
 
 def load(method: Method, seeds: Sequence[int], diverged: Sequence[int], steps: int, folder) -> Results:
     """Read the first `steps` steps of runs that were done."""
-    saved = [load_state(state_path(method, seed, folder)) for seed in seeds]
-    td, cost = (np.array([arrays[name][:steps] for arrays, _ in saved]).reshape(-1, steps) for name in ("td", "cost"))
-    seconds = np.array([scalars["seconds"] / scalars["k"] for _, scalars in saved])
+    logs = [saved_log(state_path(method, seed, folder)) for seed in seeds]
+    td, cost = (np.array([getattr(log, name)[:steps] for log in logs]).reshape(-1, steps) for name in ("td", "cost"))
+    seconds = np.array([log.seconds / log.steps for log in logs])
     return Results(method, list(seeds), td, cost, list(diverged), seconds)
 
 
@@ -288,7 +293,7 @@ def evaluation_run(name: str, seed: int, after: int, evaluations: int, scenarios
         theta = None
         if seed:
             method = next(one for one in METHODS if str(one) == name)
-            theta = load_state(state_path(method, seed, folder))[0]["theta"][after]
+            theta = saved_log(state_path(method, seed, folder)).theta[after]
         cost, violated = evaluate(make_policy(name, theta, scenarios), evaluations)
         save_state(path, {"cost": cost, "violated": violated}, wanted)
         return ""

@@ -34,8 +34,8 @@ from mpcrl_course.checks.report import Table
 from mpcrl_course.envs.power import ANGLE_LIMIT, N_X, NOISE, PowerParameters, PowerSystem, continuous, held
 from mpcrl_course.figures import COLOURS, STYLE, band
 from mpcrl_course.learners.behaviour import exponential, perturbed_cost
-from mpcrl_course.learners.distributed import NetworkLog, distributed_q_learning
-from mpcrl_course.learners.log import load_state, save_state
+from mpcrl_course.learners.distributed import DistributedQLearning
+from mpcrl_course.learners.log import load_state, save_state, saved_log
 from mpcrl_course.mpc import MPC
 from mpcrl_course.mpc.admm import ADMM, Central
 from mpcrl_course.mpc.consensus import mixing_matrix
@@ -67,18 +67,23 @@ def controller(name: str):
     return ADMM(power_mpc(), RHO, ITERATIONS) if name == "distributed" else Central(power_mpc(), RHO)
 
 
-def learn(name: str, seed: int, episodes: int = EPISODES, step_size: float = STEP_SIZE, **options) -> NetworkLog:
-    """Learn with the published settings; `options` are those of `distributed_q_learning`.
+def learner(name: str, seed: int, step_size: float = STEP_SIZE) -> DistributedQLearning:
+    """Return the learner with the published settings.
 
     An update ends each episode, from 150 transitions of which 100 are the latest; the step size and the probability of
     exploring shrink with each.
     """
-    return distributed_q_learning(
-        controller(name), PowerSystem(steps=LENGTH), steps=LENGTH * episodes, rng=np.random.default_rng(seed),
-        P=mixing_matrix(4, line(4)) if name == "distributed" else None, rounds=100, order=1,
-        step_size=exponential(step_size, DECAY), every=LENGTH, replay=(3 * LENGTH, 3 * LENGTH // 2, LENGTH),
-        behaviour=perturbed_cost(exponential(0.5, 0.8, every=LENGTH), 0.04), progress=False, **options,
-    )  # fmt: skip
+    return DistributedQLearning(
+        controller(name),
+        PowerSystem(steps=LENGTH),
+        np.random.default_rng(seed),
+        P=mixing_matrix(4, line(4)) if name == "distributed" else None,
+        order=1,
+        step_size=exponential(step_size, DECAY),
+        every=LENGTH,
+        replay=(3 * LENGTH, 3 * LENGTH // 2, LENGTH),
+        behaviour=perturbed_cost(exponential(0.5, 0.8, every=LENGTH), 0.04),
+    )
 
 
 def learning_path(name: str, seed: int, folder) -> Path:
@@ -88,11 +93,7 @@ def learning_path(name: str, seed: int, folder) -> Path:
 
 def learning_run(name: str, seed: int, episodes: int, folder, save_every: int = 1000) -> str:
     """Do what is missing of a learning run and save it; returns why it failed, or nothing."""
-    path = learning_path(name, seed, folder)
-    return finish(
-        lambda resume: learn(name, seed, episodes, save=path, save_every=save_every, resume=resume),
-        path, LENGTH * episodes,
-    )  # fmt: skip
+    return finish(lambda: learner(name, seed), learning_path(name, seed, folder), LENGTH * episodes, save_every)
 
 
 # --- evaluation ---------------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def evaluation_run(name: str, seed: int, episodes: int, evaluations: int, scenar
             return ""
         theta = None
         if name in LEARNED:
-            theta = load_state(learning_path(name, seed, folder))[0]["theta"][LENGTH * episodes]
+            theta = saved_log(learning_path(name, seed, folder)).theta[LENGTH * episodes]
         began = time.perf_counter()
         cost, violated = evaluate(make_policy(name, theta, scenarios), evaluations)
         seconds = (time.perf_counter() - began) / (LENGTH * evaluations)
@@ -377,20 +378,18 @@ def power(
             done[name].append(seed)
     results = [load_evaluation(name, found, episodes, folder) for name, found in done.items() if found]
     learned = {
-        name: [load_state(learning_path(name, seed, folder))[0] for seed in done[name]]
-        for name in LEARNED
-        if done[name]
+        name: [saved_log(learning_path(name, seed, folder)) for seed in done[name]] for name in LEARNED if done[name]
     }
     parts = []
     if results:
         parts.append(str(table(results)))
     if learned:
         parts.append(str(learned_table({
-            name: np.array([run["theta"][LENGTH * episodes] for run in runs]) for name, runs in learned.items()
+            name: np.array([log.theta[LENGTH * episodes] for log in logs]) for name, logs in learned.items()
         })))  # fmt: skip
         costs = {
-            name: np.array([run["cost"][: LENGTH * episodes].reshape(episodes, LENGTH).sum(axis=1) for run in runs])
-            for name, runs in learned.items()
+            name: np.array([log.cost[: LENGTH * episodes].reshape(episodes, LENGTH).sum(axis=1) for log in logs])
+            for name, logs in learned.items()
         }
         parts.append(write(*figure(costs, results), folder / "power.png"))
     return report(parts, failed, folder / "power.txt")

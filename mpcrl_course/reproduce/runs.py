@@ -17,7 +17,8 @@ from joblib import Parallel, delayed
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from mpcrl_course.learners.log import Log, load_state
+from mpcrl_course.learners.log import load_state
+from mpcrl_course.learners.run import Learner
 from mpcrl_course.mpc.admm import NetworkController
 
 
@@ -47,23 +48,26 @@ def steps_done(path: Path) -> int:
     return int(json.loads(index.read_text(encoding="utf-8"))["k"]) if index.exists() else -1
 
 
-def finish(learn: Callable[[bool], Log], path: Path, steps: int) -> str:
+def finish(learner: Callable[[], Learner], path: Path, steps: int, save_every: int) -> str:
     """Do what is missing of a run; returns why it failed, or nothing.
 
     Parameters
     ----------
-    learn : callable (resume) -> Log
-        Learns for `steps` steps and saves to `path`, from the beginning or from what is saved.
+    learner : callable () -> Learner
+        Makes it, as it is at the beginning.
     path : Path
+        Under which it is saved, and taken up from.
     steps : int
         In all.
+    save_every : int
     """
     try:
         done = steps_done(path)
         if done >= steps:
             load_state(path)  # can it be read?
             return ""
-        return learn(done >= 0).stopped
+        run = learner().run(steps, save=path, save_every=save_every, resume=done >= 0, progress=False)
+        return run.log.stopped
     except Exception as error:  # whatever it is, the other runs go on, and it is reported with the run's name
         return f"{type(error).__name__}: {error}"
 

@@ -26,8 +26,8 @@ from scipy.stats import binom
 from mpcrl_course.checks.report import Table
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.figures import COLOURS, STYLE, band
-from mpcrl_course.learners.distributed import distributed_q_learning
-from mpcrl_course.learners.log import load_state
+from mpcrl_course.learners.distributed import DistributedQLearning
+from mpcrl_course.learners.log import saved_log
 from mpcrl_course.mpc.admm import ADMM, Central
 from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
@@ -99,16 +99,14 @@ def run(method: Method, seed: int, steps: int, folder, save_every: int = 500) ->
 
     The step is the published one: no exploration, batches of 15 (the latest 10) out of 100, no safeguard.
     """
-    path = state_path(method, seed, folder)
 
-    def learn(resume):
-        return distributed_q_learning(
-            _controller(method.distributed), LinearNetwork(), steps=steps, rng=np.random.default_rng(seed),
-            P=mixing_matrix(3, line(3), 0.25) if method.distributed else None, step_size=method.step_size,
-            order=method.order, safeguard=False, save=path, save_every=save_every, resume=resume, progress=False,
-        )  # fmt: skip
+    def learner():
+        P = mixing_matrix(3, line(3), 0.25) if method.distributed else None
+        options = {"P": P, "step_size": method.step_size, "order": method.order, "safeguard": False}
+        rng = np.random.default_rng(seed)
+        return DistributedQLearning(_controller(method.distributed), LinearNetwork(), rng, **options)
 
-    return finish(learn, path, steps)
+    return finish(learner, state_path(method, seed, folder), steps, save_every)
 
 
 def runs(seeds: Sequence[int], steps: int, folder, save_every: int = 500) -> list[Run]:
@@ -150,13 +148,13 @@ class Results:
 
 def load(method: Method, seeds: Sequence[int], steps: int, folder) -> Results:
     """Read the first `steps` steps of runs that were done."""
-    saved = [load_state(state_path(method, seed, folder)) for seed in seeds]
+    logs = [saved_log(state_path(method, seed, folder)) for seed in seeds]
     td, cost, failed = (
-        np.array([arrays[name][:steps] for arrays, _ in saved]).reshape(len(saved), steps)
+        np.array([getattr(log, name)[:steps] for log in logs]).reshape(len(logs), steps)
         for name in ("td", "cost", "failed")
     )
-    x, u = (saved[0][0][name][:steps] if saved else np.zeros((0, n)) for name, n in (("x", 6), ("u", 3)))
-    seconds = np.array([scalars["seconds"] / scalars["k"] for _, scalars in saved])
+    x, u = (getattr(logs[0], name)[:steps] if logs else np.zeros((0, n)) for name, n in (("x", 6), ("u", 3)))
+    seconds = np.array([log.seconds / log.steps for log in logs])
     return Results(method, list(seeds), td, cost, x, u, int(failed.sum()), seconds)
 
 
