@@ -4,7 +4,7 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from mpcrl_course.mlp import Adam, MLP, soft_update
+from mpcrl_course.mlp import MLP, Adam, soft_update
 
 
 def network(activation="tanh", bounded=False, dtype=np.float64, sizes=(3, 2), width=7, seed=0):

@@ -28,6 +28,6 @@ class FaultyLearner(LocalLearner):
 
 
 def misalign(learner: DistributedQLearning) -> None:
-    """Let every agent draw its own batches from now on: C then pairs samples that have nothing to do with each other."""
+    """Let every agent draw batches of its own: C then pairs samples that have nothing to do with each other."""
     for i, agent in enumerate(learner.agents):
         agent.rng = np.random.default_rng([learner.seed, i])

@@ -1,12 +1,11 @@
-"""Value iteration, policy iteration and Q-learning against closed forms and each other."""
+"""Value iteration and policy iteration against closed forms and each other."""
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from mpcrl_course.dp import FiniteMDP, bellman, policy_iteration, policy_value, value_iteration
+from mpcrl_course.dp import FiniteMDP, bellman, policy_iteration, policy_value, sampler, value_iteration
 from mpcrl_course.dp.finite import smallest
-from mpcrl_course.dp.tabular import q_learning, sampler
 
 
 def random_mdp(S=7, A=3, gamma=0.9, seed=0):
@@ -110,49 +109,9 @@ def test_bad_processes_are_named():
         policy_value(mdp.discounted(1.0), [0, 0])
 
 
-# ---- tabular Q-learning
-
-
-def test_q_learning_goes_to_value_iteration():
-    mdp = random_mdp(S=5, A=2, gamma=0.7, seed=4)
-    best = mdp.action_values(policy_iteration(mdp).V)
-    for seed in (0, 1, 2):
-        rng = np.random.default_rng(seed)
-        log = q_learning(sampler(mdp, rng), 5, 2, 0.7, 200_000, rng, power=0.8, epsilon=0.5, snapshots=(2000,))
-        assert np.abs(log.Q - best).max() < 0.02 < np.abs(log.snapshots[2000] - best).max()
-        assert log.visits.sum() == 200_000
-
-
-def test_terminal_is_not_bootstrapped_and_truncation_is():
-    """A walk 0 -> 1 -> end at cost 1 a step: values 1 + gamma and 1. Cut off at every step it stays so."""
-
-    def step(s, a):
-        return 1.0, s + 1 if s == 0 else 0, s == 1  # the state after the end says nothing
-
-    for episode in (1, 100):
-        log = q_learning(step, 2, 1, 0.5, 4000, np.random.default_rng(0), episode=episode, power=0.51)
-        np.testing.assert_allclose(log.Q[:, 0], [1.5, 1.0], atol=1e-3)
-
-
-def test_the_sampler_draws_from_P_and_the_same_seed_gives_the_same_run():
+def test_the_sampler_draws_from_P():
     mdp = random_mdp(S=4, A=2)
     step = sampler(mdp, np.random.default_rng(5))
     counts = np.bincount([step(2, 1)[1] for _ in range(20_000)], minlength=4) / 20_000
     np.testing.assert_allclose(counts, mdp.P[2, 1], atol=0.015)
     assert step(2, 1)[0] == mdp.cost[2, 1]
-
-    def run(seed):
-        rng = np.random.default_rng(seed)
-        return q_learning(sampler(mdp, rng), 4, 2, 0.9, 500, rng).Q
-
-    np.testing.assert_array_equal(run(1), run(1))
-    assert np.abs(run(1) - run(2)).max() > 1e-6
-
-
-def test_q_learning_refuses_bad_input():
-    step, rng = (lambda s, a: (0.0, 0, False)), np.random.default_rng(0)
-    for options in ({"epsilon": 1.5}, {"Q": np.zeros(3)}):
-        with pytest.raises(ValueError):
-            q_learning(step, 2, 1, 0.9, 5, rng, **options)
-    with pytest.raises(ValueError):
-        q_learning(step, 2, 1, 1.5, 5, rng)

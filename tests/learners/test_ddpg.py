@@ -1,5 +1,6 @@
 """DDPG: its equations by hand, termination and truncation, replay, resume, and that it learns to swing up."""
 
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +9,15 @@ import pytest
 from mpcrl_course.dp.pendulum import evaluate
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.learners.ddpg import (
-    Agent,
-    Batch,
-    ReplayBuffer,
+    DDPG,
+    ActorCritic,
     actor_gradient,
     critic_gradient,
     critic_target,
-    ddpg,
     noisy_action,
     pendulum_policy,
 )
-from mpcrl_course.learners.log import load_state
-from mpcrl_course.mlp import Adam, Network
+from mpcrl_course.mlp import MLP, Adam
 
 #: Mean cost of value iteration on the fixed starts (201 x 201 points, 21 torques: lectures/data/ddpg_03.npz).
 YARDSTICK = 156.7
@@ -28,11 +26,14 @@ YARDSTICK = 156.7
 def networks(seed=0):
     rng = np.random.default_rng(seed)
     options = {"width": 8, "activation": "tanh", "dtype": np.float64}
-    actor = Network(3, 1, rng, lower=-2, upper=2, **options)
-    critic = Network(4, 1, rng, **options)
+    actor = MLP(3, 1, rng, lower=-2, upper=2, **options)
+    critic = MLP(4, 1, rng, **options)
     for net in (actor, critic):
         net.theta[:] = rng.normal(0, 0.5, net.theta.size)
     return actor, critic
+
+
+Batch = namedtuple("Batch", ["s", "a", "cost", "s_next", "terminated"])
 
 
 def batch(n=6, seed=1):
@@ -42,8 +43,8 @@ def batch(n=6, seed=1):
 
 
 def run(steps, seed=0, env=None, **options):
-    options = {"warm_up": 50, "batch": 16, "progress": False, **options}
-    return ddpg(env or Pendulum(), steps=steps, rng=np.random.default_rng(seed), **options)
+    options = {"warm_up": 50, "batch": 16, **options}
+    return DDPG(env or Pendulum(), np.random.default_rng(seed), **options).run(steps, progress=False)
 
 
 # --- the equations ----------------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ def test_actor_gradient_is_that_of_the_mean_q_and_descends():
 
 def test_one_update_by_hand():
     rng = np.random.default_rng(0)
-    agent = Agent(3, [-2], [2], rng, tau=0.1, gamma=0.9, width=8)
+    agent = ActorCritic(3, [-2], [2], rng, tau=0.1, gamma=0.9, width=8)
     for net in (agent.target_actor, agent.target_critic):
         net.theta[:] += rng.normal(0, 0.1, net.theta.size)
     before = {n: getattr(agent, n).copy() for n in ("actor", "critic", "target_actor", "target_critic")}
@@ -113,7 +114,7 @@ def test_one_update_by_hand():
 
 
 def test_the_next_action_may_come_from_the_current_actor():
-    agents = [Agent(3, [-2], [2], np.random.default_rng(0), next_action=n) for n in ("target", "current")]
+    agents = [ActorCritic(3, [-2], [2], np.random.default_rng(0), next_action=n) for n in ("target", "current")]
     for agent in agents:
         agent.target_actor.theta[:] *= 0.5
     b = Batch(*(part.astype(np.float32) for part in batch(16)))
@@ -133,22 +134,6 @@ def test_noise_is_clipped_to_the_limits_and_has_its_size():
 # --- memory, episodes -------------------------------------------------------------------------------------
 
 
-def test_the_ring_forgets_the_oldest_and_draws_uniformly():
-    memory, rng = ReplayBuffer(5, 2, 1), np.random.default_rng(0)
-    for k in range(8):
-        memory.add([k, -k], [10 * k], 100 * k, [k + 1, -k - 1], k % 2)
-    drawn = memory.draw(6000, rng)
-    assert len(memory) == 5 and set(drawn.s[:, 0]) == {3, 4, 5, 6, 7}
-    k = drawn.s[:, :1]
-    np.testing.assert_array_equal(drawn.s, np.hstack([k, -k]))
-    np.testing.assert_array_equal(drawn.a, 10 * k)
-    np.testing.assert_array_equal(drawn.cost, 100 * k)
-    np.testing.assert_array_equal(drawn.s_next, np.hstack([k + 1, -k - 1]))
-    np.testing.assert_array_equal(drawn.terminated, k % 2)
-    assert np.bincount(k[:, 0].astype(int))[3:].min() > 1000
-    assert drawn.cost.shape == drawn.terminated.shape == (6000, 1)
-
-
 class Ends(Pendulum):
     """Ends every fifth step, by termination or truncation."""
 
@@ -163,16 +148,16 @@ class Ends(Pendulum):
 
 
 @pytest.mark.parametrize(("terminate", "mask", "stored"), [(True, False, 1), (False, False, 0), (False, True, 1)])
-def test_termination_is_stored_and_truncation_only_if_asked(terminate, mask, stored, tmp_path):
-    _, log = run(60, env=Ends(terminate), mask_truncation=mask, save=tmp_path / "run")
-    rows = load_state(tmp_path / "run")[0]["replay"]
+def test_termination_is_stored_and_truncation_only_if_asked(terminate, mask, stored):
+    learner = run(60, env=Ends(terminate), mask_truncation=mask)
+    rows, log = learner.replay.all(), learner.log
     expected = np.zeros(60)
     expected[4::5] = stored
-    np.testing.assert_array_equal(rows[:, -1], expected)
+    np.testing.assert_array_equal(rows.terminated[:, 0], expected)
     np.testing.assert_array_equal(np.flatnonzero(log.ended), np.arange(4, 60, 5))
     # the next state of the last step is the episode's own, not the start of the next one
-    np.testing.assert_allclose(rows[3, 5:8], log.s[4], rtol=1e-6)
-    assert np.abs(rows[4, 5:8] - log.s[5]).max() > 1e-3
+    np.testing.assert_allclose(rows.s_next[3], log.s[4], rtol=1e-6)
+    assert np.abs(rows.s_next[4] - log.s[5]).max() > 1e-3
     ends, costs = log.episodes()
     np.testing.assert_allclose(costs, log.cost.reshape(12, 5).sum(1))
     assert "12 episodes" in str(log)
@@ -181,52 +166,15 @@ def test_termination_is_stored_and_truncation_only_if_asked(terminate, mask, sto
 # --- runs -------------------------------------------------------------------------------------------------
 
 
-def assert_same(one, other):
-    for name in ("s", "a", "cost", "td", "target", "ended"):
-        np.testing.assert_array_equal(getattr(one[1], name), getattr(other[1], name))
-    for name, values in one[0].arrays().items():
-        np.testing.assert_array_equal(values, other[0].arrays()[name])
-
-
-def test_same_seed_same_run_and_actions_within_limits():
-    one = run(300, seed=1)
-    assert_same(one, run(300, seed=1))
-    assert np.abs(one[1].s - run(300, seed=2)[1].s).max() > 1e-3
-    assert np.abs(one[1].a).max() <= 2 and np.isnan(one[1].td).sum() == 50
-    assert np.isfinite(one[1].td[50:]).all()
-
-
-@pytest.mark.parametrize("memory", [100_000, 70])
-def test_resume_is_bit_identical(tmp_path, memory):
-    def env():
-        return Pendulum(steps=40)
-
-    whole = run(300, seed=3, env=env(), memory=memory)
-    half = run(150, seed=3, env=env(), memory=memory, save=tmp_path / "run")
-    resumed = run(300, seed=99, env=env(), memory=memory, save=tmp_path / "run", resume=True)
-    assert_same(whole, resumed)
-    assert resumed[1].seconds > half[1].seconds
-
-
-def test_interrupted_and_resumed_run_equals_the_whole_one(tmp_path):
-    def interrupt(k, agent):
-        if k == 137:
-            raise KeyboardInterrupt
-
-    whole = run(200, seed=5)
-    _, cut = run(200, seed=5, save=tmp_path / "run", save_every=50, on_step=interrupt)
-    assert cut.steps == 137 and "interrupted in step 137" in cut.stopped
-    assert_same(whole, run(200, seed=7, save=tmp_path / "run", resume=True))
-    assert_same(whole, run(200, seed=8, save=tmp_path / "run", resume=True))  # finished: nothing more to do
-    with pytest.raises(ValueError, match="200 steps already"):
-        run(100, save=tmp_path / "run", resume=True)
-    with pytest.raises(ValueError, match="resume needs `save`"):
-        run(100, resume=True)
+def test_actions_within_limits_and_nothing_learned_in_the_warm_up():
+    log = run(300, seed=1).log
+    assert np.abs(log.a).max() <= 2 and np.isnan(log.td).sum() == 50
+    assert np.isfinite(log.td[50:]).all()
 
 
 def test_a_run_that_diverges_stops_and_says_so():
     with np.errstate(all="ignore"):
-        _, log = run(400, critic_rate=1e30, actor_rate=1e30)
+        log = run(400, critic_rate=1e30, actor_rate=1e30).log
     assert "not finite" in log.stopped and log.steps < 400
 
 
@@ -257,6 +205,6 @@ def test_the_shipped_runs_hold_what_the_lecture_says():
 
 def test_it_learns_to_swing_up():
     """One seed of the five of lectures/data/make_03.py, within 10 % of value iteration in 20 000 steps."""
-    agent, log = ddpg(Pendulum(), steps=20_000, rng=np.random.default_rng(0), progress=False)
-    assert evaluate(pendulum_policy(agent)).mean() <= 1.1 * YARDSTICK
-    assert not log.stopped and log.steps == 20_000
+    learner = DDPG(Pendulum(), np.random.default_rng(0)).run(20_000, progress=False)
+    assert evaluate(pendulum_policy(learner.agent)).mean() <= 1.1 * YARDSTICK
+    assert not learner.log.stopped and learner.k == 20_000

@@ -11,18 +11,16 @@ from hypothesis import strategies as st
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.behaviour import perturbed_cost
 from mpcrl_course.learners.distributed import (
+    DistributedQLearning,
     LocalLearner,
     central_step,
     contribution,
-    distributed_q_learning,
     distributed_step,
     first_order_local,
     regularised_inverse,
     second_order_local,
     update,
 )
-from mpcrl_course.learners.log import load_state
-from mpcrl_course.learners.replay import Replay
 from mpcrl_course.mpc.admm import ADMM, AgentError, Central
 from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line, ring, star
@@ -31,14 +29,11 @@ from mpcrl_course.policies.network_mpc import network_mpc
 DATA = np.load(Path(__file__).parents[1] / "data" / "second_order_network.npz")
 NET = network_mpc()
 CENTRAL, LINE = Central(NET), mixing_matrix(3, line(3), 0.25)
-SAME = ("x", "u", "cost", "td", "theta", "failed", "solve_messages", "consensus_messages", "failed_agent")
 
 
 def run(controller=CENTRAL, steps=12, seed=0, env=None, **options):
     env = env or LinearNetwork(controller.network.neighbours)
-    return distributed_q_learning(
-        controller, env, steps=steps, rng=np.random.default_rng(seed), progress=False, **options
-    )
+    return DistributedQLearning(controller, env, np.random.default_rng(seed), **options).run(steps, progress=False).log
 
 
 def data(rng, sizes, T, spread=1.0):
@@ -154,14 +149,12 @@ def test_mismatched_batches_and_mean_for_sum_are_other_steps():
 def test_one_update_of_all_agents():
     """Their own batches, C as `agree` says it; an update that is not finite in one agent changes none."""
 
-    def agents(scale):
+    def agents(scale, order=2):
         everyone = []
         for i, n in enumerate((3, 2)):
-            one = LocalLearner(
-                np.zeros(n), Replay(4, 3, 3), 0, np.ones(n, bool), np.full(n, -np.inf), np.full(n, np.inf)
-            )
+            one = LocalLearner(np.zeros(n), (4, 3, 3), 0, order)
             for tau in range(3):
-                one.remember(0.5 + tau, scale[i] * gradients[i][tau], hessians[i][tau])
+                one.remember(0.5 + tau, scale[i] * gradients[i][tau], hessians[i][tau] if order == 2 else None)
             everyone.append(one)
         return everyone
 
@@ -173,10 +166,10 @@ def test_one_update_of_all_agents():
     for agent, d in zip(both, steps):
         np.testing.assert_allclose(agent.theta, 0.1 * d, atol=1e-12)
     np.testing.assert_allclose(C[0], sum(contribution(agent.G, agent.Kt) for agent in both), atol=1e-12)
-    first = agents((1.0, 1.0))
+    first = agents((1.0, 1.0), order=1)
     assert update(first, 0.1, None, order=1) == [None, None]
     np.testing.assert_allclose(first[0].theta, 0.1 * first_order_local(first[0].G, first[0].td), atol=1e-14)
-    broken = agents((1.0, 1e300))
+    broken = agents((1.0, 1e300), order=1)
     with pytest.raises(FloatingPointError, match="not finite"):
         update(broken, 1e10, None, order=1)
     assert not any(agent.theta.any() for agent in broken)
@@ -260,7 +253,7 @@ def test_few_rounds_of_consensus_show():
 
 def test_all_agents_draw_the_same_transitions():
     """Each from its own generator of the common seed; the stored TD error tells which transition it was."""
-    agents = [LocalLearner(np.zeros(2), Replay(20, 6, 2), 7, np.ones(2, bool), -np.inf, np.inf) for _ in range(4)]
+    agents = [LocalLearner(np.zeros(2), (20, 6, 2), 7) for _ in range(4)]
     rng, seen = np.random.default_rng(0), set()
     for _ in range(50):
         td = rng.standard_normal()
@@ -343,7 +336,6 @@ def test_wrong_options():
         ({"every": 0}, "every at least 1"),
         ({"P": np.eye(2)}, r"P has shape \(2, 2\), but there are 3 agents"),
         ({"theta": np.zeros(5)}, r"theta has shape \(5,\)"),
-        ({"resume": True}, "resume needs `save`"),
     ):
         with pytest.raises(ValueError, match=message):
             run(steps=2, **options)
@@ -383,25 +375,3 @@ def test_unbounded_parameters_end_as_counted_failures_not_as_numbers():
     """A step far too long makes some w negative: its agent says so, and nobody learns from it."""
     log = run(steps=40, step_size=3.0, safeguard=False)
     assert log.failed.any() and np.isfinite(log.theta).all() and np.isnan(log.td[log.failed]).all()
-
-
-def test_seeded():
-    one, other = run(steps=20, seed=4), run(steps=20, seed=4)
-    for name in SAME:
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-    assert np.abs(run(steps=20, seed=5).x - one.x).max() > 1e-3
-
-
-@pytest.mark.parametrize("controller", ["admm", "central"])
-def test_resume_goes_on_bit_for_bit(tmp_path, controller):
-    make = (lambda: ADMM(NET, iterations=20)) if controller == "admm" else (lambda: Central(NET))
-    options = {"P": LINE, "replay": (8, 5, 2), "behaviour": perturbed_cost(0.5, 0.3)}
-    whole = run(make(), steps=20, **options)
-    run(make(), steps=13, save=tmp_path / "run", save_every=5, **options)
-    assert load_state(tmp_path / "run")[1]["k"] == 13
-    resumed = run(make(), steps=20, seed=99, save=tmp_path / "run", resume=True, **options)
-    assert resumed.steps == 20
-    for name in SAME:
-        np.testing.assert_array_equal(getattr(resumed, name), getattr(whole, name), err_msg=name)
-    with pytest.raises(ValueError, match="has 20 steps already"):
-        run(make(), steps=4, save=tmp_path / "run", resume=True, **options)

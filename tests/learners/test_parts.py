@@ -13,19 +13,19 @@ from mpcrl_course.policies.linear_mpc import linear_mpc
 
 
 def filled(n, *sizes):
-    replay = Replay(*sizes)
+    replay = Replay(*sizes, i=(), g=3, terminated=1)
     for i in range(n):
         replay.add(i=i, g=np.full(3, float(i)), terminated=i % 2 == 0)
     return replay
 
 
 def drawn(replay, seed=0):
-    return [int(sample["i"]) for sample in replay.draw(np.random.default_rng(seed))]
+    return replay.draw(np.random.default_rng(seed)).i.astype(int).tolist()
 
 
 def test_replay_keeps_the_last_and_draws_latest_and_older():
     replay = filled(25, 10, 5, 2)
-    assert [s["i"] for s in replay.samples] == list(range(15, 25))
+    assert replay.all().i.tolist() == list(range(15, 25)) and len(replay) == 10
     seen = set()
     for seed in range(200):
         batch = drawn(replay, seed)
@@ -42,31 +42,38 @@ def test_replay_draws_older_samples_uniformly():
     np.testing.assert_allclose(counts[:9] / 3000, 3 / 9, atol=0.04)
 
 
+def test_replay_without_latest_draws_from_all_with_replacement():
+    replay = filled(8, 5, 6000)
+    batch = replay.draw(np.random.default_rng(0))
+    np.testing.assert_allclose(np.bincount(batch.i.astype(int), minlength=8) / 6000, [0, 0, 0, *[0.2] * 5], atol=0.02)
+    np.testing.assert_array_equal(batch.g, np.repeat(batch.i[:, None], 3, axis=1))
+    np.testing.assert_array_equal(batch.terminated[:, 0], batch.i % 2 == 0)
+    assert batch.terminated.shape == (6000, 1)
+
+
 def test_replay_that_fills_up_and_special_sizes():
     assert drawn(filled(1, 10, 5, 2)) == [0]
     assert drawn(filled(2, 10, 5, 2)) == [1, 0]
     assert sorted(drawn(filled(4, 10, 5, 2))) == [0, 1, 2, 3]
+    assert sorted(drawn(filled(3, 10, 9, 5))) == [0, 1, 2]
     assert drawn(filled(4, 1, 1, 1)) == [3]
     assert drawn(filled(9, 5, 5, 5)) == [8, 7, 6, 5, 4]
     without_latest = filled(9, 5, 2, 0)
     assert {i for seed in range(50) for i in drawn(without_latest, seed)} == {4, 5, 6, 7, 8}
     for sizes in ((0, 0, 0), (3, 4, 1), (3, 2, 3), (3, 0, 0), (3, 2, -1)):
         with pytest.raises(ValueError, match="need 1 <= batch <= size"):
-            Replay(*sizes)
+            Replay(*sizes, s=1)
 
 
 def test_replay_arrays_round_trip():
-    replay, other = filled(7, 5, 3, 1), Replay(5, 3, 1)
-    other.load({**replay.arrays(), "x": np.zeros(3)})
-    assert drawn(other, 3) == drawn(replay, 3)
-    for one, two in zip(replay.samples, other.samples):
-        assert one.keys() == two.keys()
-        np.testing.assert_array_equal(one["g"], two["g"])
-        assert bool(one["terminated"]) == bool(two["terminated"])
-    empty = Replay()
-    assert empty.arrays() == {}
-    empty.load({})
-    assert empty.samples == []
+    for n in (3, 7):
+        replay, other = filled(n, 5, 3, 1), Replay(5, 3, 1, i=(), g=3, terminated=1)
+        other.load(replay.arrays())
+        assert drawn(other, 3) == drawn(replay, 3)
+        for one, two in zip(replay.all(), other.all()):
+            np.testing.assert_array_equal(one, two)
+    with pytest.raises(ValueError, match="saved memory's i has shape"):
+        Replay(2, i=(), g=3, terminated=1).load(replay.arrays())
 
 
 def test_schedules():
@@ -114,14 +121,25 @@ def test_perturbed_cost_explores_within_the_constraints():
 
 
 def test_log():
-    log = Log.empty(5, 2, 1, 3)
-    assert log.x.shape == (5, 2) and log.theta.shape == (6, 3) and np.isnan(log.td).all()
-    log.td[:3], log.cost[:3] = [1.0, -2.0, np.nan], [0.5, 1.5, 1.0]
-    log.failed[2] = True
-    part = log.until(3)
-    assert part.steps == 3 and part.theta.shape == (4, 3) and part.x.shape == (3, 2)
-    assert "3 steps" in str(part) and "mean |TD| 1.5" in str(part) and "1 failed" in str(part)
-    assert "0 steps" in str(log.until(0))
+    log = Log(theta=np.zeros(3))
+    assert log.theta.shape == (1, 3) and "0 steps" in str(log)
+    for k, (td, cost) in enumerate(((1.0, 0.5), (-2.0, 1.5), (np.nan, 1.0))):
+        log.add(x=[k, k], td=td, cost=cost, theta=np.full(3, k + 1.0), failed=np.isnan(td), ended=k == 1)
+    assert log.steps == 3 and log.x.shape == (3, 2) and log.failed.dtype == bool
+    np.testing.assert_array_equal(log.theta[:, 0], [0, 1, 2, 3])  # before each step, and after the last
+    assert "3 steps" in str(log) and "mean |TD| 1.5" in str(log) and "1 failed" in str(log)
+    np.testing.assert_array_equal(log.episodes(), ([1], [2.0]))
+    other = Log(theta=np.zeros(3))
+    other.load(log.arrays())
+    for one in (log, other):
+        one.add(x=[9, 9], td=0.1, cost=0.2, theta=np.ones(3), failed=False, ended=True)
+    for name, series in log.arrays().items():
+        np.testing.assert_array_equal(series, other.arrays()[name])
+    with pytest.raises(AttributeError, match="no series is called 'u'; there are: theta, x, td"):
+        _ = log.u
+    for _ in range(1000):  # it grows
+        log.add(x=[1, 2], td=0.0, cost=1.0, theta=np.ones(3), failed=False, ended=False)
+    assert log.steps == 1004 and log.x.shape == (1004, 2) and log.x[-1].tolist() == [1, 2]
 
 
 def test_saved_states_replace_each_other_and_do_not_mix(tmp_path):

@@ -12,9 +12,7 @@ from hypothesis.extra import numpy as hnp
 from mpcrl_course.envs import LinearPlant
 from mpcrl_course.envs.linear import stage_cost
 from mpcrl_course.learners.behaviour import epsilon_greedy, exponential, perturbed_cost
-from mpcrl_course.learners.log import load_state
-from mpcrl_course.learners.q_learning import first_order_step, q_learning, second_order_step, td_error
-from mpcrl_course.learners.replay import Replay
+from mpcrl_course.learners.q_learning import QLearning, first_order_step, second_order_step, td_error
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError
 from mpcrl_course.policies.linear_mpc import linear_mpc
 
@@ -23,9 +21,12 @@ MPC10 = linear_mpc()
 THETA = MPC10.parameters.initial()
 
 
-def run(steps=60, seed=0, mpc=MPC10, env=None, **options):
-    rng = np.random.default_rng(seed)
-    return q_learning(mpc, env or LinearPlant(), steps=steps, rng=rng, progress=False, **options)
+def learner(seed=0, mpc=MPC10, env=None, **options):
+    return QLearning(mpc, env or LinearPlant(), np.random.default_rng(seed), **options)
+
+
+def run(steps=60, seed=0, on_step=None, **options):
+    return learner(seed, **options).run(steps, progress=False, on_step=on_step).log
 
 
 def assert_same(one, other):
@@ -145,17 +146,17 @@ def test_one_replayed_step_by_hand():
     """Batch of three, stored and fresh: sums over the batch, each at its own theta or all at the current one."""
     taken = []
 
-    def remember(k, theta):
-        taken.append(theta.copy())
+    def remember(k, learner):
+        taken.append(learner.theta.copy())
 
     for fresh in (False, True):
-        log = run(3, seed=4, replay=Replay(3, 3, 3), fresh=fresh, on_step=remember)
+        log = run(3, seed=4, replay=(3, 3, 3), fresh=fresh, on_step=remember)
         G, td = [], []
         for k in range(3):
             theta = log.theta[2 if fresh else k]
             x_next = log.x[k + 1] if k < 2 else None
             if x_next is None:  # the state after the last step: run one step longer, with the same seed
-                x_next = run(4, seed=4, replay=Replay(3, 3, 3), fresh=fresh).x[3]
+                x_next = run(4, seed=4, replay=(3, 3, 3), fresh=fresh).x[3]
             delta, q = td_error(MPC10, theta, log.x[k], log.u[k], log.cost[k], x_next)
             G.append(MPC10.gradient(q))
             td.append(delta)
@@ -205,13 +206,13 @@ def test_acting_before_or_after_the_update():
 
 
 def test_same_seed_same_run_and_another_seed_another():
-    options = {"behaviour": perturbed_cost(0.5, 1.0), "replay": Replay(20, 5, 2)}
+    options = {"behaviour": perturbed_cost(0.5, 1.0), "replay": (20, 5, 2)}
     one = run(40, seed=1, **options)
-    assert_same(one, run(40, seed=1, behaviour=perturbed_cost(0.5, 1.0), replay=Replay(20, 5, 2)))
-    assert np.abs(one.x - run(40, seed=2, behaviour=perturbed_cost(0.5, 1.0), replay=Replay(20, 5, 2)).x).max() > 1e-3
+    assert_same(one, run(40, seed=1, behaviour=perturbed_cost(0.5, 1.0), replay=(20, 5, 2)))
+    assert np.abs(one.x - run(40, seed=2, behaviour=perturbed_cost(0.5, 1.0), replay=(20, 5, 2)).x).max() > 1e-3
     # a longer run starts with the shorter one, and the caller's theta is not touched
     theta = THETA.copy()
-    longer = run(60, seed=1, theta=theta, behaviour=perturbed_cost(0.5, 1.0), replay=Replay(20, 5, 2))
+    longer = run(60, seed=1, theta=theta, behaviour=perturbed_cost(0.5, 1.0), replay=(20, 5, 2))
     np.testing.assert_array_equal(longer.theta[:41], one.theta)
     np.testing.assert_array_equal(theta, THETA)
 
@@ -241,7 +242,6 @@ def test_bad_options():
     for options, message in (
         ({"order": 3}, "order must be 1 or 2.*not 3"), ({"act": "now"}, "'now'"), ({"hessian": "full"}, "'full'"),
         ({"theta": np.zeros(3)}, r"\(3,\)"), ({"lower": np.zeros(3)}, r"\(3,\)"),
-        ({"resume": True}, "resume needs `save`"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             run(3, **options)
@@ -276,7 +276,7 @@ def test_termination_masks_bootstrapping_and_truncation_does_not(terminate, repl
 
     env = Recording(terminate)
     env.nexts.clear()
-    options = {"replay": Replay(4, 4, 4), "fresh": True} if replayed else {}
+    options = {"replay": (4, 4, 4), "fresh": True} if replayed else {}
     log = run(12, env=env, **options)
     for k in range(12):
         end = (k + 1) % 3 == 0
@@ -333,14 +333,14 @@ def test_failed_solves_are_skipped_and_counted(monkeypatch, kind):
         return original(mpc, *arguments, **options)
 
     monkeypatch.setattr(mpc, kind, sometimes)
-    replay = Replay(1000, 5, 1)
-    log = run(100, mpc=mpc, replay=replay)
+    learning = learner(mpc=mpc, replay=(1000, 5, 1)).run(100, progress=False)
+    log, replay = learning.log, learning.replay
     assert log.steps == 100 and not log.stopped
     assert log.failed.sum() == calls[0] // 10 >= 9
     np.testing.assert_array_equal(np.isnan(log.td), log.failed)
     unchanged = (np.diff(log.theta, axis=0) == 0).all(axis=1)
     np.testing.assert_array_equal(unchanged, log.failed)
-    assert len(replay.samples) == 100 - log.failed.sum()
+    assert len(replay) == 100 - log.failed.sum()
     assert np.isfinite(log.u).all() and np.isfinite(log.theta).all()
     assert f"{int(log.failed.sum())} failed solves" in str(log)
 
@@ -357,7 +357,7 @@ def test_a_run_whose_solves_all_fail_stops_and_says_why(monkeypatch):
     monkeypatch.setattr(mpc, "V", failing)
     log = run(1000, mpc=mpc)
     assert log.steps == 49 + 200 and log.failed.sum() == 200
-    assert "200 solves failed" in log.stopped and "a test" in log.stopped and "stopped" in str(log)
+    assert "200 steps failed" in log.stopped and "a test" in log.stopped and "stopped" in str(log)
 
 
 @pytest.mark.parametrize("step_size", [1e2, 1e150, 1e308])
@@ -378,78 +378,13 @@ def test_a_weight_that_learning_turns_negative():
     )  # fmt: skip
     mpc, seen = MPC(problem), []
 
-    def push(k, theta):
-        seen.append(theta[0])
+    def push(k, learner):
+        seen.append(learner.theta[0])
 
     log = run(300, mpc=mpc, order=1, step_size=lambda k: -5.0, on_step=push)  # ascends: the weight soon is negative
     assert log.failed.any() and not log.failed[:1].any()
     first = int(np.flatnonzero(log.failed)[0])
     assert log.theta[first, 0] < 0 and np.isfinite(log.theta).all() and len(seen) == log.steps
-
-
-# --- save and resume --------------------------------------------------------------------------------------
-
-EXPLORING = lambda: {"replay": Replay(30, 6, 2), "behaviour": perturbed_cost(exponential(0.7, 0.99), 0.5)}  # noqa: E731
-FRESH = {"act": "after", "order": 1, "fresh": True}
-
-
-class RandomStart(LinearPlant):
-    """Draws its start too: resuming must not spend a random number on it."""
-
-    def reset(self, **options):
-        super().reset(**options)
-        self.x = self.np_random.uniform([0.0, -0.1], [0.5, 0.1])
-        return self.x.copy(), {}
-
-
-SETTINGS = {
-    "plain": dict,
-    "replay and exploration": EXPLORING,
-    "exact Hessian": lambda: {"hessian": "exact", "replay": Replay(10, 3, 1), "behaviour": epsilon_greedy(0.2, -1, 1)},
-    "after, fresh, first order": lambda: {**FRESH, "step_size": 1e-5, "replay": Replay(10, 3, 0)},
-    "diverging: stopped after 200 failures": lambda: {**FRESH, "step_size": 1e-3, "replay": Replay(10, 3, 0)},
-    "episodes": lambda: {"env": LinearPlant(steps=40)},
-    "episodes with random starts": lambda: {"env": RandomStart(steps=40)},
-}
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_resume_is_bit_identical(tmp_path, setting):
-    make = SETTINGS[setting]
-    whole = run(300, seed=3, mpc=linear_mpc(), **make())
-    half = run(150, seed=3, mpc=linear_mpc(), save=tmp_path / "run", **make())
-    assert half.steps == 150
-    resumed = run(300, seed=99, mpc=linear_mpc(), save=tmp_path / "run", resume=True, **make())
-    assert_same(whole, resumed)
-    assert resumed.seconds > half.seconds
-    assert bool(resumed.stopped) == setting.startswith("diverging")
-
-
-@pytest.mark.parametrize("at", [100, 137, 199])
-def test_interrupted_and_resumed_run_equals_the_whole_one(tmp_path, at):
-    make = EXPLORING
-    whole = run(200, seed=5, **make())
-
-    def interrupt(k, theta):
-        if k == at:
-            raise KeyboardInterrupt
-
-    cut = run(200, seed=5, save=tmp_path / "run", save_every=50, on_step=interrupt, **make())
-    assert cut.steps == at and f"interrupted in step {at}" in cut.stopped
-    np.testing.assert_array_equal(cut.theta, whole.theta[: at + 1])
-    assert load_state(tmp_path / "run")[1]["k"] == at - at % 50
-    resumed = run(200, seed=7, save=tmp_path / "run", save_every=50, resume=True, **make())
-    assert_same(whole, resumed)
-    assert not resumed.stopped
-
-
-def test_resume_of_a_finished_or_longer_run(tmp_path):
-    log = run(20, save=tmp_path / "run")
-    assert_same(log, run(20, save=tmp_path / "run", resume=True))
-    with pytest.raises(ValueError, match="20 steps already, more than the 10"):
-        run(10, save=tmp_path / "run", resume=True)
-    with pytest.raises(FileNotFoundError, match="nothing"):
-        run(10, save=tmp_path / "nothing", resume=True)
 
 
 # --- learning ---------------------------------------------------------------------------------------------

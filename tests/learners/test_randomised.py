@@ -6,7 +6,6 @@ from gymnasium.utils.env_checker import check_env
 
 from mpcrl_course.comparison import draw_noise, run
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, dynamics
-from mpcrl_course.learners.ddpg import ddpg
 from mpcrl_course.learners.randomised import MASSES, WINDOW, IdentifyingPolicy, MassEstimate, RandomMass
 
 
@@ -114,18 +113,6 @@ def test_what_is_identified_is_observed_at_once_and_forgotten_at_a_reset():
         assert s[3] == pytest.approx(by_hand()[0], rel=1e-12)
     assert s[3] == pytest.approx(1.8, abs=0.05)  # the prior still pulls a little
     assert env.reset()[0][3] == 1.0
-
-
-def test_a_run_of_random_masses_is_resumed_bit_for_bit(tmp_path):
-    def learn(steps, seed, **options):
-        return ddpg(RandomMass(identify=True, steps=40), steps=steps, rng=np.random.default_rng(seed), warm_up=30,
-                    batch=16, progress=False, **options)  # fmt: skip
-
-    whole = learn(130, 3)
-    learn(70, 3, save=tmp_path / "run")  # in the middle of an episode
-    resumed = learn(130, 8, save=tmp_path / "run", resume=True)
-    np.testing.assert_array_equal(whole[1].s, resumed[1].s)
-    np.testing.assert_array_equal(whole[0].actor.theta, resumed[0].actor.theta)
 
 
 # ---- the policy with a memory

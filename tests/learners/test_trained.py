@@ -8,7 +8,7 @@ import pytest
 from mpcrl_course.comparison import draw_noise, run, upright, violations
 from mpcrl_course.dp.pendulum import FIXED_STARTS, evaluate
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
-from mpcrl_course.learners.ddpg import Agent, ddpg, pendulum_policy
+from mpcrl_course.learners.ddpg import ActorCritic, pendulum_policy
 from mpcrl_course.learners.randomised import IdentifyingPolicy
 from mpcrl_course.learners.trained import trained_agent, trained_policies
 
@@ -38,7 +38,7 @@ def test_an_agent_has_the_weights_of_its_seed_also_in_its_targets(file):
 def test_where_no_critic_is_kept_there_is_a_fresh_one(file):
     one, other = (trained_agent(file, "randomised", seed) for seed in (0, 1))
     assert "randomised critic" not in file
-    fresh = Agent(3, [-2], [2], np.random.default_rng(1)).critic.theta
+    fresh = ActorCritic(3, [-2], [2], np.random.default_rng(1)).critic.theta
     np.testing.assert_array_equal(other.critic.theta, fresh)
     assert np.abs(one.critic.theta - fresh).max() > 0.1
 
@@ -76,7 +76,7 @@ def test_unknown_names_are_named(file):
 def test_an_agent_goes_on_learning(file):
     agent = trained_agent(file)
     before = agent.actor.theta.copy()
-    ddpg(Pendulum(), steps=40, rng=np.random.default_rng(0), agent=agent, warm_up=20, batch=16, progress=False)
+    DDPG(Pendulum(), np.random.default_rng(0), agent, warm_up=20, batch=16).run(40, progress=False)
     assert 0.0 < np.abs(agent.actor.theta - before).max() < 0.1 and agent.actor_adam.count == 20
 
 
