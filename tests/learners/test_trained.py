@@ -8,7 +8,7 @@ import pytest
 from mpcrl_course.comparison import draw_noise, run, upright, violations
 from mpcrl_course.dp.pendulum import FIXED_STARTS, evaluate
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
-from mpcrl_course.learners.ddpg import ActorCritic, pendulum_policy
+from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.learners.randomised import IdentifyingPolicy
 from mpcrl_course.learners.trained import trained_agent, trained_policies
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mpcrl_course.cli import EPISODE, main
 from mpcrl_course.envs.network import LinearNetwork
-from mpcrl_course.learners.log import load_state
+from mpcrl_course.learners.log import saved_log
 from mpcrl_course.mpc import MPC
 from mpcrl_course.mpc.admm import Central
 from mpcrl_course.policies.network_mpc import network_mpc
@@ -42,7 +42,7 @@ CENTRALISED = METHODS[1]
 
 
 def arrays(folder, method=CENTRALISED, seed=1):
-    return load_state(state_path(method, seed, folder))[0]
+    return saved_log(state_path(method, seed, folder)).arrays()
 
 
 def whole(q):
@@ -167,7 +167,8 @@ def test_a_killed_reproduction_goes_on_to_the_same_report(uninterrupted, tmp_pat
         assert a.rsplit(maxsplit=1)[0] == b.rsplit(maxsplit=1)[0] if i in timed else a == b
     for method in METHODS:
         one, two = arrays(uninterrupted, method), arrays(tmp_path, method)
-        assert one.keys() == two.keys() and all(np.array_equal(one[n], two[n], equal_nan=True) for n in one)
+        assert one.keys() == two.keys()
+        assert all(np.array_equal(one[n], two[n], equal_nan=True) for n in one if n != "seconds")
 
 
 def test_everything_is_written_into_the_folder_and_nothing_is_pickled(uninterrupted):
@@ -184,15 +185,15 @@ def test_everything_is_written_into_the_folder_and_nothing_is_pickled(uninterrup
 
 
 def test_a_run_that_is_given_up_is_named_and_left_out(tmp_path, monkeypatch, capsys):
-    work = module.distributed_q_learning
+    work = module.DistributedQLearning.run
 
-    def fragile(*arguments, **options):
-        log = work(*arguments, **options)
+    def fragile(learner, steps, **options):
+        work(learner, steps, **options)
         if options["save"].name == "automatica_distributed_seed1":
-            log.stopped = "200 steps failed in a row"
-        return log
+            learner.log.stopped = "200 steps failed in a row"
+        return learner
 
-    monkeypatch.setattr(module, "distributed_q_learning", fragile)
+    monkeypatch.setattr(module.DistributedQLearning, "run", fragile)
     monkeypatch.setattr(module, "PUBLISHED", {"initial": "312"})
     assert not reproduce_shortly(tmp_path)
     out = capsys.readouterr().out

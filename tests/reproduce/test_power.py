@@ -16,7 +16,7 @@ from mpcrl_course.reproduce.power import (
     evaluate,
     evaluation_path,
     evaluation_run,
-    learn,
+    learner,
     learning_path,
     load_evaluation,
     load_matrix,
@@ -37,6 +37,10 @@ def short(monkeypatch):
 
 
 # --- learning -------------------------------------------------------------------------------------------------
+
+
+def learn(name, seed, episodes):
+    return learner(name, seed).run(module.LENGTH * episodes, progress=False).log
 
 
 def test_the_first_update_by_hand():
@@ -189,17 +193,17 @@ def test_a_killed_reproduction_goes_on_to_the_same_report(tmp_path, monkeypatch,
 
 
 def test_what_fails_is_named_and_the_rest_is_done(tmp_path, monkeypatch, capsys, short):
-    work = module.distributed_q_learning
+    work = module.DistributedQLearning.run
 
-    def fragile(controller, env, **options):
+    def fragile(learner, steps, **options):
         if options["save"].name == "power_distributed_seed1":
             raise MemoryError("no room")
-        return work(controller, env, **options)
+        return work(learner, steps, **options)
 
     def no_scenarios(n):
         raise ValueError("no scenarios today")
 
-    monkeypatch.setattr(module, "distributed_q_learning", fragile)
+    monkeypatch.setattr(module.DistributedQLearning, "run", fragile)
     monkeypatch.setattr(module, "_scenarios", no_scenarios)
     assert not power(tmp_path, **SMALL)
     out = capsys.readouterr().out
