@@ -4,16 +4,16 @@ import sys
 import time
 
 import numpy as np
-from table import measure, table
+from table import budget, measure, table, verdict
 
 from mpcrl_course.policies.linear_mpc import linear_mpc
 
 STATES = np.random.default_rng(0).uniform([-0.2, -1.0], [1.0, 1.0], (1024, 2))
-TARGET = 20e-6
+BUDGET, TARGET = 20e-6, 3.0  # CPU seconds a state, shown; how many times less than one by one, judged
 
 
 def main():
-    """Print the table; exit code 1 if a state of the batch costs more than 20 us."""
+    """Print the table; exit code 1 if a state of the batch costs more than a third of a single solve."""
     mpc = linear_mpc()
     theta = mpc.parameters.initial()
     batch = measure(lambda: mpc.values(theta, STATES), repeats=3, rounds=7).cpu / len(STATES)
@@ -29,8 +29,8 @@ def main():
         assert error < 1e-8, f"{solver} differs by {error:.1e}"
         rows.append([f"{solver}, batch", 1e6 * seconds, seconds / batch])
     table("V at fixed theta, linear plant, N = 10", rows, ["how", "CPU us a state", "ratio to daqp batch"])
-    print(f"target: {1e6 * TARGET:.0f} us a state, {'met' if batch <= TARGET else 'MISSED'}")
-    return batch <= TARGET
+    print(f"  {1e6 * BUDGET:.0f} us a state: {budget(batch, BUDGET)}")
+    return verdict(f"{TARGET:g} times less than one by one", single >= TARGET * batch)
 
 
 if __name__ == "__main__":

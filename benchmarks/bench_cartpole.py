@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import casadi as ca
 import numpy as np
-from table import table
+from table import budget, table, verdict
 
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters, random_start
 from mpcrl_course.mpc import SolverError
@@ -20,7 +20,7 @@ from mpcrl_course.mpc.real_time import shift
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, closed_loop, with_model
 
 STARTS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-MEDIAN_MS, TAIL_MS = 0.8, 2.0  # a decision, at most
+MEDIAN_MS, TAIL_MS = 0.8, 2.0  # a decision: shown, not judged
 FORCES = (10.0, 15.0, 20.0)
 CHANGES = {
     "nominal": {},
@@ -46,7 +46,7 @@ def loops(mpc, theta, plant):
 
 def closed_loops() -> bool:
     """Print the table of closed loops; return whether the targets are met."""
-    rows, fine = [], True
+    rows, fine, times = [], True, []
     for force in FORCES:
         model = CartPoleParameters(max_force=force)
         rti, ipopt = cartpole_mpc(model), cartpole_mpc(model, solver="ipopt")
@@ -65,15 +65,16 @@ def closed_loops() -> bool:
                 rows.append([f"{force:.0f} N, {name}, {way}", f"{count} of {STARTS}", costs.mean(), ratio,
                              median, tail, *words])  # fmt: skip
                 if way != "plain RTI":
-                    fine &= count == STARTS and median <= MEDIAN_MS and tail <= TAIL_MS
+                    fine &= count == STARTS
+                    times.append((median, tail))
                 if reference is not None:
                     fine &= costs.mean() <= 1.01 * reference
     columns = ("closed loop of 10 s", "swung up", "cost", "to ipopt's", "CPU ms", "99 %", "line searches",
                "fallbacks", "failures")  # fmt: skip
     table(f"Cart-pole swing-up from {STARTS} random starts, N = 40", rows, columns)
-    print(f"  targets: all but plain RTI swing up; cost within 1 % of ipopt's; {MEDIAN_MS} ms, {TAIL_MS} ms at 99 %: "
-          + ("met" if fine else "MISSED"))  # fmt: skip
-    return fine
+    for what, worst, most in zip(("median", "99 %"), np.max(times, axis=0), (MEDIAN_MS, TAIL_MS), strict=True):
+        print(f"  {what} at most {most} ms: {budget(worst, most)}")
+    return verdict("all but plain RTI swing up; cost within 1 % of ipopt's", fine)
 
 
 def usual(t, plugin, expand):
@@ -189,8 +190,7 @@ def decisions() -> bool:
                      failed])  # fmt: skip
     columns = ("one decision, 15 N", "CPU ms", "99 %", "ratio to RTI", "error of V", "off by > 1e-3", "failures")
     table(f"The same {len(asked)} states, each from the shifted plan before it", rows, columns)
-    print(f"  target: 10 times less CPU than ipopt plain: {'met' if plain >= 10.0 * ours else 'MISSED'}")
-    return plain >= 10.0 * ours
+    return verdict("10 times less CPU than ipopt plain", plain >= 10.0 * ours)
 
 
 if __name__ == "__main__":

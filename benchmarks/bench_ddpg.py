@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import peers
-from table import Seconds, compare, measure, table
+from table import Seconds, budget, compare, measure, table
 
 from mpcrl_course.dp.pendulum import evaluate
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.learners.replay import Replay
 
-LIMIT_MS = 0.3
+LIMIT_MS = 0.3  # CPU of an update: shown, not judged
 
 
 def problem():
@@ -34,7 +34,7 @@ def problem():
 
 
 def main():
-    """Print the tables; exit code 1 if a target is missed."""
+    """Print the tables; exit code 1 if an update is less than 3 times faster than PyTorch's."""
     agent, batches = problem()
     given = {"actor": agent.actor.theta.copy(), "critic": agent.critic.theta.copy(), "tau": agent.tau}
     given |= {"actor_rate": agent.actor_adam.rate, "critic_rate": agent.critic_adam.rate, "gamma": agent.gamma}
@@ -56,11 +56,7 @@ def main():
         )
         title += f"weights after 50 updates agree to {result['error']:.0e})"
         ok &= compare(title, ours, Seconds(result["wall_median"], result["cpu_median"]), target=target)
-    small = 1e3 * ours.cpu <= LIMIT_MS
-    # whatever else the machine does can only add: the quickest round says what the code needs, and decides nothing
-    quickest = min(measure(lambda: agent.update(next(turn)), repeats=50, rounds=1).cpu for _ in range(100))
-    print(f"  target: at most {LIMIT_MS} ms of CPU an update: {'reached' if small else 'MISSED'} "
-          f"({1e3 * quickest:.3f} ms in the quickest of 100 short rounds)")  # fmt: skip
+    print(f"  at most {LIMIT_MS} ms of CPU an update: {budget(1e3 * ours.cpu, LIMIT_MS)}")
 
     rows = []
     for seed in range(2):
@@ -71,7 +67,7 @@ def main():
     table(
         "The same with plant, replay, log: 20 000 steps", rows, ["run", "wall s", "CPU s", "cost of the fixed starts"]
     )
-    return ok and small
+    return ok
 
 
 if __name__ == "__main__":

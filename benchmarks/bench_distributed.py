@@ -5,7 +5,7 @@ import time
 from functools import cache
 
 import numpy as np
-from table import measure, table
+from table import budget, measure, table, verdict
 
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step
@@ -15,8 +15,10 @@ from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line, ring
 from mpcrl_course.policies.network_mpc import network_mpc
 
-#: CPU seconds: V and Q by 100 iterations of ADMM with all derivatives; a central second-order step; a learning step.
-TARGET_ADMM, TARGET_CENTRAL, TARGET_STEP = 10e-3, 1.5e-3, 2e-3
+#: CPU ms, shown: V and Q by 100 iterations of ADMM with all derivatives; a central second-order step; a learning step.
+ADMM_MS, CENTRAL_MS, STEP_MS = 10.0, 1.5, 2.0
+#: Ratios, judged: a plain loop to our ADMM; a learning step to what it solves; 100 agents to 30, each agent.
+PLAIN, OVERHEAD, GROWTH = 30.0, 2.0, 1.5
 
 
 @cache
@@ -65,15 +67,15 @@ def step_time(controller, P, steps=120, skip=30):
 
 
 def main():
-    """Print the tables; exit code 1 if a target is missed."""
+    """Print the tables; exit code 1 if a ratio is missed."""
     net, question = ask(3)
     admm, central = ADMM(net), Central(net)
     reached = measure(lambda: derivatives(admm.V_and_Q(*question)[1]), repeats=5, rounds=25).cpu
     few, (z, seconds) = ADMM(net, iterations=10).V_and_Q(*question), plain_loop(net, question, 10, "piqp")
     error = max(np.abs(one.duals.z - other).max() for one, other in zip(few, z))
     assert error < 1e-7, f"the plain loop differs by {error:.1e}"
-    rows = [["ADMM here", 1e3 * reached, 1.0]]
-    rows += [["the same, each QP by piqp", 1e4 * seconds, 10 * seconds / reached]]
+    plain = 10 * seconds / reached
+    rows = [["ADMM here", 1e3 * reached, 1.0], ["the same, each QP by piqp", 1e4 * seconds, plain]]
     table("V and Q, 3 agents, N = 10, 100 iterations: 600 local QPs, and derivatives", rows, ["how", "CPU ms", "ratio"])
 
     rng, batch = np.random.default_rng(1), 15
@@ -87,15 +89,15 @@ def main():
     second = measure(second_order, repeats=10, rounds=25).cpu
     whole = step_time(central, None)
     rows = [
-        ["V, Q, derivatives, step of 66 parameters", 1e3 * second, 1e3 * TARGET_CENTRAL],
-        ["the whole step of learning, from the centre", 1e3 * whole, 1e3 * TARGET_STEP],
+        ["V, Q, derivatives, step of 66 parameters", 1e3 * second, CENTRAL_MS],
+        ["the whole step of learning, from the centre", 1e3 * whole, STEP_MS],
         [
             "the whole step of learning, ADMM and consensus",
             1e3 * step_time(admm, mixing_matrix(3, line(3), 0.25)),
             None,
         ],
     ]
-    table("Second order, 3 agents, N = 10, T = 15", rows, ["what", "CPU ms", "target"])
+    table("Second order, 3 agents, N = 10, T = 15", rows, ["what", "CPU ms", "budget"])
 
     rows = []
     for n in (3, 10, 30, 100):
@@ -123,11 +125,15 @@ def main():
         rows.append([str(horizon), 1e3 * distributed, 1e3 * whole_centre, centre.mpc.solver])
     table("V and Q, 3 agents, longer horizons", rows, ["N", "ADMM ms", "central ms", "its solver"])
 
-    met = reached <= TARGET_ADMM and second <= TARGET_CENTRAL and whole <= TARGET_STEP and max(growth) <= 1.5
-    print(f"targets: ADMM {1e3 * TARGET_ADMM:g} ms, second order {1e3 * TARGET_CENTRAL:g} ms, learning step "
-          f"{1e3 * TARGET_STEP:g} ms, from 30 to 100 agents at most 1.5 times as much an agent: "
-          f"{'met' if met else 'MISSED'}")  # fmt: skip
-    return met
+    for what, took, most in (
+        ("ADMM", reached, ADMM_MS), ("second order", second, CENTRAL_MS), ("learning step", whole, STEP_MS)
+    ):  # fmt: skip
+        print(f"  {what}, {most:g} ms: {budget(1e3 * took, most)}")
+    return all([
+        verdict(f"ADMM {PLAIN:g} times less CPU than a plain loop of QPs", plain >= PLAIN),
+        verdict(f"a learning step at most {OVERHEAD:g} times what it solves", whole <= OVERHEAD * second),
+        verdict(f"from 30 to 100 agents at most {GROWTH:g} times as much an agent", max(growth) <= GROWTH),
+    ])  # fmt: skip
 
 
 if __name__ == "__main__":

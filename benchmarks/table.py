@@ -65,9 +65,18 @@ def compare(title: str, ours: Seconds, peer: Seconds, target: float | None = Non
     table(title, rows, ("", "ours", "peer", "peer / ours"))
     if target is None:
         return True
-    reached = peer.cpu / ours.cpu >= target
-    print(f"  target: {target:g} times less CPU: {'reached' if reached else 'MISSED'}")
-    return reached
+    return verdict(f"{target:g} times less CPU", peer.cpu / ours.cpu >= target)
+
+
+def verdict(target: str, met: bool) -> bool:
+    """Print whether a target, a ratio of this run, is met, and return it."""
+    print(f"  target: {target}: {'met' if met else 'MISSED'}")
+    return met
+
+
+def budget(value: float, most: float) -> str:
+    """Say whether a time is within its budget: shown only, for it depends on the machine and on what else it does."""
+    return "within budget" if value <= most else "over budget"
 
 
 def _cell(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -305,7 +306,8 @@ def _execute(path: Path, timeout: float, environment: dict[str, str]) -> tuple[A
     with tqdm(total=total, desc=path.stem, unit="cell", disable=None) as bar:
         client = NotebookClient(
             notebook,
-            timeout=timeout,
+            timeout=math.ceil(timeout),  # nbclient wants whole seconds
+            startup_timeout=600,
             interrupt_on_timeout=True,
             allow_errors=True,
             kernel_name="python3",

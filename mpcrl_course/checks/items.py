@@ -101,7 +101,7 @@ class Item:
     when_right
         One sentence on why it matters, shown with the verdict "right".
     time_limit
-        Seconds for the whole check.
+        Seconds for the whole check; infinity for none.
     """
 
     number: int
@@ -494,7 +494,7 @@ def observe(
     function: Callable,
     probes: Sequence[Probe],
     properties: Sequence[Property] = (),
-    limit: float | None = None,
+    limit: float = math.inf,
 ) -> list[Any]:
     """Call a function on every probe, then try its properties on every probe.
 
@@ -506,7 +506,7 @@ def observe(
     function, probes, properties
         As in `Fill`.
     limit
-        Seconds for everything together; no limit if None.
+        Seconds for everything together.
 
     Returns
     -------
@@ -526,8 +526,6 @@ def observe(
     nowhere = io.StringIO()
     with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if limit is None:
-            return list(outcomes())
         seen, complete = collect(outcomes(), limit)
     return seen if complete else [*seen, TIME_OUT]
 

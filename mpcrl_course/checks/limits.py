@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import sys
@@ -29,8 +30,8 @@ def within(seconds: float, work: Callable[[], object]) -> bool:
     Parameters
     ----------
     seconds
-        Wall time allowed. The environment variable `MPCRL_COURSE_TIME_FACTOR` (default 1) multiplies it, for
-        slow or busy machines.
+        Wall time allowed; infinity for no limit. The environment variable `MPCRL_COURSE_TIME_FACTOR` (default 1)
+        multiplies it, for slow or busy machines.
     work
         Called without arguments; what it raises is passed on.
 
@@ -39,6 +40,9 @@ def within(seconds: float, work: Callable[[], object]) -> bool:
     bool
         True if the work ended by itself, False if it was stopped.
     """
+    if math.isinf(seconds):
+        work()
+        return True
     seconds = seconds * _time_factor()
     on_main = threading.current_thread() is threading.main_thread()
     if sys.platform != "win32" and on_main:

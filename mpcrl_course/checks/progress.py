@@ -28,6 +28,9 @@ WRONG = "wrong"
 RIGHT = "right"
 VERDICTS = (NOT_ATTEMPTED, RAISED, WRONG, RIGHT)  # from worst to best
 
+#: Seconds after which a lock is taken for that of a dead process.
+PATIENCE = 2.0
+
 _NEW_ENTRY: dict[str, Any] = {
     "kind": "",
     "title": "",
@@ -157,10 +160,10 @@ def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> dict[str, Any]
 
 
 @contextmanager
-def _locked(lock: Path, patience: float = 2.0) -> Iterator[None]:
+def _locked(lock: Path) -> Iterator[None]:
     # A file that only one process can create works on every system. A lock older than our patience was left
     # by a process that died, for nobody holds it for more than milliseconds.
-    give_up = time.monotonic() + patience
+    give_up = time.monotonic() + PATIENCE
     while True:
         try:
             os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
@@ -168,7 +171,7 @@ def _locked(lock: Path, patience: float = 2.0) -> Iterator[None]:
         except FileExistsError:
             if time.monotonic() > give_up:
                 lock.unlink(missing_ok=True)
-                give_up = time.monotonic() + patience
+                give_up = time.monotonic() + PATIENCE
         except PermissionError:
             if os.name != "nt" or time.monotonic() > give_up:  # Windows: the lock is just being deleted
                 raise

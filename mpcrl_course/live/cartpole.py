@@ -389,9 +389,9 @@ def _when_idle(player: Player, jobs: list[Callable]) -> None:
 
     async def work():
         for job in jobs:
-            await asyncio.sleep(PAUSE)
+            await player.clock.sleep(PAUSE)
             while player.playing:
-                await asyncio.sleep(PAUSE)
+                await player.clock.sleep(PAUSE)
             if player.box.comm is None:
                 return
             player.guard(job)

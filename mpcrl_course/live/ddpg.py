@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -156,9 +155,8 @@ class DDPGLoop:
         self.x = dynamics(self.x, u, self.parameters)
         self.trail.append(self.x)
 
-    def learn(self, steps: int = 1, seconds: float = np.inf) -> None:
-        """Make training steps (act with noise, remember, update), but stop early after `seconds`."""
-        began = time.perf_counter()
+    def learn(self, steps: int = 1) -> None:
+        """Make training steps: act with noise, remember, update."""
         agent, limit = self.agent, self.parameters.max_torque
         lower, upper = np.array([-limit]), np.array([limit])
         for _ in range(steps):
@@ -178,8 +176,6 @@ class DDPGLoop:
                 self.s, self._cost = self.env.reset()[0], 0.0
             if self.count % TEST_EVERY == 0:
                 self.tests.append((self.count, float(evaluate(pendulum_policy(agent)).mean())))
-            if time.perf_counter() - began > seconds:
-                break
 
 
 class DDPGScene:
@@ -344,7 +340,8 @@ def ddpg_live(
 
     def step():
         if controls["learn"].value:
-            loop.learn(learn_steps, BUDGET if player.playing else np.inf)
+            for _ in player.within(BUDGET, learn_steps):
+                loop.learn()
         loop.step()
 
     sliders = ipywidgets.HBox([controls[name] for name in ("start", "rate", "tau", "noise")],

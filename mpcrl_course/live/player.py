@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import html
+import math
 import threading
-import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
+
+from mpcrl_course.live.clock import Clock
 
 #: Descriptions are renewed this often at most, in seconds: nobody reads faster.
 SAY_EVERY = 0.25
@@ -53,6 +55,8 @@ class Player:
         Width of the picture on the page, in pixels.
     idle : float
         Seconds without a touch after which it pauses by itself (a forgotten page should not heat the room).
+    clock : Clock, optional
+        What it tells the time by and waits with.
 
     Attributes
     ----------
@@ -61,12 +65,14 @@ class Player:
     buttons : dict of str to ipywidgets.Button
         By their text: 'Play', 'Pause', 'Step' and those of `actions`.
     picture : ipywidgets.Image
+    words, message : ipywidgets.HTML
+        Status and alt text below the picture; at the very bottom an error, or why it has paused.
     error : str
         The error that is shown, or ''.
     frames : int
         Frames shown since the start.
-    loop, scene, controls
-        As given.
+    loop, scene, controls, rate, idle, clock
+        As given; another clock can be put in as long as nothing plays.
 
     Notes
     -----
@@ -93,22 +99,24 @@ class Player:
         rate: float = 38.0,
         width: int = 800,
         idle: float = 900.0,
+        clock: Clock | None = None,
     ):
         self._step, self._draw, self._describe, self._status = step, draw, describe, status or (lambda: "")
         self.loop, self.scene, self.controls = loop, scene, dict(controls or {})
-        self.rate, self.idle = float(rate), float(idle)
+        self.rate, self.idle, self.clock = float(rate), float(idle), clock or Clock()
         self.error, self.frames = "", 0
         self._task: asyncio.Task | None = None
         self._finishing: dict[Callable, asyncio.Task] = {}
-        self._wanted, self._touched = False, 0.0
+        self._wanted, self._touched = False, -math.inf
         self._quiet: int | None = None  # the thread in which `set` moves a control
         self._thread, self._home = threading.get_ident(), _running_loop()
-        self._said, self._saying = 0.0, False
+        self._said = -math.inf
+        self._saying: asyncio.Task | None = None
 
         self.picture = ipywidgets.Image(format="jpeg", layout={"width": f"{width}px", "max_width": "100%"})
         self.picture.layout.height = "auto"
-        self._words = ipywidgets.HTML(layout={"width": f"{width}px", "max_width": "100%", "margin": "0"})
-        self._message = ipywidgets.HTML(layout={"width": f"{width}px", "max_width": "100%", "margin": "0"})
+        self.words = ipywidgets.HTML(layout={"width": f"{width}px", "max_width": "100%", "margin": "0"})
+        self.message = ipywidgets.HTML(layout={"width": f"{width}px", "max_width": "100%", "margin": "0"})
         self.buttons: dict[str, ipywidgets.Button] = {}
         self._button("Play", "play", self.play)
         self._button("Pause", "pause", self.pause)
@@ -119,7 +127,7 @@ class Player:
         boxes = [row for row in rows if isinstance(row, ipywidgets.Box)]
         beside = [row for row in rows if not isinstance(row, ipywidgets.Box)]
         row = ipywidgets.HBox([*self.buttons.values(), *beside], layout={"flex_flow": "row wrap"})
-        self.box = ipywidgets.VBox([self.picture, self._words, row, *boxes, self._message])
+        self.box = ipywidgets.VBox([self.picture, self.words, row, *boxes, self.message])
         _pause_other(self)
         self.refresh()
 
@@ -157,6 +165,18 @@ class Player:
         self.guard(self._step)
         self.refresh()
 
+    def frame(self) -> bool:
+        """Advance by one frame, as Play does again and again; an error is shown. Returns whether it went well."""
+        return self.guard(self._step) and self.guard(self._show)
+
+    def within(self, seconds: float, at_most: int) -> Iterator[int]:
+        """Count to `at_most`; while playing, stop before if `seconds` are over: as much as one frame has room for."""
+        end = self.clock.now() + (seconds if self.playing else math.inf)
+        for k in range(at_most):
+            yield k
+            if self.clock.now() > end:
+                return
+
     def refresh(self) -> None:
         """Draw the state as it is."""
         if self.guard(self._show):
@@ -165,7 +185,7 @@ class Player:
     def close(self) -> None:
         """Stop, and remove the widget from the page."""
         self._wanted = False
-        for widget in (self.picture, self._words, self._message, *self.buttons.values(), self.box):
+        for widget in (self.picture, self.words, self.message, *self.buttons.values(), self.box):
             widget.close()
 
     def watch(
@@ -223,7 +243,7 @@ class Player:
         except Exception as error:
             self._wanted = False
             self.error = _in_short(error)
-            self._message.value = (
+            self.message.value = (
                 '<div role="alert" style="border-left:4px solid #D55E00; padding:2px 10px; line-height:1.4">'
                 f'<b>Paused by an error.</b><pre style="white-space:pre-wrap; margin:0">{html.escape(self.error)}</pre>'
                 "</div>"
@@ -233,19 +253,18 @@ class Player:
     # ---- how frames get out -------------------------------------------------------------------------------------
 
     async def _run(self):
-        due = time.monotonic()
-        while self._wanted and not self._closed():
-            if not (self.guard(self._step) and self.guard(self._show)):
+        clock = self.clock
+        due = clock.now()
+        while self._wanted and not self._closed() and self.frame():
+            if clock.now() - self._touched > self.idle:
+                self.message.value = f"Paused after {self.idle / 60:.0f} minutes; press Play to go on."
                 break
-            if time.monotonic() - self._touched > self.idle:
-                self._message.value = f"Paused after {self.idle / 60:.0f} minutes; press Play to go on."
-                break
-            if time.monotonic() - self._said > SAY_EVERY:
+            if clock.now() - self._said > SAY_EVERY:
                 self._say()
-            await _sent()
-            due = max(due + 1 / self.rate, time.monotonic())
+            await clock.sent()
+            due = max(due + 1 / self.rate, clock.now())
             # at least one turn of the event loop, or no slider and no button would ever be heard
-            await asyncio.sleep(due - time.monotonic())
+            await clock.sleep(due - clock.now())
         self._wanted = False
         if not self._closed():
             self._say()
@@ -256,7 +275,7 @@ class Player:
 
     def _afterwards(self, then):
         async def finish():
-            await _sent()
+            await self.clock.sent()
             del self._finishing[then]
             if self.guard(then):
                 self.refresh()
@@ -270,31 +289,30 @@ class Player:
 
     def _say(self):
         """Renew the texts now, or a little later if they were renewed just now."""
-        wait = self._said + SAY_EVERY - time.monotonic()
-        if wait > 0 and not self._saying:
-            loop = _running_loop()
-            if loop is None:  # no notebook, nobody to spare
-                self._say_now()
-            else:
-                self._saying = True
-                loop.call_later(wait, self._say_now)
-        elif wait <= 0:
+        wait, loop = self._said + SAY_EVERY - self.clock.now(), _running_loop()
+        if wait <= 0 or loop is None:  # without a notebook there is nobody to spare
             self._say_now()
+        elif self._saying is None:
+            self._saying = loop.create_task(self._say_later(wait))
+
+    async def _say_later(self, wait):
+        await self.clock.sleep(wait)
+        self._say_now()
 
     def _say_now(self):
-        self._said, self._saying = time.monotonic(), False
+        self._said, self._saying = self.clock.now(), None
         if not self._closed():
-            self.guard(lambda: setattr(self._words, "value", _with_alt(self._status(), self._describe())))
+            self.guard(lambda: setattr(self.words, "value", _with_alt(self._status(), self._describe())))
 
     def _closed(self):
         return self.box.comm is None or self.picture.comm is None
 
     def _touch(self):
-        self._touched = time.monotonic()
+        self._touched = self.clock.now()
         self._clear()
 
     def _clear(self):
-        self.error = self._message.value = ""
+        self.error = self.message.value = ""
 
     def _hand_over(self, function):
         """Call `function` in the thread of this player: now, if this is it, else as soon as it is free."""
@@ -359,19 +377,3 @@ def _pause_other(player):
     if other is not None and other is not player:
         other.pause()
         _playing = None
-
-
-async def _sent(patience: float = 1.0):
-    """Wait until the kernel has handed the messages so far to the network, so that frames cannot pile up."""
-    try:
-        from IPython import get_ipython
-
-        schedule = get_ipython().kernel.iopub_thread.schedule
-    except (ImportError, AttributeError):
-        return  # no Jupyter kernel: nothing is sent
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
-    schedule(lambda: loop.call_soon_threadsafe(done.set))
-    try:
-        await asyncio.wait_for(done.wait(), patience)
-    except asyncio.TimeoutError:
-        pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -488,12 +487,8 @@ def second_order_live(*, local_step: Callable | None = None, seed: int = 1, widt
     loop, scene, controls = SecondOrderLoop(seed, local_step), SecondOrderScene(width, width // 2), _controls(width)
 
     def step():
-        began, made = time.perf_counter(), 0
-        while not loop.done:
+        for _ in player.within(BUDGET, AT_MOST if player.playing else 1):
             loop.step()
-            made += 1
-            if not player.playing or made == AT_MOST or time.perf_counter() - began > BUDGET:
-                break
         if loop.done:
             player.pause()
 

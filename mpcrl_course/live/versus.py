@@ -60,8 +60,8 @@ class Retraining:
         """Whether all its steps are made."""
         return self.count >= STEPS
 
-    def go_on(self, steps: int = STEPS, seconds: float = np.inf) -> None:
-        """Make training steps, but stop early after `seconds`; raises FloatingPointError if learning diverges."""
+    def go_on(self, steps: int = STEPS) -> None:
+        """Make training steps, but none beyond the last; raises FloatingPointError if learning diverges."""
         began, agent = time.perf_counter(), self.agent
         for _ in range(min(steps, STEPS - self.count)):
             if self.count < WARM_UP:
@@ -76,8 +76,6 @@ class Retraining:
                     raise FloatingPointError(f"retraining has diverged in its step {self.count}")
             self.s = self.env.reset()[0] if terminated or truncated else s_next
             self.count += 1
-            if time.perf_counter() - began > seconds:
-                break
         self.seconds += time.perf_counter() - began
 
 
@@ -324,7 +322,8 @@ def versus_live(agent: Agent, *, horizon: int = 80, start: float = 2.5, seed: in
 
     def step():
         if loop.retraining is not None and not loop.retraining.done:
-            loop.retraining.go_on(100, BUDGET)
+            for _ in player.within(BUDGET, 100):
+                loop.retraining.go_on(1)
             progress.value = loop.retraining.count
             progress.bar_style = "success" if loop.retraining.done else "info"
         loop.step()

@@ -1,7 +1,6 @@
 """The cart-pole live: the closed loop without a widget, the scene, and every control."""
 
 import asyncio
-import html
 import io
 import re
 
@@ -10,10 +9,19 @@ import pytest
 from PIL import Image
 
 from mpcrl_course.envs import cartpole
-from mpcrl_course.live import cartpole as module
-from mpcrl_course.live.cartpole import HORIZONS, PAST, PATIENCE, CartPoleLoop, CartPoleScene, build_mpc, cartpole_live
+from mpcrl_course.live.cartpole import (
+    HORIZONS,
+    PAST,
+    PATIENCE,
+    PAUSE,
+    CartPoleLoop,
+    CartPoleScene,
+    build_mpc,
+    cartpole_live,
+)
 from mpcrl_course.mpc.real_time import shift
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan
+from tests.live.helpers import alt, ticking
 
 UPRIGHT = (0.0, 0.1, 0.0, 0.0)  # nearly
 
@@ -248,7 +256,7 @@ def test_every_slider_over_its_range(live, name):
         slider.value = value
         for _ in range(3):
             live.buttons["Step"].click()
-        assert live.error == "" and live._message.value == ""
+        assert live.error == "" and live.message.value == ""
         pictures.append(live.picture.value)
     assert len(set(pictures)) == 3
     p, plant = loop.mpc.parameters.unpack(loop.theta), loop.plant.parameters
@@ -296,8 +304,7 @@ def test_every_button(live):
     assert live.picture.value == start and live.error == "" and live.loop.count == 0
 
 
-def test_the_other_problems_are_built_ahead_but_not_while_it_plays(build, monkeypatch):
-    monkeypatch.setattr(module, "PAUSE", 0.01)
+def test_the_other_problems_are_built_ahead_but_not_while_it_plays(build):
     built = []
 
     def counted(horizon, track):
@@ -306,11 +313,15 @@ def test_the_other_problems_are_built_ahead_but_not_while_it_plays(build, monkey
 
     async def scenario():
         live = cartpole_live(horizon=20, start=UPRIGHT, build=counted, width=640)
+        clock = ticking(live)
         live.buttons["Play"].click()
-        await asyncio.sleep(0.2)
+        await clock.advance(10 * PAUSE)
         assert live.playing and built == [(20, "soft")]
         live.buttons["Pause"].click()
-        await asyncio.wait_for(live.ahead, 30)
+        await clock.advance(PAUSE)
+        assert len(built) == 2  # one by one
+        await clock.advance(6 * PAUSE)
+        assert live.ahead.done()
         live.controls["horizon"].value = 30
         assert live.error == ""
 
@@ -327,15 +338,14 @@ def test_play_and_a_failing_controller(build):
     live = cartpole_live(controller, horizon=20, start=UPRIGHT, build=build, width=640)
 
     async def scenario():
+        clock = ticking(live)
         live.buttons["Play"].click()
-        for _ in range(60):
-            await asyncio.sleep(0.05)
-            if not live.playing:
-                return
+        while live.playing:
+            await clock.tick()
 
     asyncio.run(scenario())
-    assert not live.playing and live.loop.count >= 2
-    assert "my own mistake" in live._message.value and "in controller, line" in live.error
+    assert live.loop.count >= 2
+    assert "my own mistake" in live.message.value and "in controller, line" in live.error
     live.buttons["Reset"].click()
     live.buttons["Step"].click()
     assert live.error == ""
@@ -354,7 +364,6 @@ def test_the_end_of_the_track_is_shown_and_reset_helps(live):
 
 def test_the_alt_text_and_the_line_below_say_the_state(live):
     live.buttons["Step"].click()
-    text = html.unescape(re.search('data-alt="([^"]*)"', live._words.value).group(1))
-    assert text == live.scene.describe(live.loop)
-    assert "solve time" in live._words.value and f"cost so far {live.loop.cost:.1f}" in live._words.value
+    assert alt(live) == live.scene.describe(live.loop)
+    assert "solve time" in live.words.value and f"cost so far {live.loop.cost:.1f}" in live.words.value
     assert len(live.loop.history) == 1 <= PAST

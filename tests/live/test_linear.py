@@ -11,6 +11,7 @@ from mpcrl_course.learners.q_learning import q_learning
 from mpcrl_course.live import LinearLoop, LinearScene, linear_live
 from mpcrl_course.mpc import MPC, SolverError
 from mpcrl_course.policies.linear_mpc import linear_mpc
+from tests.live.helpers import alt, ticking, turn
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def test_every_slider_over_its_range(live, name):
     for value in (slider.min, slider.max, slider.min + (slider.max - slider.min) / 2):
         slider.value = int(value) if name == "horizon" else value
         live.buttons["Step"].click()
-        assert live.error == "" and live._message.value == ""
+        assert live.error == "" and live.message.value == ""
         pictures.append(picture(live))
     assert len(set(pictures)) == 3
     shown = {
@@ -198,18 +199,18 @@ def test_every_button(live):
 
 
 def test_play_with_and_without_learning_and_the_slider_follows(live):
+    clock = ticking(live)
+
     async def scenario():
         live.buttons["Play"].click()
-        await asyncio.sleep(0.4)
-        steps = live.loop.count
-        assert steps > 3 and live.loop.updates == 0
+        await clock.tick(4)
+        assert live.loop.count == 5 and live.loop.updates == 0
         live.controls["learn"].value = True
-        await asyncio.sleep(0.8)
+        await clock.advance(25 / live.rate)
         live.buttons["Pause"].click()
-        await asyncio.sleep(0.1)
 
     asyncio.run(scenario())
-    assert live.error == "" and live.loop.updates > 20
+    assert live.error == "" and live.loop.updates == live.loop.count - 5 >= 5 * 24  # five a frame
     live.buttons["Step"].click()
     back_off = live.loop.back_off()
     assert back_off != 0.0 and live.controls["back_off"].value == pytest.approx(
@@ -243,21 +244,22 @@ def test_a_failing_function_is_shown_and_the_widget_goes_on():
     live = linear_live(gradient=gradient, width=640)
     live.controls["learn"].value = True
     live.buttons["Step"].click()
-    assert "my own mistake" in live._message.value and "in gradient, line" in live.error
+    assert "my own mistake" in live.message.value and "in gradient, line" in live.error
+
+    clock = ticking(live)
 
     async def scenario():
         live.buttons["Play"].click()
-        await asyncio.sleep(0.2)
-        assert not live.playing and "my own mistake" in live._message.value
+        await turn()
+        assert not live.playing and "my own mistake" in live.message.value
         live.controls["learn"].value = False
         live.buttons["Play"].click()
-        await asyncio.sleep(0.2)
-        assert live.playing and live.error == "" and live._message.value == ""
+        await clock.advance(4 / live.rate)
+        assert live.playing and live.error == "" and live.message.value == ""
         live.buttons["Pause"].click()
-        await asyncio.sleep(0.05)
 
     asyncio.run(scenario())
-    assert live.loop.count > 0 and live.loop.updates == 0
+    assert live.loop.count >= 4 and live.loop.updates == 0
 
 
 def test_a_failing_solve_is_shown_and_the_widget_goes_on(live, monkeypatch):
@@ -268,7 +270,7 @@ def test_a_failing_solve_is_shown_and_the_widget_goes_on(live, monkeypatch):
     monkeypatch.setattr(live.loop.mpc, "V", fail)
     live.buttons["Step"].click()
     live.controls["back_off"].value = 0.1
-    assert "made to fail" in live._message.value
+    assert "made to fail" in live.message.value
     monkeypatch.undo()
     live.buttons["Step"].click()
     assert live.error == "" and picture(live) != before
@@ -276,7 +278,6 @@ def test_a_failing_solve_is_shown_and_the_widget_goes_on(live, monkeypatch):
 
 def test_the_alt_text_says_the_state(live):
     live.buttons["Step"].click()
-    text = re.search('data-alt="([^"]*)"', live._words.value).group(1)
-    assert text == live.scene.describe(live.loop)
-    assert ".alt = this.dataset.alt" in live._words.value
-    assert "solve time" in live._words.value and "µs" in live._words.value
+    assert alt(live) == live.scene.describe(live.loop)
+    assert ".alt = this.dataset.alt" in live.words.value
+    assert "solve time" in live.words.value and "µs" in live.words.value

@@ -13,6 +13,7 @@ from mpcrl_course.dp import bellman, value_iteration
 from mpcrl_course.envs.pendulum import wrap
 from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
 from mpcrl_course.live.pendulum import RUN, ValueLoop, ValueScene, pendulum_live
+from tests.live.helpers import alt, ticking
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_every_slider_over_its_range(live, name):
         slider.value = 2 * (int(value) // 2) + 1 if name == "size" else value
         for _ in range(3):
             live.buttons["Step"].click()
-        assert live.error == "" and live._message.value == ""
+        assert live.error == "" and live.message.value == ""
         pictures.append(live.picture.value)
     assert len(set(pictures)) == 3
     loop = live.loop
@@ -152,13 +153,14 @@ def test_play_and_a_failing_backup():
     live = pendulum_live(backup, size=21, width=640)
 
     async def scenario():
+        clock = ticking(live)
         live.buttons["Play"].click()
-        await asyncio.sleep(0.6)
-        assert not live.playing
+        while live.playing:
+            await clock.tick()
 
     asyncio.run(scenario())
     assert len(live.loop.residuals) >= 2
-    assert "my own mistake" in live._message.value and "in backup, line" in live.error
+    assert "my own mistake" in live.message.value and "in backup, line" in live.error
     live.buttons["Reset"].click()
     live.buttons["Step"].click()
     assert live.error == ""
@@ -166,9 +168,8 @@ def test_play_and_a_failing_backup():
 
 def test_the_alt_text_says_the_state(live):
     live.buttons["Step"].click()
-    text = re.search('data-alt="([^"]*)"', live._words.value).group(1)
-    assert text == live.scene.describe(live.loop)
-    assert "a sweep takes" in live._words.value
+    assert alt(live) == live.scene.describe(live.loop)
+    assert "a sweep takes" in live.words.value
 
 
 def test_the_drawing_turns_as_the_pendulum_does():

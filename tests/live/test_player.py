@@ -1,12 +1,13 @@
 import asyncio
-import re
 import threading
+from types import SimpleNamespace
 
 import ipywidgets
 import pytest
 
-from mpcrl_course.live import Player
-from mpcrl_course.live import player as module
+from mpcrl_course.live import Clock, Player
+from mpcrl_course.live.player import SAY_EVERY
+from tests.live.helpers import Ticks, alt, turn
 
 
 class Counter:
@@ -21,6 +22,7 @@ class Counter:
         self.n += 1
 
     def player(self, **options):
+        self.clock = options.setdefault("clock", Ticks())
         return Player(
             self.step,
             lambda: b"picture %d" % self.n,
@@ -30,14 +32,10 @@ class Counter:
         )
 
 
-def alt(player):
-    return re.search('data-alt="([^"]*)"', player._words.value).group(1)
-
-
 def test_first_frame_is_there_without_a_browser():
     player = Counter().player()
     assert player.picture.value == b"picture 0" and player.frames == 1
-    assert alt(player) == "state &quot;0&quot;" and "n=0" in player._words.value
+    assert alt(player) == 'state "0"' and "n=0" in player.words.value
     assert list(player.buttons) == ["Play", "Pause", "Step"]
     assert "application/vnd.jupyter.widget-view+json" in str(player._repr_mimebundle_())
 
@@ -50,53 +48,110 @@ def test_step_advances_and_describes():
 
 def test_play_shows_frames_at_the_rate_and_pause_stops():
     counter = Counter()
-    player = counter.player(rate=100)
+    player = counter.player(rate=64)
 
     async def scenario():
         player.buttons["Play"].click()
         assert player.playing
-        await asyncio.sleep(0.5)
+        await counter.clock.advance(0.5)  # frames at 0, 1/64, …, 32/64 s
+        assert counter.n == 33 and player.frames == 34 and player.picture.value == b"picture 33"
         player.buttons["Pause"].click()
-        await asyncio.sleep(0.05)
-        stopped = counter.n
-        await asyncio.sleep(0.1)
-        return stopped
+        await counter.clock.advance(0.5)
+        assert counter.n == 33 and not player.playing
 
-    stopped = asyncio.run(scenario())
-    assert 5 <= stopped <= 52 and counter.n == stopped and not player.playing
-    assert player.picture.value == b"picture %d" % stopped
+    asyncio.run(scenario())
+
+
+def test_a_frame_that_takes_long_delays_the_next_and_none_is_made_up_for():
+    clock, at = Ticks(), []
+
+    def step():
+        at.append(64 * clock.time)
+        clock.time += 10.5 / 64 if len(at) == 2 else 0.0
+
+    player = Player(step, lambda: b"", lambda: "", rate=64, clock=clock)
+
+    async def scenario():
+        player.play()
+        await clock.advance(0.22)
+
+    asyncio.run(scenario())
+    assert at == [0, 1, 11.5, 12.5, 13.5]
 
 
 def test_play_again_after_pause_runs_one_loop_only():
     counter = Counter()
-    player = counter.player(rate=50)
+    player = counter.player(rate=64)
 
     async def scenario():
         player.play()
         player.pause()
         player.play()
         player.play()
-        await asyncio.sleep(0.3)
+        await counter.clock.advance(0.25)
         player.pause()
 
     asyncio.run(scenario())
-    assert 2 <= counter.n <= 17
+    assert counter.n == 17
 
 
 def test_texts_change_a_few_times_a_second_only():
-    player = Counter().player(rate=200)
+    player = (counter := Counter()).player(rate=64)
     said = []
-    player._words.observe(lambda change: said.append(change["new"]), "value")
+    player.words.observe(lambda change: said.append(counter.clock.time), "value")
 
     async def scenario():
         player.play()
-        await asyncio.sleep(0.6)
+        await counter.clock.advance(0.6)
         player.pause()
-        await asyncio.sleep(0.3)
+        await counter.clock.advance(1.0)
 
     asyncio.run(scenario())
-    assert 2 <= len(said) <= 5
-    assert f"state &quot;{bytes(player.picture.value).split()[1].decode()}&quot;" == alt(player)
+    assert len(said) == 3 and said[-1] == said[-2] + SAY_EVERY  # what pausing shows comes a little later, and comes
+    assert min(after - before for before, after in zip([0.0, *said], said)) >= SAY_EVERY
+    assert alt(player) == f'state "{counter.n}"' and counter.n == 39
+
+
+def test_what_fits_into_a_frame_is_counted_by_the_clock():
+    clock, made = Ticks(), []
+
+    def step():
+        made.append(0)
+        for k in player.within(0.012, 24):
+            made[-1] = k + 1
+            clock.time += 0.005
+
+    player = Player(step, lambda: b"", lambda: "", clock=clock)
+    player.step()  # paused: the reader asked for all
+
+    async def scenario():
+        player.play()
+        await clock.tick()
+        clock.time += 100.0
+        player.close()
+
+    asyncio.run(scenario())
+    assert made == [24, 3, 3]
+
+
+def test_the_real_clock_goes_on_waits_and_asks_the_kernel(monkeypatch):
+    clock, order = Clock(), []
+    before = clock.now()
+
+    async def scenario():
+        asyncio.get_running_loop().call_soon(order.append, "turned")
+        await clock.sleep(-1.0)
+        await clock.sent()  # there is no kernel
+        monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+        await clock.sent()
+
+    def schedule(function):
+        order.append("asked")
+        function()
+
+    shell = SimpleNamespace(kernel=SimpleNamespace(iopub_thread=SimpleNamespace(schedule=schedule)))
+    asyncio.run(scenario())
+    assert order == ["turned", "asked"] and clock.now() > before
 
 
 def test_error_in_the_play_loop_is_shown_and_it_lives_on():
@@ -106,18 +161,18 @@ def test_error_in_the_play_loop_is_shown_and_it_lives_on():
 
     async def scenario():
         player.play()
-        await asyncio.sleep(0.2)
+        await counter.clock.tick(3)
         assert not player.playing and "ValueError: no <further>" in player.error
-        assert "no &lt;further&gt;" in player._message.value and 'role="alert"' in player._message.value
+        assert "no &lt;further&gt;" in player.message.value and 'role="alert"' in player.message.value
         assert "raise ValueError" in player.error  # the reader's own line
         counter.fail_at = None
         player.play()
-        assert player.error == player._message.value == ""
-        await asyncio.sleep(0.1)
+        assert player.error == player.message.value == ""
+        await counter.clock.tick(4)
         player.pause()
 
     asyncio.run(scenario())
-    assert counter.n > 4
+    assert counter.n == 8
 
 
 @pytest.mark.parametrize("which", ["Step", "Break", "slider"])
@@ -133,10 +188,10 @@ def test_error_in_a_callback_is_shown_and_the_next_touch_clears_it(which):
     else:
         counter.fail_at = 0
         player.buttons[which].click()
-    assert player.error and "Paused by an error" in player._message.value
+    assert player.error and "Paused by an error" in player.message.value
     counter.fail_at = None
     player.buttons["Step"].click()
-    assert player.error == player._message.value == "" and counter.n == 1
+    assert player.error == player.message.value == "" and counter.n == 1
 
 
 def test_error_while_drawing_or_describing_is_shown():
@@ -185,10 +240,9 @@ def test_moves_from_another_thread_are_handled_in_the_player_s_own_and_taken_tog
         thread.start()
         thread.join()  # our event loop is busy all the time
         assert seen == []
-        await asyncio.sleep(0.1)
-        assert player.playing and counter.n > 0
+        await turn()
+        assert player.playing and counter.n == 1
         player.pause()
-        await asyncio.sleep(0.05)
 
     here = threading.get_ident
     asyncio.run(scenario())
@@ -197,49 +251,54 @@ def test_moves_from_another_thread_are_handled_in_the_player_s_own_and_taken_tog
 
 def test_closing_stops_the_loop():
     counter = Counter()
-    player = counter.player(rate=200)
+    player = counter.player()
 
     async def scenario():
         player.play()
-        await asyncio.sleep(0.05)
+        await counter.clock.tick(3)
         player.box.close()
-        await asyncio.sleep(0.05)
-        stopped = counter.n
-        await asyncio.sleep(0.1)
-        return stopped
+        await counter.clock.advance(10.0)
 
-    assert asyncio.run(scenario()) == counter.n and not player.playing
+    asyncio.run(scenario())
+    assert counter.n == 4 and not player.playing
 
 
 def test_only_one_plays_and_a_new_one_pauses_the_old():
     first, second = Counter(), Counter()
 
     async def scenario():
-        a = first.player(rate=100)
+        a = first.player()
         a.play()
-        await asyncio.sleep(0.05)
-        b = second.player(rate=100)
-        await asyncio.sleep(0.05)
+        await first.clock.tick()
+        b = second.player()
+        await first.clock.tick()
         assert not a.playing
         a.play()
         b.play()
-        await asyncio.sleep(0.05)
+        await turn()
         assert b.playing and not a.playing
         b.close()
-        await asyncio.sleep(0.05)
+        await second.clock.tick()
+        assert not b.playing
 
     asyncio.run(scenario())
+    assert (first.n, second.n) == (2, 1)
 
 
-def test_a_forgotten_player_pauses():
-    player = Counter().player(rate=100, idle=0.1)
+def test_a_forgotten_player_pauses_and_a_touch_keeps_it_awake():
+    counter = Counter()
+    player = counter.player(rate=1, idle=60.0)
 
     async def scenario():
         player.play()
-        await asyncio.sleep(0.3)
+        await counter.clock.advance(50.0)
+        player.buttons["Play"].click()
+        await counter.clock.advance(60.0)
+        assert player.playing
+        await counter.clock.advance(1.0)
 
     asyncio.run(scenario())
-    assert not player.playing and "press Play" in player._message.value
+    assert not player.playing and "Paused after 1 minutes; press Play" in player.message.value and counter.n == 112
 
 
 def test_play_outside_a_notebook_says_so():
@@ -248,21 +307,38 @@ def test_play_outside_a_notebook_says_so():
     assert "notebook" in player.error
 
 
-def test_the_next_frame_waits_until_the_last_was_sent(monkeypatch):
-    waiting = []
+def test_the_next_frame_waits_until_the_last_was_sent():
+    class Slow(Ticks):
+        async def sent(self):
+            await self.sleep(1.0)
 
-    async def sent():
-        waiting.append(1)
-        await asyncio.sleep(0.05)
-
-    monkeypatch.setattr(module, "_sent", sent)
     counter = Counter()
-    player = counter.player(rate=1000)
+    player = counter.player(rate=1000, clock=Slow())
 
     async def scenario():
         player.play()
-        await asyncio.sleep(0.3)
+        await counter.clock.advance(10.5)
         player.pause()
 
     asyncio.run(scenario())
-    assert counter.n <= 7 and len(waiting) == counter.n
+    assert counter.n == 11
+
+
+def test_the_finished_picture_comes_after_the_first_was_sent():
+    class Slow(Ticks):
+        async def sent(self):
+            order.append("first picture")
+            await self.sleep(1.0)
+
+    order, slider, clock = [], ipywidgets.IntSlider(), Slow()
+
+    async def scenario():
+        player = Counter().player(controls={"slider": slider}, clock=clock)
+        player.watch(slider, order.append, then=lambda: order.append("then"))
+        slider.value = 3
+        await turn()
+        assert order == [3, "first picture"]
+        await clock.advance(1.0)
+
+    asyncio.run(scenario())
+    assert order == [3, "first picture", "then"]

@@ -15,7 +15,9 @@ from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import distributed_q_learning, regularised_inverse, second_order_local
 from mpcrl_course.live import second_order
 from mpcrl_course.live.second_order import (
+    AT_MOST,
     BEGIN,
+    BUDGET,
     NAMES,
     STEP_SIZE,
     Learning,
@@ -29,6 +31,7 @@ from mpcrl_course.mpc.admm import Central
 from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
 from mpcrl_course.policies.network_mpc import network_mpc
+from tests.live.helpers import alt, ticking
 
 CENTRAL = Central(network_mpc())
 LINE = mixing_matrix(3, line(3), 0.25)
@@ -278,7 +281,7 @@ def test_every_slider_over_its_range(live, name, values):
     for value in values:
         slider.value = value
         press(live, "Step", 2)
-        assert live.error == "" and live._message.value == ""
+        assert live.error == "" and live.message.value == ""
         pictures.append(live.picture.value)
     assert len(set(pictures)) == 3
     first, central, third = (live.loop.runs[key] for key in NAMES)
@@ -327,26 +330,30 @@ def test_every_button(live):
     assert live.loop.seed == 2 and live.loop.count == BEGIN and live.error == ""
 
 
-def test_play_makes_several_steps_a_frame_and_pauses_at_the_end(live, monkeypatch):
-    monkeypatch.setattr(second_order, "BUDGET", np.inf)
+def test_play_makes_as_many_steps_as_a_frame_has_time_for_and_pauses_at_the_end(live):
+    clock, step = ticking(live), live.loop.step
+
+    def slow():
+        step()
+        clock.time += 0.4 * BUDGET
 
     async def scenario():
         press(live, "Play")
-        frames = live.frames
-        while live.frames < frames + 3:
-            await asyncio.sleep(0)
-        assert live.loop.count >= BEGIN + 2 * second_order.AT_MOST
+        await clock.tick(2)
+        assert live.loop.count == BEGIN + 3 * AT_MOST
+        live.loop.step = slow
+        await clock.tick(2)
+        assert live.loop.count == BEGIN + 3 * AT_MOST + 2 * 3
         for run in live.loop.runs.values():
             run.stopped = "by the test"
-        while live.playing:
-            await asyncio.sleep(0)
+        await clock.tick()
+        assert not live.playing
 
     asyncio.run(scenario())
     assert live.error == "" and live.loop.done
     count = live.loop.count
     press(live, "Step")
-    live._say_now()  # the notebook that would have renewed the texts a little later is gone
-    assert live.loop.count == count and "over: Restart" in live._words.value and "by the test" in live._words.value
+    assert live.loop.count == count and "over: Restart" in live.words.value and "by the test" in live.words.value
 
 
 def test_a_readers_own_step_drives_the_distributed_network():
@@ -368,20 +375,19 @@ def test_a_readers_own_step_drives_the_distributed_network():
 def test_a_failing_function_is_shown_and_the_widget_goes_on(function, message):
     answers = [function]
     live = second_order_live(local_step=lambda *given: answers[0](*given), width=640)
-    assert message in live._message.value  # at once
+    assert message in live.message.value  # at once
     press(live, "Step")
-    assert message in live._message.value
+    assert message in live.message.value
     answers[0] = second_order_local
     press(live, "Step")
-    assert live.error == "" and live._message.value == ""
+    assert live.error == "" and live.message.value == ""
     assert [run.count for run in live.loop.runs.values()] == [3, 3, 3]
 
 
 def test_the_alt_text_says_the_state(live):
     press(live, "Step", 2)
-    text = re.search('data-alt="([^"]*)"', live._words.value).group(1)
-    assert text == live.scene.describe(live.loop)
-    assert f"step {BEGIN + 2} of 2000" in live._words.value and "is off by" in live._words.value
+    assert alt(live) == live.scene.describe(live.loop)
+    assert f"step {BEGIN + 2} of 2000" in live.words.value and "is off by" in live.words.value
 
 
 # ---- the runs that lecture 12 ships

@@ -37,10 +37,9 @@ def test_it_swings_up_at_the_cost_of_converged_plans(mpc, theta):
     assert all(run.swung_up for run in ours + exact)
     ratio = sum(run.cost.sum() for run in ours) / sum(run.cost.sum() for run in exact)
     assert ratio == pytest.approx(1.0, abs=0.01)
-    assert set(exact[0].status) == {"Solve_Succeeded"} and "rti" in ours[0].status
-    median = {name: np.median(np.concatenate([r.seconds[1:] for r in which])) for name, which in
-              (("ours", ours), ("exact", exact))}  # fmt: skip
-    assert median["exact"] > 4.0 * median["ours"]  # the benchmark says 10; a busy machine may not
+    assert set(exact[0].status) == {"Solve_Succeeded"}
+    for run in ours:  # one iteration a decision once it has begun: ten times less work, says benchmarks/bench_cartpole
+        assert set(run.status[1:]) == {"rti"}
 
 
 CHANGES = {
