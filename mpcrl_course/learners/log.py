@@ -59,6 +59,10 @@ class Log:
             raise AttributeError(f"no series is called '{name}'; there are: {', '.join(series) or 'none yet'}")
         return series[name][: self.steps + (name in self._ahead)]
 
+    def last(self, name: str, rows: int | None = None) -> np.ndarray:
+        """Return the last rows of a series (by default all); empty before the first."""
+        return getattr(self, name)[-rows if rows else None :] if self.steps else np.zeros(0)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every series by name, and what else there is to save."""
         return {name: getattr(self, name) for name in self._series} | {"seconds": np.array(self.seconds)}

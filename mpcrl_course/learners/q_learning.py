@@ -100,6 +100,10 @@ class QLearning(Learner):
     ----------
     theta, a : ndarray
         Parameters now, and the action that comes next.
+    learning : bool
+        Whether theta is updated; else it only controls, and takes TD errors.
+    trouble : Exception or None
+        Why the latest step failed.
     plan : Solution
         The solution from which `a` was chosen.
     log : Log
@@ -140,7 +144,8 @@ class QLearning(Learner):
         self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
         super().__init__(env, rng, theta=self.theta)
         self.mpc, self.alpha, self.order, self.hessian, self.sigma = mpc, as_schedule(step_size), order, hessian, sigma
-        self.act, self.behaviour, self.fresh = act, behaviour, fresh
+        self.act, self.behaviour, self.fresh, self.learning = act, behaviour, fresh, True
+        self.trouble: Exception | None = None
         self.lower = -np.inf if lower is None else mpc.parameters.check(lower, finite=False)
         self.upper = np.inf if upper is None else mpc.parameters.check(upper, finite=False)
         self.gradient = answering("gradient", gradient or MPC.gradient, lambda q: q.theta.shape)
@@ -157,7 +162,7 @@ class QLearning(Learner):
         """Act, take the TD error, update theta, choose the next action."""
         mpc, theta, s, a, k = self.mpc, self.theta, self.s, self.a, self.k
         s_next, reward, terminated, truncated, _ = self.env.step(a)
-        cost, ended, a_next, td, trouble = -reward, terminated or truncated, a, np.nan, None
+        cost, ended, a_next, td, self.trouble = -reward, terminated or truncated, a, np.nan, None
         try:
             # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
             v = None if terminated else mpc.V(theta, s_next)
@@ -165,14 +170,15 @@ class QLearning(Learner):
                 a_next = self.choose(v, k + 1)
             q = mpc.Q(theta, s, a)
             delta = cost + (0.0 if v is None else mpc.discount * v.value) - q.value
-            sample = {"s": s, "a": a, "cost": cost, "s_next": s_next, "terminated": terminated}
-            self.replay.add(**sample, td=delta, **self.derivatives(q))
-            batch = self.replay.draw(self.rng)
-            self.theta = self.updated(self.again(batch) if self.fresh else batch)
+            if self.learning:
+                sample = {"s": s, "a": a, "cost": cost, "s_next": s_next, "terminated": terminated}
+                self.replay.add(**sample, td=delta, **self.derivatives(q))
+                batch = self.replay.draw(self.rng)
+                self.theta = self.updated(self.again(batch) if self.fresh else batch)
             td = delta
         except (SolverError, np.linalg.LinAlgError) as error:
-            trouble = error
-        failed = trouble is not None
+            self.trouble = error
+        failed = self.trouble is not None
         if ended:
             s_next, _ = self.env.reset()
         if ended or self.act == "after":
@@ -182,8 +188,8 @@ class QLearning(Learner):
                 failed = True
         self.s, self.a = s_next, a_next
         self.log.add(x=s, u=a, cost=cost, td=td, theta=self.theta, failed=failed)
-        if trouble:
-            self.stop_if_hopeless(trouble)
+        if self.trouble:
+            self.stop_if_hopeless(self.trouble)
 
     def choose(self, solution: Solution, k: int) -> np.ndarray:
         """Return the action of step k at the state of `solution`, which becomes the plan."""

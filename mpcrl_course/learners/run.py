@@ -63,6 +63,16 @@ class Learner:
         """Act, learn from what happened, and write a row of the log."""
         raise NotImplementedError
 
+    def careful_step(self) -> None:
+        """Make a step; an error, such as one of a reader's own function, leaves plant and generator as they were."""
+        before = self.env.state_dict(), self.rng.bit_generator.state
+        try:
+            self.step()
+        except Exception:
+            self.env.load_state_dict(before[0])
+            self.rng.bit_generator.state = before[1]
+            raise
+
     def run(
         self,
         steps: int,

@@ -12,8 +12,8 @@ from mpcrl_course.dp.pendulum import evaluate
 from mpcrl_course.envs.pendulum import DT, Pendulum, PendulumParameters, dynamics, stage_cost, wrap
 from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
 from mpcrl_course.figures.style import COLOURS
-from mpcrl_course.learners import ddpg
-from mpcrl_course.learners.ddpg import Agent, Batch, ReplayBuffer, noisy_action, pendulum_policy
+from mpcrl_course.learners.behaviour import constant
+from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
 
@@ -25,52 +25,6 @@ BUDGET = 0.012
 SHADE_EVERY = 200
 
 
-class OwnAgent(Agent):
-    """An agent whose target, actor gradient and soft update may be the reader's own functions.
-
-    Parameters
-    ----------
-    n_states, lower, upper, rng, **options
-        See `Agent`.
-    critic_target : callable (cost, terminated, s_next, target_actor, target_critic, gamma) -> (B, 1), optional
-    actor_gradient : callable (actor, critic, s) -> (n_theta,), optional
-    soft_update : callable (target, theta, tau) -> the new target, optional
-        Returns it, or changes `target` in place and returns None.
-    """
-
-    def __init__(self, n_states, lower, upper, rng, *, critic_target: Callable | None = None,
-                 actor_gradient: Callable | None = None, soft_update: Callable | None = None, **options):  # fmt: skip
-        super().__init__(n_states, lower, upper, rng, **options)
-        self.own_target, self.own_gradient = critic_target or ddpg.critic_target, actor_gradient or ddpg.actor_gradient
-        self.own_soft_update = soft_update or ddpg.soft_update
-
-    def update(self, batch: Batch) -> tuple[float, float]:
-        """Make one update, as `Agent.update` does, with the given functions."""
-        s, a, cost, s_next, terminated = batch
-        y = self.own_target(cost, terminated, s_next, self.target_actor, self.target_critic, self.gamma)
-        y = _checked("critic_target", y, cost.shape)
-        gradient, td = ddpg.critic_gradient(self.critic, s, a, y)
-        self.critic_adam.descend(self.critic.theta, gradient)
-        gradient = _checked("actor_gradient", self.own_gradient(self.actor, self.critic, s), self.actor.theta.shape)
-        self.actor_adam.descend(self.actor.theta, gradient)
-        for slow, fast in ((self.target_critic, self.critic), (self.target_actor, self.actor)):
-            new = self.own_soft_update(slow.theta, fast.theta, self.tau)
-            if new is not None:
-                slow.theta[:] = _checked("soft_update", new, slow.theta.shape)
-        return float(np.abs(td).mean()), float(y.mean())
-
-
-def _checked(name, value, shape):
-    if value is None:
-        raise ValueError(f"your {name} function returned None: is its last line a return?")
-    value = np.asarray(value)
-    if value.shape != shape:
-        raise ValueError(f"your {name} function returned shape {value.shape}, but {shape} is needed")
-    if not np.isfinite(value).all():
-        raise ValueError(f"your {name} function returned a number that is not finite")
-    return value.astype(np.float32, copy=False)
-
-
 class DDPGLoop:
     """A pendulum that learns, and a second one that shows what has been learned: steps without any widget.
 
@@ -79,7 +33,7 @@ class DDPGLoop:
 
     Parameters
     ----------
-    make_agent : callable (rng) -> Agent, optional
+    make_agent : callable (rng) -> ActorCritic, optional
         Makes a fresh agent for (cos q, sin q, v) and the torque; by default that of the lecture.
     noise : float
         Of exploration, relative to the torque limit.
@@ -89,41 +43,52 @@ class DDPGLoop:
 
     Attributes
     ----------
-    agent : Agent
+    learner : DDPG
     x, u : ndarray, float
         State of the shown pendulum, and its latest torque.
     trail : deque of ndarray
         Its latest states.
-    count : int
-        Training steps.
-    tests, episodes : list of (step, cost)
-        Mean cost of the hundred fixed starts, without noise; cost of each training episode.
+    tests : list of (step, cost)
+        Mean cost of the hundred fixed starts, without noise.
     """
 
     def __init__(self, make_agent: Callable | None = None, *, noise: float = 0.2, start: float = np.pi, seed: int = 0):
         self.parameters = PendulumParameters()
         limit = self.parameters.max_torque
-        self._make = make_agent or (lambda rng: Agent(3, [-limit], [limit], rng))
-        self.noise, self.start, self.seed = noise, start, seed
-        self._rate: float | None = None
-        self._tau: float | None = None
+        self._make = make_agent or (lambda rng: ActorCritic(3, [-limit], [limit], rng))
+        self.start, self.seed = start, seed
+        self._settings: dict[str, float] = {"noise": noise}
         self.reset()
 
     def reset(self) -> None:
         """Forget everything that was learned, and start anew."""
-        self.rng = np.random.default_rng(self.seed)
-        self._kicks = np.random.default_rng([self.seed, 1])
-        self.agent = self._make(self.rng)
-        self.change(rate=self._rate, tau=self._tau)
-        self.replay = ReplayBuffer(100_000, 3, 1)
-        self.env = Pendulum(self.parameters)
-        self.env.np_random = self.rng
-        self.s, _ = self.env.reset()
-        self.count, self._cost = 0, 0.0
-        self.td = float("nan")
+        rng, self._kicks = np.random.default_rng(self.seed), np.random.default_rng([self.seed, 1])
+        self.learner = DDPG(Pendulum(self.parameters), rng, self._make(rng), warm_up=WARM_UP)
+        self.change(**self._settings)
         self.tests: list[tuple[int, float]] = []
-        self.episodes: list[tuple[int, float]] = []
         self.restart()
+
+    @property
+    def agent(self) -> ActorCritic:
+        """What has been learned so far."""
+        return self.learner.agent
+
+    @property
+    def noise(self) -> float:
+        """Width of the exploration noise, relative to the torque limit."""
+        return self._settings["noise"]
+
+    @property
+    def count(self) -> int:
+        """Training steps."""
+        return self.learner.k
+
+    def episodes(self) -> np.ndarray:
+        """Return training step and cost of each finished episode, shape (episodes, 2)."""
+        if not self.count:
+            return np.zeros((0, 2))
+        ends, costs = self.learner.log.episodes()
+        return np.stack([ends + 1, costs], axis=1)
 
     def restart(self, start: float | None = None) -> None:
         """Put the shown pendulum at its start angle, at rest."""
@@ -140,13 +105,14 @@ class DDPGLoop:
 
     def change(self, rate: float | None = None, tau: float | None = None, noise: float | None = None) -> None:
         """Change the critic's learning rate (the actor's is a quarter of it), tau, or the exploration noise."""
+        given = {"rate": rate, "tau": tau, "noise": noise}
+        self._settings |= {name: value for name, value in given.items() if value is not None}
         if rate is not None:
-            self._rate = self.agent.critic_adam.rate = rate
-            self.agent.actor_adam.rate = rate / 4
+            self.agent.critic_adam.rate, self.agent.actor_adam.rate = rate, rate / 4
         if tau is not None:
-            self._tau = self.agent.tau = tau
+            self.agent.tau = tau
         if noise is not None:
-            self.noise = noise
+            self.learner.noise = constant(noise)
 
     def step(self) -> None:
         """Drive the shown pendulum for one step of 0.05 s."""
@@ -156,26 +122,13 @@ class DDPGLoop:
         self.trail.append(self.x)
 
     def learn(self, steps: int = 1) -> None:
-        """Make training steps: act with noise, remember, update."""
-        agent, limit = self.agent, self.parameters.max_torque
-        lower, upper = np.array([-limit]), np.array([limit])
+        """Make training steps; raises FloatingPointError if learning diverges."""
         for _ in range(steps):
-            if self.count < WARM_UP:
-                a = self.rng.uniform(lower, upper)
-            else:
-                a = noisy_action(agent.policy(self.s), self.noise, lower, upper, self.rng)
-            s_next, reward, terminated, truncated, _ = self.env.step(a)
-            self.replay.add(self.s, a, -reward, s_next, terminated)
-            if self.count >= WARM_UP:
-                self.td, _ = agent.update(self.replay.draw(64, self.rng))
-            self._cost -= reward
-            self.count += 1
-            self.s = s_next
-            if terminated or truncated:
-                self.episodes.append((self.count, self._cost))
-                self.s, self._cost = self.env.reset()[0], 0.0
+            self.learner.step()
+            if self.learner.log.stopped:
+                raise FloatingPointError(f"{self.learner.log.stopped}: press Forget")
             if self.count % TEST_EVERY == 0:
-                self.tests.append((self.count, float(evaluate(pendulum_policy(agent)).mean())))
+                self.tests.append((self.count, float(evaluate(pendulum_policy(self.agent)).mean())))
 
 
 class DDPGScene:
@@ -196,7 +149,7 @@ class DDPGScene:
         self.canvas, self.yardstick = Canvas(width, height), yardstick
         q, v = np.linspace(-np.pi, np.pi, self.GRID[0]), np.linspace(-8, 8, self.GRID[1])
         self._grid = np.stack(np.meshgrid(q, v), axis=-1)
-        self._shaded: tuple[int, Agent | None] = (0, None)
+        self._shaded: tuple[int, ActorCritic | None] = (0, None)
         self._span = 0
         self.canvas.figure.set_facecolor("white")
         with self.canvas.style():
@@ -264,8 +217,8 @@ class DDPGScene:
         values = [loop.agent.value(*pair) for pair in zip(parts, actions, strict=True)]
         for image, numbers in zip(self._images, (values, actions), strict=True):
             image.set_data(np.concatenate(numbers).reshape(self.GRID[::-1]))
-        for line, data in ((self._episodes, loop.episodes), (self._tests, loop.tests)):
-            line.set_data(*np.array(data).T if data else ([], []))
+        for line, data in ((self._episodes, loop.episodes()), (self._tests, loop.tests)):
+            line.set_data(*np.array(data).T if len(data) else ([], []))
         span = self.SPAN * (1 + max(loop.count - 1, 0) // self.SPAN)
         if changed := span != self._span:
             self._curve.set_xlim(0, span)
@@ -294,7 +247,7 @@ class DDPGScene:
         text = f"{describe_pendulum(q, v, loop.u)} "
         s = np.array([np.cos(q), np.sin(q), v])
         text += f"The critic expects a discounted cost of {loop.agent.value(s, loop.agent.policy(s)):.0f} from here. "
-        text += f"After {loop.count} training steps and {len(loop.episodes)} episodes"
+        text += f"After {loop.count} training steps and {len(loop.episodes())} episodes"
         if loop.tests:
             text += f" the mean cost of the fixed starts was last {loop.tests[-1][1]:.0f}"
         if self.yardstick is not None:
@@ -317,7 +270,7 @@ def ddpg_live(
     Parameters
     ----------
     make_agent, noise, seed
-        See `DDPGLoop`; for functions of your own, ``lambda rng: OwnAgent(3, [-2], [2], rng, critic_target=…)``.
+        See `DDPGLoop`; for functions of your own, ``lambda rng: ActorCritic(3, [-2], [2], rng, critic_target=…)``.
     yardstick : float, optional
         Mean cost of the fixed starts to compare with.
     learn_steps : int
@@ -377,11 +330,11 @@ def _controls(loop, width):
 
 def _status(loop):
     first = f"t = {loop.steps * DT:.1f} s since the start · cost so far {loop.cost:.0f} · torque {loop.u:+.2f} N m"
-    second = f"{loop.count} training steps · {len(loop.episodes)} episodes"
+    second = f"{loop.count} training steps · {len(loop.episodes())} episodes"
     if loop.count < WARM_UP:
         second += f" · random actions until step {WARM_UP}"
-    elif np.isfinite(loop.td):
-        second += f" · mean |TD error| {loop.td:.2f}"
+    elif loop.count > WARM_UP:
+        second += f" · mean |TD error| {loop.learner.log.td[-1]:.2f}"
     if loop.tests:
         second += f" · mean cost of the fixed starts {loop.tests[-1][1]:.0f}"
     return f"{first}<br>{second}"

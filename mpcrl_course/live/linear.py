@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import ipywidgets
 import numpy as np
@@ -15,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from mpcrl_course.envs.linear import LOWER, UPPER, LinearPlant
 from mpcrl_course.figures.style import COLOURS
-from mpcrl_course.learners.q_learning import second_order_step
+from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import MPC, Solution
@@ -23,22 +22,6 @@ from mpcrl_course.policies.linear_mpc import linear_mpc
 
 #: Steps that the strips on the right show, and over which the shown mean is taken.
 MEMORY, WINDOW = 200, 50
-
-
-class Step(NamedTuple):
-    """What is remembered of one step: state, input, stage cost, its running mean, |TD error|, bounds violated."""
-
-    x: np.ndarray
-    u: float
-    cost: float
-    mean_cost: float
-    td: float
-    violated: bool
-
-
-def newton_update(theta, td, grad) -> np.ndarray:
-    """Return theta + 0.05 delta grad Q / (|grad Q|^2 + 1e-3), the second-order step of one sample."""
-    return theta + 0.05 * second_order_step(np.array([grad]), np.array([td]), 1e-3)
 
 
 class LinearLoop:
@@ -51,9 +34,9 @@ class LinearLoop:
     theta : array_like, optional
         By default the MPC's initial parameters.
     gradient : callable (solution of Q) -> ndarray, optional
-        Gradient of Q in theta; by default `mpc.gradient`.
+        Gradient of Q in theta; by default the solution's own.
     update : callable (theta, td, grad) -> ndarray, optional
-        The new theta; by default `newton_update`.
+        The new theta; by default after the second-order step of one sample.
     build : callable (horizon, discount) -> MPC, optional
         Makes the MPC of another horizon or discount.
     noise : float
@@ -63,16 +46,10 @@ class LinearLoop:
 
     Attributes
     ----------
-    mpc, theta : MPC, ndarray
-        Now; change them with `change`.
-    solution : Solution
-        V at the current state: the plan.
-    action : ndarray
-        The input that comes next.
-    history : deque of Step
-        The latest 200 steps.
-    count, violations, updates : int
-        Steps, steps with violated bounds, and changes of theta by learning since the last `reset`.
+    learner : QLearning
+        Drives the plant, and learns if it is asked to.
+    updates : int
+        Changes of theta by learning since the last `reset`.
     """
 
     def __init__(
@@ -87,26 +64,22 @@ class LinearLoop:
         seed: int = 1,
     ):
         self._build = lru_cache(maxsize=32)(build)
-        self._given = mpc
-        self.mpc = mpc or self._build(10, 0.9)
-        self.start = self.mpc.parameters.initial() if theta is None else self.mpc.parameters.check(theta).copy()
-        self.gradient, self.update = gradient or MPC.gradient, update or newton_update
+        self._given, self._own = mpc, {"gradient": gradient, "update": update}
+        mpc = mpc or self._build(10, 0.9)
+        self.start = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
         self.plant, self.seed = LinearPlant(noise=noise), seed
-        self.solution: Solution
-        self.action: np.ndarray
         self._warm: MPC | None = None
-        self.reset()
+        self._begin(mpc)
+
+    def _begin(self, mpc: MPC) -> None:
+        rng, self._kicks = np.random.default_rng(self.seed), np.random.default_rng([self.seed, 1])
+        self.learner = QLearning(mpc, self.plant, rng, self.start, hessian="none", **self._own)
+        self.updates = 0
+        self._plan()
 
     def reset(self) -> None:
         """Go back to the start: plant, theta, random numbers; forget what happened."""
-        self.plant.np_random = np.random.default_rng(self.seed)
-        self._kicks = np.random.default_rng([self.seed, 1])
-        self.plant.reset()
-        self.theta = self.start.copy()
-        self.history: deque[Step] = deque(maxlen=MEMORY)
-        self._costs: deque[float] = deque(maxlen=WINDOW)
-        self.count = self.violations = self.updates = 0
-        self._plan()
+        self._begin(self.mpc)
 
     @property
     def x(self) -> np.ndarray:
@@ -114,9 +87,40 @@ class LinearLoop:
         return self.plant.x
 
     @property
+    def mpc(self) -> MPC:
+        """The MPC; change it with `change`."""
+        return self.learner.mpc
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Its parameters; change them with `change`, or let it learn."""
+        return self.learner.theta
+
+    @property
+    def solution(self) -> Solution:
+        """V at the current state: the plan."""
+        return self.learner.plan
+
+    @property
+    def action(self) -> np.ndarray:
+        """The input that comes next."""
+        return self.learner.a
+
+    @property
+    def count(self) -> int:
+        """Steps since the last `reset`."""
+        return self.learner.k
+
+    @property
     def mean_cost(self) -> float:
         """Mean stage cost of the latest 50 steps (NaN before the first)."""
-        return float(np.mean(self._costs)) if self._costs else float("nan")
+        return float(self.learner.log.last("cost", WINDOW).mean()) if self.count else float("nan")
+
+    @property
+    def violations(self) -> int:
+        """Steps with violated bounds since the last `reset`."""
+        x = self.learner.log.last("x").reshape(-1, 2)
+        return int(((x < LOWER - 1e-9) | (x > UPPER + 1e-9)).any(axis=1).sum())
 
     def back_off(self) -> float:
         """The entry x_lb1 of theta: how far inside its true bound the MPC keeps x1."""
@@ -128,18 +132,18 @@ class LinearLoop:
 
         If the new problem cannot be solved at the current state, the error is raised and nothing has changed.
         """
-        before = self.mpc, self.theta
+        learner, before = self.learner, (self.mpc, self.theta)
         if noise is not None:
             self.plant.noise = float(noise)
         try:
             if horizon is not None or discount is not None:
-                self.mpc = self._other(horizon or self.mpc.problem.horizon, discount or self.mpc.discount)
+                learner.mpc = self._other(horizon or self.mpc.problem.horizon, discount or self.mpc.discount)
             if back_off is not None:
-                self.theta = self.theta.copy()
-                self.theta[self.mpc.parameters.index("x_lb").start] = back_off
+                learner.theta = self.theta.copy()
+                learner.theta[self.mpc.parameters.index("x_lb").start] = back_off
             self._plan()
         except Exception:
-            self.mpc, self.theta = before
+            learner.mpc, learner.theta = before
             raise
 
     def prepare(self, horizon: int | None = None, discount: float | None = None) -> None:
@@ -163,58 +167,36 @@ class LinearLoop:
             raise
 
     def step(self, learn: bool = False) -> None:
-        """Apply the action to the plant, plan again, and, if `learn`, change theta by one step of Q-learning.
+        """Let the learner make a step, and change theta if `learn`.
 
-        The next action comes from theta before its update, as in `mpcrl_course.learners.q_learning`. An error leaves
-        the loop as it was (but for the random numbers that were drawn).
+        An error of the reader's functions leaves the loop as it was; one of the solver, too, but for the plant.
         """
-        mpc, theta, s, a, before = self.mpc, self.theta, self.plant.x, self.action, self.plant.state_dict()
+        learner, plan = self.learner, self.solution
+        learner.learning = learn
         try:
-            s_next, reward, *_ = self.plant.step(a)
-            if not np.abs(s_next).max() < 100.0:
-                raise RuntimeError(f"the plant has run away: its state is {s_next}. Press Reset")
-            cost = -reward
-            v = mpc.V(theta, s_next)
-            if learn:
-                q = mpc.Q(theta, s, a)
-                td = cost + mpc.discount * v.value - q.value
-                grad = _checked("gradient", self.gradient(q), theta)
-                theta = _checked("update", self.update(theta.copy(), td, grad), theta)
-                self.updates += 1
-            else:
-                td = cost + mpc.discount * v.value - self.solution.value  # Q(s, pi(s)) is V(s)
+            learner.careful_step()
         except Exception:
-            self.plant.load_state_dict(before)
+            learner.plan = plan
             raise
-        self.theta, self.solution, self.action = theta, v, v.u0
-        violated = bool(((s < LOWER - 1e-9) | (s > UPPER + 1e-9)).any())
-        self._costs.append(cost)
-        self.history.append(Step(s, float(a[0]), cost, self.mean_cost, abs(td), violated))
-        self.count, self.violations = self.count + 1, self.violations + violated
+        if not np.abs(self.x).max() < 100.0:
+            raise RuntimeError(f"the plant has run away: its state is {self.x}. Press Reset")
+        if learner.trouble:
+            raise learner.trouble
+        self.updates += learn
 
     def _plan(self) -> None:
+        learner = self.learner
+        learner.s = self.plant.x.copy()
         if self._warm is not self.mpc:  # the first solve of an MPC takes longer, which is not worth showing
-            self.mpc.V(self.theta, self.plant.x)
+            self.mpc.V(self.theta, learner.s)
             self._warm = self.mpc
-        self.solution = self.mpc.V(self.theta, self.plant.x)
-        self.action = self.solution.u0
+        learner.a = learner.choose(self.mpc.V(self.theta, learner.s), self.count)
 
     def _other(self, horizon, discount):
         given = self._given
         if given is not None and (horizon, discount) == (given.problem.horizon, given.discount):
             return given
         return self._build(int(horizon), round(float(discount), 6))
-
-
-def _checked(name, value, theta):
-    if value is None:
-        raise ValueError(f"your {name} function returned None: is its last line a return?")
-    value = np.asarray(value, dtype=float)
-    if value.shape != theta.shape:
-        raise ValueError(f"your {name} function returned shape {value.shape}, but theta has shape {theta.shape}")
-    if not np.isfinite(value).all():
-        raise ValueError(f"your {name} function returned a number that is not finite: {value}")
-    return value
 
 
 class LinearScene:
@@ -314,8 +296,8 @@ class LinearScene:
         """Draw the loop's state; returns a JPEG. The shading stays as `shade` left it."""
         if self._shown is None:
             self.shade(loop)
-        steps = list(loop.history)
-        path = np.array([step.x for step in steps[-self.TAIL :]] + [loop.x])
+        log = loop.learner.log
+        path = np.vstack([log.last("x", self.TAIL).reshape(-1, 2), loop.x])
         segments = np.stack([path[:-1], path[1:]], axis=1)
         # the newest segments get the strongest colours
         self._tail.set_segments([np.zeros((0, 2))] * (self.TAIL - len(segments)) + list(segments))
@@ -323,12 +305,15 @@ class LinearScene:
         self._plan.set_data(loop.solution.x[:, 0], loop.solution.x[:, 1])
         back_off = loop.back_off()
         self._bound.set_xdata([back_off, back_off])
-        rows = np.array([(s.u, s.cost, s.mean_cost, s.td) for s in steps] or np.zeros((0, 4)))
-        ago = np.arange(-len(rows), 0)
-        self._u.set_data(ago, rows[:, 0])
-        self._cost.set_data(ago, np.maximum(rows[:, 1], 1e-6))
-        self._mean.set_data(ago, rows[:, 2])
-        self._td.set_data(ago, np.maximum(rows[:, 3], 1e-9))
+        cost = log.last("cost", MEMORY + WINDOW)
+        n, sums = min(len(cost), MEMORY), np.cumsum([0.0, *cost])
+        last = np.arange(len(cost) - n, len(cost)) + 1
+        first = np.maximum(last - WINDOW, 0)
+        ago = np.arange(-n, 0)
+        self._u.set_data(ago, log.last("u", MEMORY).reshape(-1))
+        self._cost.set_data(ago, np.maximum(cost[len(cost) - n :], 1e-6))
+        self._mean.set_data(ago, (sums[last] - sums[first]) / (last - first))
+        self._td.set_data(ago, np.maximum(np.abs(log.last("td", MEMORY)), 1e-9))
         return self.canvas.frame([self._bound, self._tail, self._plan, self._now,
                                   self._u, self._cost, self._mean, self._td])  # fmt: skip
 
@@ -337,7 +322,7 @@ class LinearScene:
         x, end = loop.x, loop.solution.x[-1]
         inside = "inside" if ((x >= LOWER) & (x <= UPPER)).all() else "outside"
         past = (
-            f"Mean stage cost of the latest {len(loop._costs)} steps {loop.mean_cost:.3g}; "
+            f"Mean stage cost of the latest {min(loop.count, WINDOW)} steps {loop.mean_cost:.3g}; "
             f"the bounds were violated in {loop.violations} of {loop.count} steps."
             if loop.count
             else "No step has been made yet."
@@ -465,9 +450,9 @@ def _arrange(controls, width):
 
 def _status(loop):
     share = f"violated {loop.violations} of {loop.count} steps"
-    latest = [step.td for step in list(loop.history)[-WINDOW:]]
+    td = np.abs(loop.learner.log.last("td", WINDOW))
     first = [f"solve time {1e6 * loop.solution.time:.0f} µs", f"V(s) = {loop.solution.value:.3g}"]
-    if latest:
-        first += [f"mean stage cost {loop.mean_cost:.3f}", f"mean |TD error| {np.mean(latest):.3f}"]
+    if np.isfinite(td).any():
+        first += [f"mean stage cost {loop.mean_cost:.3f}", f"mean |TD error| {np.nanmean(td):.3f}"]
     second = [share, f"back-off {loop.back_off():.3f}", f"{loop.updates} updates of θ"]
     return " · ".join(first) + "<br>" + " · ".join(second)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import ipywidgets
@@ -15,226 +15,18 @@ from matplotlib.colors import SymLogNorm
 
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.figures.style import COLOURS
-from mpcrl_course.learners.distributed import LocalLearner, update
-from mpcrl_course.learners.replay import Replay
+from mpcrl_course.learners.behaviour import constant
+from mpcrl_course.learners.distributed import DistributedQLearning
+from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc.admm import Central
-from mpcrl_course.mpc.consensus import average, mixing_matrix
+from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
-from mpcrl_course.mpc.solution import SolverError
 from mpcrl_course.policies.network_mpc import network_mpc
 
-#: Steps of a run, as published; samples that are kept; the published step sizes, by order.
-STEPS, MEMORY, STEP_SIZE = 2000, 100, {1: 1e-8, 2: 1e-4}
-#: A run ends early after so many failed steps in a row, or with a state so large.
-PATIENCE, RUNAWAY = 200, 1e6
-
-
-class FaultyLearner(LocalLearner):
-    """An agent that can make a mistake found in published code, off at first.
-
-    Attributes
-    ----------
-    mean : bool
-        Whether K_i is the mean of the h_i,tau, and sigma I is added to -K_i, beside the *sum* of the g g'. Then Kt_i is
-        T times what it should be.
-    """
-
-    mean = False
-
-    def term(self, sigma: float, safeguard: bool) -> np.ndarray:
-        """Return this agent's term of C, shape (T, T)."""
-        if self.mean:
-            T = len(self.td)
-            self.K, sigma = np.asarray(self.K) / T, sigma / T
-        return super().term(sigma, safeguard)
-
-
-class Learning:
-    """One network that controls its plant and learns: `distributed_q_learning`, one step at a time, and adjustable.
-
-    V and Q come from one central solve, which is where ADMM converges to; what the agents agree on comes from average
-    consensus over the line of three, or exactly.
-
-    Parameters
-    ----------
-    order : {2, 1}
-    seed : int
-        Of the noise and of the batches.
-    rounds : int, optional
-        Rounds of average consensus; None: exact sums.
-    alpha : float, optional
-        Step size; by default the published one.
-    batch : int
-        T; two thirds of it are the latest samples.
-    sigma : float
-        Regularisation of one sample.
-    safeguard : bool
-        See `mpcrl_course.learners.distributed.regularised_inverse`; the published runs have none.
-    misaligned, mean : bool
-        Two mistakes: every agent draws its own batch; and that of `FaultyLearner`.
-    alone : bool
-        Whether every agent takes its own term for C, so that no matrix is sent at all.
-    local_step : callable (G, Kt, C, td) -> ndarray, optional
-        A reader's own `second_order_local`.
-    controller : Central, optional
-
-    Attributes
-    ----------
-    theta, s, a : ndarray
-        Parameters of all agents; state; the action that comes next.
-    td, cost : ndarray, shape (count,)
-        TD error (nan where a solve failed) and stage cost of every step so far.
-    C : list of ndarray
-        What each agent took for C in the latest update (None in first order).
-    failed : int
-        Steps in which a solve or an update failed: skipped by all, as in the learner.
-    stopped : str
-        Why the run ended before its last step; empty if it did not.
-    """
-
-    def __init__(self, order: int = 2, *, seed: int = 1, rounds: int | None = None, alpha: float | None = None,
-                 batch: int = 15, sigma: float = 1e-3, safeguard: bool = False, misaligned: bool = False,
-                 mean: bool = False, alone: bool = False, local_step: Callable | None = None,
-                 controller: Central | None = None):  # fmt: skip
-        self.controller, self.local_step = controller or _controller(), local_step
-        self.order, self.seed, self.rounds = order, seed, rounds
-        self.alpha = STEP_SIZE[order] if alpha is None else alpha
-        self.batch, self.sigma, self.safeguard = batch, sigma, safeguard
-        self.misaligned, self.mean, self.alone = misaligned, mean, alone
-        self.P = mixing_matrix(3, line(3), 0.25)
-        self.reset()
-
-    def reset(self) -> None:
-        """Go back to the start; what was adjusted stays."""
-        network, rng = self.controller.network, np.random.default_rng(self.seed)
-        theta, shared = network.parameters.initial(), int(rng.integers(2**31))
-        free = np.full(theta.size, np.inf)
-        self.agents = [
-            FaultyLearner(theta[own], Replay(MEMORY), shared, np.ones(theta[own].size, bool), -free[own], free[own])
-            for own in network.theta_of
-        ]
-        if self.local_step is not None:
-            for agent in self.agents:
-                agent.second_order = _checked(self.local_step)
-        self._own = [np.random.default_rng([shared, i]) for i in range(len(self.agents))]
-        self.plant = LinearNetwork(network.neighbours)
-        self.plant.np_random = rng
-        self.s, _ = self.plant.reset()
-        self.a = self.controller.V(theta, self.s).u0
-        self._td, self._cost = np.full(STEPS, np.nan), np.zeros(STEPS)
-        self.count, self.failed, self._in_a_row, self.stopped = 0, 0, 0, ""
-        self.C: list = [None] * len(self.agents)
-
-    @property
-    def theta(self) -> np.ndarray:
-        """The parameters of all agents, one after the other."""
-        return np.concatenate([agent.theta for agent in self.agents])
-
-    @property
-    def td(self) -> np.ndarray:
-        """TD errors so far."""
-        return self._td[: self.count]
-
-    @property
-    def cost(self) -> np.ndarray:
-        """Stage costs so far."""
-        return self._cost[: self.count]
-
-    @property
-    def done(self) -> bool:
-        """Whether all `STEPS` are made, or the run has stopped."""
-        return self.count >= STEPS or bool(self.stopped)
-
-    def step(self) -> None:
-        """Act, learn from what happened, and choose the next action (with theta before its update)."""
-        if self.done:
-            raise RuntimeError(f"this run is over ({self.stopped or f'{STEPS} steps'}): reset it")
-        theta, s = self.theta, self.s
-        self.s, reward, *_, info = self.plant.step(self.a)
-        self._cost[self.count] = -reward
-        self.count += 1
-        try:
-            v, q = self.controller.V_and_Q(theta, self.s, s, self.a)
-            self.a = v.u0
-            td = self._agree(info["costs"] + self.controller.discount * v.values - q.values)
-            for i, agent in enumerate(self.agents):
-                agent.remember(td[i], q.gradient(i), q.hessian(i) if self.order == 2 else None)
-            self._td[self.count - 1] = td.mean()
-            self._set_up_agents()
-            agree = (lambda terms: terms) if self.alone else self._agree
-            self.C = update(self.agents, self.alpha, agree, self.order, self.sigma, self.safeguard)
-            self._in_a_row = 0
-        except (SolverError, np.linalg.LinAlgError, FloatingPointError) as error:
-            self._td[self.count - 1] = np.nan
-            self.failed, self._in_a_row = self.failed + 1, self._in_a_row + 1
-            if self._in_a_row >= PATIENCE:
-                self.stopped = f"{PATIENCE} steps failed in a row, the last with: {error}"
-        if not np.abs(self.s).max() < RUNAWAY:
-            self.stopped = f"the plant has run away in step {self.count}"
-
-    def look(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return C of a batch that is drawn now: as agent 1 would have it, and as it should be; changes nothing.
-
-        As it should be: all agents draw agent 1's batch, sums are sums, and consensus is exact. None in first order,
-        and before there are samples.
-        """
-        if self.order == 1 or not self.agents[0].replay.samples:
-            return None
-        self._set_up_agents()
-
-        def terms(states, mean):
-            twins = [FaultyLearner(agent.theta, agent.replay, 0, agent.learned, None, None) for agent in self.agents]
-            for twin, state in zip(twins, states):
-                twin.rng.bit_generator.state, twin.mean = state, mean
-                twin.draw()
-            return [twin.term(self.sigma, self.safeguard) for twin in twins]
-
-        states = [agent.rng.bit_generator.state for agent in self.agents]
-        used = terms(states, self.mean)
-        right = terms(states[:1] * len(states), False)
-        return (used if self.alone else self._agree(used))[0], np.sum(right, axis=0)
-
-    def _agree(self, terms):
-        """Return every agent's estimate of the sum of all terms."""
-        terms = np.array(terms)
-        if self.rounds is None:
-            return np.broadcast_to(terms.sum(axis=0), terms.shape)
-        return len(terms) * average(self.P, terms, self.rounds).estimates
-
-    def _set_up_agents(self):
-        """Hand the agents what is adjusted, and let them draw together or each on its own."""
-        first = self.agents[0].rng.bit_generator.state
-        for agent, own in zip(self.agents, self._own):
-            agent.mean = self.mean
-            agent.replay.batch, agent.replay.latest = self.batch, round(2 * self.batch / 3)
-            if self.misaligned:
-                agent.rng = own
-            elif agent.rng is own:  # no longer: draw as agent 1 does
-                agent.rng = np.random.default_rng()
-                agent.rng.bit_generator.state = first
-
-
-@cache
-def _controller() -> Central:
-    return Central(network_mpc())
-
-
-def _checked(local_step):
-    """Return the reader's function, with its answer checked."""
-
-    def step(G, Kt, C, td):
-        d = local_step(G.copy(), Kt.copy(), C.copy(), td.copy())
-        if d is None:
-            raise ValueError("your step returned None: is its last line a return?")
-        if np.shape(d) != (len(G),):
-            raise ValueError(f"your step returned shape {np.shape(d)}, but theta_i has shape ({len(G)},)")
-        return np.asarray(d, dtype=float)
-
-    return step
-
-
+#: Steps of a run, as published; the published step sizes, by order; a run ends early with a state so large.
+STEPS, STEP_SIZE, RUNAWAY = 2000, {1: 1e-8, 2: 1e-4}, 1e6
 NAMES = ("first order", "second order, centralised", "second order, distributed")
 LOOKS = {NAMES[0]: ("green", "-."), NAMES[1]: ("vermilion", "--"), NAMES[2]: ("blue", "-")}
 #: Steps over which curves are averaged, seconds of a frame that are left for learning, steps of a frame at most, and
@@ -245,65 +37,90 @@ WINDOW, BUDGET, AT_MOST, BEGIN = 25, 0.012, 6, 30
 class SecondOrderLoop:
     """The same network three times, with the same noise: first order, second order, and second order by consensus.
 
+    V and Q come from one central solve, which is where ADMM converges to.
+
     Parameters
     ----------
     seed : int
-    local_step : callable, optional
-        See `Learning`: of the third network.
+        Of the noise and of the batches.
+    local_step : callable (G, Kt, C, td) -> ndarray, optional
+        Of the third network: a reader's own `second_order_local`.
 
     Attributes
     ----------
-    runs : dict of str to Learning
+    runs : dict of str to DistributedQLearning
         By the names in `NAMES`.
-    seed : int
+    settings : dict
+        What was adjusted: see `change`.
     """
 
     def __init__(self, seed: int = 1, local_step: Callable | None = None):
-        self.seed = seed
-        options: tuple[dict[str, Any], ...] = ({"order": 1}, {}, {"rounds": 100, "local_step": local_step})
-        self.runs = {name: Learning(seed=seed, **own) for name, own in zip(NAMES, options)}
+        self.seed, self.settings, self._own = seed, {}, {} if local_step is None else {"second_order": local_step}
+        self.reset()
+
+    def reset(self, seed: int | None = None) -> None:
+        """Go back to the start, with another seed or the same; what was adjusted stays."""
+        self.seed = self.seed if seed is None else seed
+        options: tuple[dict[str, Any], ...] = (
+            {"order": 1},
+            {"agent": FaultyLearner},
+            {"agent": partial(FaultyLearner, **self._own), "P": mixing_matrix(3, line(3), 0.25)},
+        )
+        self.runs = {name: self._learner(**own) for name, own in zip(NAMES, options)}
+        self.change(**self.settings)
+
+    def _learner(self, order: int = 2, **options) -> DistributedQLearning:
+        rng = np.random.default_rng(self.seed)
+        return DistributedQLearning(_controller(), LinearNetwork(), rng, order=order, step_size=STEP_SIZE[order],
+                                    safeguard=False, **options)  # fmt: skip
 
     @property
-    def distributed(self) -> Learning:
+    def distributed(self) -> DistributedQLearning:
         """The third network."""
         return self.runs[NAMES[2]]
 
     @property
     def count(self) -> int:
         """Steps since the start."""
-        return max(run.count for run in self.runs.values())
+        return max(run.k for run in self.runs.values())
 
     @property
     def done(self) -> bool:
         """Whether all runs are over."""
-        return all(run.done for run in self.runs.values())
+        return all(run.k >= STEPS or run.log.stopped for run in self.runs.values())
 
     def step(self) -> None:
-        """Make a step of every run that is not over."""
-        for run in self.runs.values():
-            if not run.done:
-                run.step()
-
-    def reset(self, seed: int | None = None) -> None:
-        """Go back to the start, with another seed or the same; what was adjusted stays."""
-        self.seed = self.seed if seed is None else seed
-        for run in self.runs.values():
-            run.seed = self.seed
-            run.reset()
+        """Make a step of every run that is not over; an error of the reader's function leaves all as they were."""
+        for run in reversed(self.runs.values()):
+            if run.k < STEPS and not run.log.stopped:
+                run.careful_step()
+                if not np.abs(run.s).max() < RUNAWAY:
+                    run.log.stopped = f"the plant has run away in step {run.k}"
 
     def change(self, **changes) -> None:
         """Adjust the runs that it concerns, by the names of the controls.
 
-        `batch`: all; `sigma`, `safeguard`, `alpha`: second order; `alpha_first`: first order; `rounds`, `misaligned`,
-        `mean`: the distributed run.
+        `batch` (two thirds of it are the latest samples): all; `sigma`, `safeguard`, `alpha`: second order;
+        `alpha_first`: first order; `rounds`, and the two mistakes `misaligned` and `mean`: the distributed run.
         """
+        self.settings |= changes
         first, central, third = (self.runs[name] for name in NAMES)
-        whose = {"batch": (first, central, third), "alpha_first": (first,)}
-        whose |= dict.fromkeys(("sigma", "safeguard", "alpha"), (central, third))
-        whose |= dict.fromkeys(("rounds", "misaligned", "mean"), (third,))
         for name, value in changes.items():
-            for run in whose[name]:
-                setattr(run, "alpha" if name == "alpha_first" else name, value)
+            if name == "batch":
+                for agent in (*first.agents, *central.agents, *third.agents):
+                    agent.replay.batch, agent.replay.latest = value, round(2 * value / 3)
+            elif name == "alpha_first":
+                first.alpha = constant(value)
+            elif name == "alpha":
+                central.alpha = third.alpha = constant(value)
+            elif name == "misaligned":
+                misalign(third, value)
+            elif name == "mean":
+                for agent in third.agents:
+                    agent.mean = value
+            else:
+                for run in (third,) if name == "rounds" else (central, third):
+                    setattr(run, name, value)
 
     def apart(self) -> float:
         """Return by how much the two networks of second order have come to differ: largest |difference| in theta."""
@@ -311,8 +128,13 @@ class SecondOrderLoop:
 
     def wrong(self) -> float:
         """Return by how much agent 1's C is off, relative to what it should be (nan before the first step)."""
-        seen = self.distributed.look()
+        seen = next_C(self.distributed)
         return float("nan") if seen is None else float(np.abs(seen[0] - seen[1]).max() / np.abs(seen[1]).max())
+
+
+@cache
+def _controller() -> Central:
+    return Central(network_mpc())
 
 
 def binned(values) -> np.ndarray:
@@ -435,14 +257,14 @@ class SecondOrderScene:
     def draw(self, loop: SecondOrderLoop) -> bytes:
         """Return the picture as JPEG."""
         for name, run in loop.runs.items():
-            for curve, values in zip(self._curves[name], (np.abs(run.td), run.cost)):
+            for curve, values in zip(self._curves[name], (np.abs(run.log.last("td")), run.log.last("cost"))):
                 means = binned(values)
                 curve.set_data(np.minimum((np.arange(len(means)) + 0.5) * WINDOW, len(values)), np.maximum(means, 1e-9))
         curves = [
             curve for row in (0, 1) for name in (NAMES[0], NAMES[2], NAMES[1]) for curve in [self._curves[name][row]]
         ]
         run = loop.distributed
-        seen = run.look()
+        seen = next_C(run)
         if seen is None:
             return self.canvas.frame(curves)
         for image, border, C in zip(self._images, self._borders, seen):
@@ -455,10 +277,10 @@ class SecondOrderScene:
         """Return the picture in words."""
         parts = [f"Three networks with the same noise (seed {loop.seed}) after {loop.count} of {STEPS} steps."]
         for name, run in loop.runs.items():
-            if run.count:
-                td, cost = binned(np.abs(run.td))[-1], binned(run.cost)[-1]
+            if run.k:
+                td, cost = binned(np.abs(run.log.td))[-1], binned(run.log.cost)[-1]
                 parts.append(f"{name}: latest mean |TD| {td:.3g}, stage cost {cost:.3g}.")
-        seen = loop.distributed.look()
+        seen = next_C(loop.distributed)
         if seen is not None:
             T, (used, right) = len(seen[0]), (f"from {C.min():.2g} to {C.max():.2g}" for C in seen)
             parts.append(
@@ -536,9 +358,10 @@ def _controls(width):
 def _status(loop: SecondOrderLoop) -> str:
     parts = []
     for name, run in loop.runs.items():
-        words = f"<b>{name.split(', ')[-1]}</b> {run.cost.sum():.4g}"
-        words += f", {run.failed} failed steps" if run.failed else ""
-        parts.append(words + (f", stopped: {run.stopped}" if run.stopped else ""))
+        words = f"<b>{name.split(', ')[-1]}</b> {run.log.last('cost').sum():.4g}"
+        failed = int(run.log.last("failed").sum())
+        words += f", {failed} failed steps" if failed else ""
+        parts.append(words + (f", stopped: {run.log.stopped}" if run.log.stopped else ""))
     end = " (over: Restart, or Next seed)" if loop.done else ""
     last = (
         f"seed {loop.seed}, step {loop.count} of {STEPS}{end} · θ of the two second orders differ by {loop.apart():.1e}"

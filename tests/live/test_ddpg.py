@@ -10,7 +10,7 @@ from PIL import Image
 
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.learners import ddpg as learner
-from mpcrl_course.live.ddpg import BUDGET, DDPGLoop, DDPGScene, OwnAgent, ddpg_live
+from mpcrl_course.live.ddpg import BUDGET, DDPGLoop, DDPGScene, ddpg_live
 from tests.live.helpers import alt, ticking
 
 
@@ -27,14 +27,15 @@ def weights(loop):
 
 
 def test_learning_equals_the_learner_step_by_step():
-    agent, log = learner.ddpg(Pendulum(), steps=1100, rng=np.random.default_rng(5), progress=False)
+    whole = learner.DDPG(Pendulum(), np.random.default_rng(5)).run(1100, progress=False)
+    agent, log = whole.agent, whole.log
     loop = DDPGLoop(seed=5)
     loop.learn(700)
     loop.learn(400)
     np.testing.assert_array_equal(loop.agent.actor.theta, agent.actor.theta)
     np.testing.assert_array_equal(loop.agent.critic.theta, agent.critic.theta)
     ends, costs = log.episodes()
-    assert loop.episodes == [(e + 1, pytest.approx(c)) for e, c in zip(ends, costs)]
+    np.testing.assert_allclose(loop.episodes(), np.stack([ends + 1, costs], axis=1))
     assert loop.count == 1100 and [k for k, _ in loop.tests] == [1000]
 
 
@@ -67,7 +68,7 @@ def test_reset_forgets_and_starts_the_same_run_again():
     learned = weights(loop)
     loop.reset()
     np.testing.assert_array_equal(weights(loop), first)
-    assert loop.count == 0 and loop.tests == loop.episodes == []
+    assert loop.count == 0 and loop.tests == [] and not len(loop.episodes())
     loop.learn(1050)
     np.testing.assert_array_equal(weights(loop), learned)
 
@@ -89,7 +90,7 @@ def test_changes_reach_the_agent_and_survive_a_reset():
 
 
 def make_own(**functions):
-    return lambda rng: OwnAgent(3, [-2], [2], rng, **functions)
+    return lambda rng: learner.ActorCritic(3, [-2], [2], rng, **functions)
 
 
 def test_own_functions_that_are_right_learn_the_same():
@@ -105,6 +106,12 @@ def test_own_functions_that_are_right_learn_the_same():
     for loop in (ours, theirs):
         loop.learn(1040)
     np.testing.assert_allclose(weights(theirs), weights(ours), atol=2e-4)
+
+
+def test_learning_that_diverges_is_said():
+    loop = DDPGLoop(lambda rng: learner.ActorCritic(3, [-2], [2], rng, critic_rate=1e30, actor_rate=1e30))
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="not finite: press Forget"):
+        loop.learn(1100)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mpcrl_course.envs.linear import LinearPlant
-from mpcrl_course.learners.q_learning import q_learning
+from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.live import LinearLoop, LinearScene, linear_live
 from mpcrl_course.mpc import MPC, SolverError
 from mpcrl_course.policies.linear_mpc import linear_mpc
@@ -47,15 +47,15 @@ def test_reset_starts_the_same_run_again_even_after_kicks_and_learning():
 
 def test_learning_equals_the_learner_step_by_step():
     mpc = linear_mpc()
-    log = q_learning(mpc, LinearPlant(), steps=50, rng=np.random.default_rng(7), progress=False)
+    log = QLearning(mpc, LinearPlant(), np.random.default_rng(7)).run(50, progress=False).log
     loop = LinearLoop(mpc, seed=7)
     for k in range(50):
         np.testing.assert_allclose(loop.x, log.x[k], atol=1e-12)
         np.testing.assert_allclose(loop.action, log.u[k], atol=1e-12)
         loop.step(learn=True)
         np.testing.assert_allclose(loop.theta, log.theta[k + 1], atol=1e-12)
-        assert loop.history[-1].td == pytest.approx(abs(log.td[k]), abs=1e-12)
-        assert loop.history[-1].cost == pytest.approx(log.cost[k], abs=1e-12)
+        assert loop.learner.log.last("td", 1) == pytest.approx(log.td[k], abs=1e-12)
+        assert loop.learner.log.last("cost", 1) == pytest.approx(log.cost[k], abs=1e-12)
     assert loop.updates == loop.count == 50
 
 
@@ -64,8 +64,8 @@ def test_td_error_without_learning_is_that_of_q():
     s, a = loop.x, loop.action
     loop.step()
     q = loop.mpc.Q(loop.theta, s, a).value
-    td = loop.history[0].cost + loop.mpc.discount * loop.mpc.V(loop.theta, loop.x).value - q
-    assert loop.history[0].td == pytest.approx(abs(td), abs=1e-7)
+    td = loop.learner.log.cost[0] + loop.mpc.discount * loop.mpc.V(loop.theta, loop.x).value - q
+    assert loop.learner.log.td[0] == pytest.approx(td, abs=1e-7)
 
 
 def test_back_off_of_the_learned_size_ends_the_violations():
