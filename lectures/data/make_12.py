@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning
-from mpcrl_course.learners.faulty import FaultyLearner, misalign
+from mpcrl_course.learners.faulty import FaultyLearner, misalign, take_mean
 from mpcrl_course.mpc.admm import Central
 from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
@@ -67,8 +67,7 @@ def learn(seed, options):
     options, controller = {"safeguard": False, "agent": FaultyLearner} | options, Central(network_mpc())
     misaligned, mean = (options.pop(name, False) for name in ("misaligned", "mean"))
     learner = DistributedQLearning(controller, LinearNetwork(), np.random.default_rng(seed), **options)
-    for agent in learner.agents:
-        agent.mean = mean
+    take_mean(learner, mean)
     if misaligned:
         misalign(learner)
     with np.errstate(over="ignore", invalid="ignore"):  # runs that diverge

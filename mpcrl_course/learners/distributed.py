@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -154,6 +155,7 @@ class LocalLearner:
         self.replay = Replay(*replay, **{name: columns[name] for name in ("td", "g", "h")[: order + 1]})
         self.second_order = answering("step", second_order, lambda G, *_: (len(G),))
         self.G = self.Kt = self.td = np.zeros(0)
+        self.K: Any = None
 
     def remember(self, td: float, g, h=None) -> None:
         """Store what belongs to the newest transition: the agreed TD error, own gradient and Lagrangian Hessian."""

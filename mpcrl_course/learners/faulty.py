@@ -45,6 +45,12 @@ def misalign(learner: DistributedQLearning, wrong: bool = True) -> None:
             agent.rng.bit_generator.state = state
 
 
+def take_mean(learner: DistributedQLearning, wrong: bool = True) -> None:
+    """Let every `FaultyLearner` take the mean for the sum, or no longer."""
+    for agent in learner.agents:
+        vars(agent)["mean"] = wrong
+
+
 def next_C(learner: DistributedQLearning) -> tuple[np.ndarray, np.ndarray] | None:
     """Return C of the batch that will be drawn next, as agent 1 will have it, and as it should be; changes nothing.
 

@@ -17,7 +17,7 @@ from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.behaviour import constant
 from mpcrl_course.learners.distributed import DistributedQLearning
-from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C
+from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C, take_mean
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc.admm import Central
@@ -55,7 +55,9 @@ class SecondOrderLoop:
     """
 
     def __init__(self, seed: int = 1, local_step: Callable | None = None):
-        self.seed, self.settings, self._own = seed, {}, {} if local_step is None else {"second_order": local_step}
+        self._own: dict[str, Any] = {} if local_step is None else {"second_order": local_step}
+        self.settings: dict[str, Any] = {}
+        self.seed = seed
         self.reset()
 
     def reset(self, seed: int | None = None) -> None:
@@ -116,8 +118,7 @@ class SecondOrderLoop:
             elif name == "misaligned":
                 misalign(third, value)
             elif name == "mean":
-                for agent in third.agents:
-                    agent.mean = value
+                take_mean(third, value)
             else:
                 for run in (third,) if name == "rounds" else (central, third):
                     setattr(run, name, value)
@@ -269,7 +270,9 @@ class SecondOrderScene:
             return self.canvas.frame(curves)
         for image, border, C in zip(self._images, self._borders, seen):
             image.pixels = self._coloured(C)
-            share = min(run.agents[0].replay.latest, len(C)) / len(C)  # of the latest samples, which all agents have
+            share = min(run.agents[0].replay.latest or 0, len(C)) / len(
+                C
+            )  # of the latest samples, which all agents have
             border.set_data([share, share, np.nan, 0, 1], [0, 1, np.nan, share, share])
         return self.canvas.frame([*curves, *self._images, *self._borders])
 

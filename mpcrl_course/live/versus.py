@@ -15,15 +15,15 @@ import numpy as np
 from mpcrl_course.envs.pendulum import DT, Pendulum, PendulumParameters, dynamics, stage_cost, wrap
 from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
 from mpcrl_course.figures.style import COLOURS
-from mpcrl_course.learners.ddpg import Agent, ReplayBuffer, noisy_action, pendulum_policy
+from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
 from mpcrl_course.policies.pendulum_mpc import PendulumController, pendulum_mpc
 
 NAMES = ("MPC", "DDPG")
 LOOKS = {"MPC": ("blue", "-"), "DDPG": ("vermilion", "--")}
-#: Training steps of a retraining, of which the first are random actions, and seconds of each frame for it.
-STEPS, WARM_UP, BUDGET = 20_000, 1000, 0.012
+#: Training steps of a retraining, and seconds of each frame for it.
+STEPS, BUDGET = 20_000, 0.012
 #: Steps of the past that the picture shows: 8 s.
 PAST = 160
 #: In steps; as many commands of the past are kept, so that another delay only means another one of them.
@@ -33,58 +33,12 @@ PLANT = {"mass": ("plant:", "{:.2f}"), "friction": ("kg, friction", "{:.2f}"), "
          "max_torque": ("steps, ≤", "{:.1f}"), "process_noise": ("N m, noise", "{:.1f}")}  # fmt: skip
 
 
-class Retraining:
-    """DDPG goes on learning, on a plant as it is now, a little at a time.
-
-    Parameters
-    ----------
-    agent : Agent
-        Learns in place.
-    plant : PendulumParameters
-    seed : int
-
-    Attributes
-    ----------
-    count, seconds : int, float
-        Training steps made, and the wall time they took.
-    """
-
-    def __init__(self, agent: Agent, plant: PendulumParameters, seed: int = 0):
-        self.agent, self.rng, self.count, self.seconds = agent, np.random.default_rng(seed), 0, 0.0
-        self.env, self.replay = Pendulum(plant), ReplayBuffer(STEPS, 3, 1)
-        self.env.np_random = self.rng
-        self.s, _ = self.env.reset()
-
-    @property
-    def done(self) -> bool:
-        """Whether all its steps are made."""
-        return self.count >= STEPS
-
-    def go_on(self, steps: int = STEPS) -> None:
-        """Make training steps, but none beyond the last; raises FloatingPointError if learning diverges."""
-        began, agent = time.perf_counter(), self.agent
-        for _ in range(min(steps, STEPS - self.count)):
-            if self.count < WARM_UP:
-                a = self.rng.uniform(agent.lower, agent.upper)
-            else:
-                a = noisy_action(agent.policy(self.s), 0.2, agent.lower, agent.upper, self.rng)
-            s_next, reward, terminated, truncated, _ = self.env.step(a)
-            self.replay.add(self.s, a, -reward, s_next, terminated)
-            if self.count >= WARM_UP:
-                td, _ = agent.update(self.replay.draw(64, self.rng))
-                if not np.isfinite(td + agent.actor.theta.sum()):
-                    raise FloatingPointError(f"retraining has diverged in its step {self.count}")
-            self.s = self.env.reset()[0] if terminated or truncated else s_next
-            self.count += 1
-        self.seconds += time.perf_counter() - began
-
-
 class VersusLoop:
     """Two pendulums with the same parameters, start and noise; an MPC drives one, a network the other.
 
     Parameters
     ----------
-    agent : Agent
+    agent : ActorCritic
         Trained on the plant with its nominal parameters; it is not changed (a retraining works on a copy).
     plant : PendulumParameters
     horizon : int
@@ -101,16 +55,19 @@ class VersusLoop:
         Latest torque, and cost since the start.
     telling : bool
         Whether the MPC's model follows the plant.
-    retraining : Retraining or None
+    retraining : DDPG or None
+        Learns on the plant as it was when it was made.
+    training_seconds : float
+        The wall time that it took so far.
     """
 
-    def __init__(self, agent: Agent, plant: PendulumParameters = PendulumParameters(), horizon: int = 80,  # noqa: B008
+    def __init__(self, agent: ActorCritic, plant: PendulumParameters = PendulumParameters(), horizon: int = 80,  # noqa: B008
                  start: float = 2.5, seed: int = 0):  # fmt: skip
         self.first_agent, self.first_plant = agent, plant
         self.agent, self.parameters, self.believed = agent, plant, plant
         self.start, self.seed, self.telling = start, seed, False
         self.controller = PendulumController(pendulum_mpc(plant, horizon))
-        self.retraining: Retraining | None = None
+        self.retraining: DDPG | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -142,11 +99,30 @@ class VersusLoop:
         """Let a copy of the network go on learning on the plant as it is now, and drive meanwhile."""
         limit, old = self.parameters.max_torque, self.agent
         options = {name: getattr(old, name) for name in ("gamma", "tau", "next_action")}
-        agent = Agent(3, [-limit], [limit], np.random.default_rng(self.seed), width=old.actor.sizes[1],
-                      actor_rate=old.actor_adam.rate, critic_rate=old.critic_adam.rate, **options)  # fmt: skip
-        agent.load(old.arrays())
-        self.agent = agent
-        self.retraining = Retraining(agent, self.parameters, self.seed)
+        options |= {"actor_rate": old.actor_adam.rate, "critic_rate": old.critic_adam.rate}
+        rng, width = np.random.default_rng(self.seed), old.actor.sizes[1]
+        self.agent = ActorCritic(3, [-limit], [limit], np.random.default_rng(self.seed), width=width, **options)
+        self.agent.load(old.arrays())
+        self.retraining, self.training_seconds = DDPG(Pendulum(self.parameters), rng, self.agent), 0.0
+
+    def learn(self, steps: int = STEPS) -> bool:
+        """Make training steps, but none beyond the last; return whether all are made.
+
+        Raises
+        ------
+        FloatingPointError
+            Learning diverges.
+        """
+        learner = self.retraining
+        if learner is None:
+            return True
+        began = time.perf_counter()
+        for _ in range(min(steps, STEPS - learner.k)):
+            learner.step()
+            if learner.log.stopped:
+                raise FloatingPointError(f"retraining has diverged: {learner.log.stopped}")
+        self.training_seconds += time.perf_counter() - began
+        return learner.k >= STEPS
 
     def forget(self) -> None:
         """Put the first plant, model and network back, and start again."""
@@ -286,8 +262,7 @@ def _training_words(loop: VersusLoop) -> str:
     """Return what the network's training is at."""
     if loop.retraining is None:
         return "The network was trained on the nominal plant"
-    r = loop.retraining
-    return f"The network has been retrained for {r.count} of {STEPS} steps, {r.seconds:.1f} s"
+    return f"The network has been retrained for {loop.retraining.k} of {STEPS} steps, {loop.training_seconds:.1f} s"
 
 
 def _status(loop: VersusLoop) -> str:
@@ -300,7 +275,9 @@ def _status(loop: VersusLoop) -> str:
             f"<b>DDPG</b> cost {loop.cost[1]:.0f}, decision {ms[1]}. {_training_words(loop)}")  # fmt: skip
 
 
-def versus_live(agent: Agent, *, horizon: int = 80, start: float = 2.5, seed: int = 0, width: int = 800) -> Player:
+def versus_live(
+    agent: ActorCritic, *, horizon: int = 80, start: float = 2.5, seed: int = 0, width: int = 800
+) -> Player:
     """Return the live comparison; name it in a cell's last line to see it.
 
     Parameters
@@ -321,11 +298,12 @@ def versus_live(agent: Agent, *, horizon: int = 80, start: float = 2.5, seed: in
     progress = controls["progress"]
 
     def step():
-        if loop.retraining is not None and not loop.retraining.done:
+        if loop.retraining is not None:
             for _ in player.within(BUDGET, 100):
-                loop.retraining.go_on(1)
-            progress.value = loop.retraining.count
-            progress.bar_style = "success" if loop.retraining.done else "info"
+                if loop.learn(1):
+                    break
+            progress.value = loop.retraining.k
+            progress.bar_style = "success" if loop.retraining.k >= STEPS else "info"
         loop.step()
 
     def retrain():

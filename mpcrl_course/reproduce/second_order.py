@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -102,7 +103,7 @@ def run(method: Method, seed: int, steps: int, folder, save_every: int = 500) ->
 
     def learner():
         P = mixing_matrix(3, line(3), 0.25) if method.distributed else None
-        options = {"P": P, "step_size": method.step_size, "order": method.order, "safeguard": False}
+        options: dict[str, Any] = {"P": P, "step_size": method.step_size, "order": method.order, "safeguard": False}
         rng = np.random.default_rng(seed)
         return DistributedQLearning(_controller(method.distributed), LinearNetwork(), rng, **options)
 

@@ -8,7 +8,7 @@ import pytest
 
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning, regularised_inverse
-from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C
+from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C, take_mean
 from mpcrl_course.mpc.admm import Central
 from mpcrl_course.mpc.consensus import mixing_matrix
 from mpcrl_course.mpc.network import line
@@ -20,8 +20,7 @@ CENTRAL, LINE = Central(network_mpc()), mixing_matrix(3, line(3), 0.25)
 def learned(steps, misaligned=False, mean=False, seed=1, **options):
     options = {"safeguard": False, "agent": FaultyLearner, **options}
     learner = DistributedQLearning(CENTRAL, LinearNetwork(), np.random.default_rng(seed), **options)
-    for agent in learner.agents:
-        agent.mean = mean
+    take_mean(learner, mean)
     if misaligned:
         misalign(learner)
     return learner.run(steps, progress=False)

@@ -11,10 +11,10 @@ from PIL import Image
 
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, dynamics, wrap
 from mpcrl_course.figures.pendulum import describe_pendulum
-from mpcrl_course.learners.ddpg import Agent, ddpg, pendulum_policy
+from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.learners.trained import trained_agent
 from mpcrl_course.live import versus
-from mpcrl_course.live.versus import BUDGET, LONGEST_DELAY, STEPS, Retraining, VersusLoop, VersusScene, versus_live
+from mpcrl_course.live.versus import BUDGET, LONGEST_DELAY, STEPS, VersusLoop, VersusScene, versus_live
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.policies.pendulum_mpc import PendulumController, pendulum_mpc
 from tests.live.helpers import alt, ticking
@@ -72,7 +72,7 @@ def test_both_are_driven_as_in_the_environment_also_with_a_delay(agent):
 
 def test_both_suffer_the_same_noise():
     """With one network in place of both controllers, both pendulums move alike, under all kinds of noise."""
-    agent = Agent(3, [-2], [2], np.random.default_rng(0))
+    agent = ActorCritic(3, [-2], [2], np.random.default_rng(0))
     loop = VersusLoop(agent, PendulumParameters(process_noise=1.0, measurement_noise=0.1), HORIZON)
     twin = pendulum_policy(agent)
 
@@ -203,13 +203,14 @@ def test_the_plan_starts_where_the_pendulum_is(loop):
 
 def test_retraining_is_ddpg_going_on_step_by_step(file, monkeypatch):
     monkeypatch.setattr(versus, "STEPS", 1100)
-    plant, ours, theirs = PendulumParameters(mass=1.4), trained_agent(file), trained_agent(file)
-    retraining = Retraining(ours, plant, seed=7)
-    for steps in (300, 500, 1000):  # in parts, and not beyond the end
-        retraining.go_on(steps)
-    ddpg(Pendulum(plant), steps=1100, rng=np.random.default_rng(7), agent=theirs, progress=False)
-    assert retraining.done and retraining.count == 1100 and retraining.seconds > 0.0
-    for name, values in ours.arrays().items():
+    loop, theirs = VersusLoop(trained_agent(file), horizon=HORIZON, seed=7), trained_agent(file)
+    assert loop.learn(10)  # nothing to learn yet
+    loop.change(mass=1.4)
+    loop.retrain()
+    assert [loop.learn(steps) for steps in (300, 500, 1000)] == [False, False, True]  # not beyond the end
+    DDPG(Pendulum(loop.parameters), np.random.default_rng(7), theirs).run(1100, progress=False)
+    assert loop.retraining.k == 1100 and loop.training_seconds > 0.0
+    for name, values in loop.agent.arrays().items():
         np.testing.assert_array_equal(values, theirs.arrays()[name])
 
 
@@ -222,7 +223,7 @@ def test_retraining_works_on_a_copy_with_the_plants_limit_and_the_agents_setting
     copy = loop.agent
     assert copy is not agent and (copy.gamma, copy.tau, copy.critic_adam.rate) == (0.95, 0.01, 1e-3)
     assert copy.upper == 3.0 and loop.retraining.env.parameters == loop.parameters
-    loop.retraining.go_on(1010)
+    loop.learn(1010)
     np.testing.assert_array_equal(agent.actor.theta, before)
     assert np.abs(copy.actor.theta - before).max() > 0.0
     loop.retrain()  # goes on from there
@@ -233,9 +234,10 @@ def test_retraining_works_on_a_copy_with_the_plants_limit_and_the_agents_setting
 
 def test_retraining_that_diverges_says_where(agent):
     agent.critic_adam.rate = agent.actor_adam.rate = 1e30
-    retraining = Retraining(agent, NOMINAL)
-    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"diverged in its step 10\d\d"):
-        retraining.go_on(1100)
+    loop = VersusLoop(agent, horizon=HORIZON)
+    loop.retrain()
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"diverged: the update of step 10\d\d"):
+        loop.learn(1100)
 
 
 # ---- the scene
@@ -330,7 +332,7 @@ def test_every_button_and_the_toggle(live):
     assert live.loop.knows() and live.loop.controller.delay == 2 and "knows the plant" in live.words.value
     live.buttons["Retrain the RL"].click()
     live.buttons["Step"].click()
-    assert live.loop.retraining.count >= 1 and live.error == ""
+    assert live.loop.retraining.k >= 1 and live.error == ""
     live.buttons["Back to nominal"].click()
     assert live.loop.parameters == live.loop.believed == NOMINAL and live.loop.retraining is None
     mpc = live.loop.controller
@@ -362,20 +364,20 @@ def test_retrain_plays_by_itself_in_a_notebook_as_long_as_a_frame_has_time_for(l
     async def scenario():
         live.buttons["Retrain the RL"].click()
         assert live.playing
-        go_on = live.loop.retraining.go_on
+        learn = live.loop.learn
 
         def slow(steps):
-            go_on(steps)
             clock.time += 0.3 * BUDGET
+            return learn(steps)
 
-        live.loop.retraining.go_on = slow
+        live.loop.learn = slow
         await clock.advance(3 / live.rate)
         live.buttons["Pause"].click()
         assert not live.playing
 
     asyncio.run(scenario())
     assert live.error == "" and live.loop.count >= 3
-    assert live.controls["progress"].value == live.loop.retraining.count == 4 * live.loop.count
+    assert live.controls["progress"].value == live.loop.retraining.k == 4 * live.loop.count
 
 
 def test_what_fails_is_shown_and_the_widget_goes_on(live, monkeypatch):
