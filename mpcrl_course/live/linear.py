@@ -64,7 +64,8 @@ class LinearLoop:
         seed: int = 1,
     ):
         self._build = lru_cache(maxsize=32)(build)
-        self._given, self._own = mpc, {"gradient": gradient, "update": update}
+        self._own: dict[str, Any] = {"gradient": gradient, "update": update}
+        self._given = mpc
         mpc = mpc or self._build(10, 0.9)
         self.start = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
         self.plant, self.seed = LinearPlant(noise=noise), seed
