@@ -20,27 +20,13 @@ Controller = Callable[[np.ndarray], np.ndarray]
 
 
 class Run(NamedTuple):
-    """What happened in n closed loops.
+    """What happened in n closed loops; a run that has ended keeps its last state, and costs nothing more."""
 
-    Attributes
-    ----------
-    x : ndarray, shape (steps + 1, n, n_states)
-        True states. A run that has ended keeps its last one.
-    u : ndarray, shape (steps, n, n_inputs)
-        Inputs as they acted, 0 after the end.
-    cost : ndarray, shape (steps, n)
-        Stage costs, 0 after the end.
-    ended : ndarray of int, shape (n,)
-        The step in which a run ended, counted from 0; `steps` if it did not.
-    status : ndarray of str, shape (steps, n)
-        What the controller said of each decision, if it says anything.
-    """
-
-    x: np.ndarray
-    u: np.ndarray
-    cost: np.ndarray
-    ended: np.ndarray
-    status: np.ndarray
+    x: np.ndarray  # (steps + 1, n, n_states), true states
+    u: np.ndarray  # (steps, n, n_inputs), inputs as they acted, 0 after the end
+    cost: np.ndarray  # (steps, n), stage costs
+    ended: np.ndarray  # (n,), the step in which a run ended, counted from 0, and the number of steps if it did not
+    status: np.ndarray  # (steps, n), words: what the controller said of each decision, if it says anything
 
 
 def rowwise(f: Callable) -> Controller:

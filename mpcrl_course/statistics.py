@@ -67,16 +67,10 @@ def tail(costs, share: float = 0.05) -> float:
 
 
 def decision_seconds(controller: Callable, x, warm_up: int = 20) -> np.ndarray:
-    """Return the wall time of single decisions along a path, shape (steps - warm_up,).
+    """Return the wall times (steps - warm_up,) of single decisions along a path x (steps, n_states), in s.
 
-    Parameters
-    ----------
-    controller : callable
-        Asked one state (1, n_states) at a time, in order; its memory is reset first.
-    x : array_like, shape (steps, n_states)
-        Successive states of one closed loop.
-    warm_up : int
-        First decisions that are made, but not counted: caches and an MPC's first plan are paid once.
+    The controller, its memory reset, is asked one state (1, n_states) at a time. The first `warm_up` decisions are not
+    counted: caches and an MPC's first plan are paid once.
     """
     x = np.asarray(x, dtype=float)
     if not 0 <= warm_up < len(x):

@@ -44,20 +44,14 @@ class CartPoleParameters(PlantParameters):
     ----------
     cart_mass, mass : float
         Masses M of the cart and m of the pole, kg.
-    length : float
-        m.
-    gravity : float
-        m/s^2.
-    friction : float
-        Viscous friction of the cart, N s/m.
+    length, gravity, friction : float
+        m, m/s^2, N s/m (viscous, of the cart).
     max_force : float
         Actuator limit, N.
     delay : int
         Steps between a command and its effect.
-    process_noise : float
-        Standard deviation of a random force, N.
-    measurement_noise : float
-        Standard deviation of the noise on every measured state (m, rad, m/s, rad/s).
+    process_noise, measurement_noise : float
+        Standard deviation of a random force (N), and of the error of every measured state (m, rad, m/s, rad/s).
     """
 
     cart_mass: float = 1.0

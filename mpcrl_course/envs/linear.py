@@ -77,14 +77,12 @@ class LinearPlant(PlantEnv):
     ----------
     noise : float
         Width of the disturbance: e ~ U(-noise, 0) on x_1.
-    steps : int, optional
-        Length of an episode (then truncated); None for one without end.
-    start : array_like, shape (2,)
-        Initial state.
+    steps, start
+        See `PlantEnv`.
     """
 
     def __init__(self, noise: float = 0.1, steps: int | None = None, start=START):
-        super().__init__(LinearParameters(float(noise)), steps, start)
+        super().__init__(LinearParameters(noise), steps, start)
 
     def _move(self, u):
         cost = float(stage_cost(self.x, u))

@@ -20,6 +20,7 @@ from mpcrl_course.envs.plant import PlantEnv, PlantParameters
 
 COUPLING = -0.1
 WEIGHT = 500.0
+LINE = ((1,), (0, 2), (1,))
 DISCOUNT = 0.9
 
 
@@ -63,7 +64,7 @@ class NetworkParameters(PlantParameters):
         Cost of a unit of violation (500; 120 in the first-order problem).
     """
 
-    neighbours: Sequence[Sequence[int]] = ((1,), (0, 2), (1,))
+    neighbours: Sequence[Sequence[int]] = LINE
     noise: float = 0.1
     weight: float = WEIGHT
     n_agents = property(lambda self: len(self.neighbours))
@@ -105,32 +106,20 @@ class NetworkParameters(PlantParameters):
 class LinearNetwork(PlantEnv):
     """The network as a Gymnasium environment: observation (x_1, …, x_M), action (u_1, …, u_M), reward -L.
 
+    Its `x` has shape (M, 2); the info of a step holds, beside the cost, the agents' ``costs`` (L_1, …, L_M).
+
     Parameters
     ----------
     neighbours, noise, weight
         See `NetworkParameters`.
-    steps : int, optional
-        Length of an episode (then truncated); None for one without end.
+    steps, recorded
+        See `PlantEnv`.
     start : array_like, shape (2,) or (2 M,)
         Initial state, of every agent or of all.
-    recorded : array_like, shape (…, M), optional
-        Disturbances of the first steps of each episode, applied instead of random ones (which follow when it ends).
-
-    Attributes
-    ----------
-    x : ndarray, shape (M, 2)
     """
 
-    def __init__(
-        self,
-        neighbours: Sequence[Sequence[int]] = ((1,), (0, 2), (1,)),
-        noise: float = 0.1,
-        weight: float = WEIGHT,
-        steps: int | None = None,
-        start=START,
-        recorded=None,
-    ):
-        parameters = NetworkParameters(neighbours, float(noise), float(weight))
+    def __init__(self, neighbours=LINE, noise=0.1, weight=WEIGHT, steps: int | None = None, start=START, recorded=None):
+        parameters = NetworkParameters(neighbours, noise, weight)
         start = np.tile(start, parameters.n_agents) if np.shape(start) == (2,) else start
         super().__init__(parameters, steps, start, shape=(-1, 2), recorded=recorded)
 

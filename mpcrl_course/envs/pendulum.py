@@ -36,22 +36,14 @@ class PendulumParameters(PlantParameters):
 
     Attributes
     ----------
-    mass : float
-        kg.
-    length : float
-        m.
-    gravity : float
-        m/s^2.
-    friction : float
-        Viscous friction, N m s.
+    mass, length, gravity, friction : float
+        kg, m, m/s^2, N m s (viscous).
     max_torque : float
         Actuator limit, N m.
     delay : int
         Steps between a command and its effect.
-    process_noise : float
-        Standard deviation of a random torque, N m.
-    measurement_noise : float
-        Standard deviation of the noise on the measured angle (rad) and velocity (rad/s).
+    process_noise, measurement_noise : float
+        Standard deviation of a random torque (N m), and of the error of the measured angle (rad) and velocity (rad/s).
     """
 
     mass: float = 1.0
@@ -71,13 +63,7 @@ class PendulumParameters(PlantParameters):
     def draw(self, rng, n: int, steps: int, kick_probability: float = 0.0, kick: float = 0.0) -> Noise:
         """Draw the noise of n runs; a kick of +-`kick` rad/s comes with a probability in each step.
 
-        Torque and measurement noise are the same with and without kicks, and for every plant.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator, or a seed
-        n, steps : int
-        kick_probability, kick : float
+        Torque and measurement noise are the same with and without kicks, and for every plant; `rng` may be a seed.
         """
         if not 0.0 <= kick_probability <= 1.0 or not np.isfinite(kick):
             raise ValueError(f"a kick is finite and its probability in [0, 1], not {kick} and {kick_probability}")

@@ -51,9 +51,12 @@ class PlantParameters:
     def _check(self, positive: str, not_negative: str) -> None:
         """Raise ValueError if a parameter of those listed is not what it must be."""
         for name in (positive + " " + not_negative).split():
-            value, word = getattr(self, name), "be positive" if name in positive.split() else "not be negative"
-            if not 0.0 <= value < np.inf or (value == 0.0 and word == "be positive"):
-                raise ValueError(f"{name} must {word} and finite, but is {value}")
+            value, word = (
+                np.array(getattr(self, name)),
+                "be positive" if name in positive.split() else "not be negative",
+            )
+            if not (np.isfinite(value) & (value > 0.0 if word == "be positive" else value >= 0.0)).all():
+                raise ValueError(f"{name} must {word} and be finite, but is {value}")
         if self.delay != int(self.delay):
             raise ValueError(f"delay must be a whole number of steps, but is {self.delay}")
 
@@ -68,22 +71,16 @@ class PlantEnv(gym.Env):
     steps : int or None
         Length of an episode (then truncated); None for one without end.
     start : array_like or None, shape (n_states,)
-        Start of every episode; None for a random one.
-    random_start : callable, optional
-        Generator to start.
-    high : array_like, optional
-        Largest observation; by default there is none.
-    shape : tuple of int
-        Of the attribute `x`.
+        Start of every episode; None for that which `random_start` makes of the generator.
+    high, shape
+        Of the plant: largest observation, if there is one; shape of `x`.
     recorded : array_like, shape (…, n_inputs), optional
-        Noise of the first steps of each episode, instead of random noise.
+        Noise of the first steps of each episode, applied instead of random noise (which follows when it ends).
 
     Attributes
     ----------
-    x : ndarray
-        The true state.
-    count : int
-        Steps since the last reset.
+    x, count : ndarray, int
+        True state, and steps since the last reset.
     """
 
     metadata = {"render_modes": []}

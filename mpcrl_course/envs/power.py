@@ -24,10 +24,9 @@ De Schutter, Automatica 167:111803, 2024 (costs, limits, loads).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import expm
@@ -71,26 +70,18 @@ class Noise(NamedTuple):
 
 @dataclass(frozen=True)
 class PowerParameters(PlantParameters):
-    """Physical parameters of the areas, most a tuple with one number an area; the areas stand in a line.
+    """The plant by its physical parameters; the areas stand in a line.
 
     Attributes
     ----------
-    H : tuple of float
-        Inertia constants (s).
-    R : tuple of float
-        Droop: frequency deviation that moves the valve by 1 (rad/s per unit).
-    D : tuple of float
-        Damping (per unit per rad/s).
-    T_t, T_g : tuple of float
-        Time constants of turbine and governor (s).
+    H, R, D : tuple of float, one an area
+        Inertia (s), droop (deviation of frequency that moves the valve by 1, rad/s per unit), damping (per unit s/rad).
+    T_t, T_g, limit : tuple of float, one an area
+        Time constants of turbine and governor (s), largest |u| (per unit).
     P_tie : tuple of float
         Of the tie lines between areas 1 and 2, 2 and 3, …: transferred power per radian of difference.
-    limit : tuple of float
-        Largest |u| (per unit).
-    noise : float
-        Half the width of the noise on every load (per unit).
-    weight : float
-        Cost of a radian of violation.
+    noise, weight : float
+        Half the width of the noise on every load (per unit); cost of a radian of violation.
     """
 
     H: tuple[float, ...] = (12.0, 10.0, 8.0, 8.0)
@@ -106,17 +97,12 @@ class PowerParameters(PlantParameters):
     n_states = property(lambda self: N_X * self.n_areas)
 
     def __post_init__(self):
-        n = len(self.H)
-        self._check("", "noise weight")
         for name in ("H", "R", "D", "T_t", "T_g", "P_tie", "limit"):
-            values, wanted = tuple(map(float, getattr(self, name))), n - (name == "P_tie")
+            values, wanted = tuple(map(float, getattr(self, name))), self.n_areas - (name == "P_tie")
             if len(values) != wanted:
-                raise ValueError(f"{name} has {len(values)} entries, but there are {n} areas: give {wanted}")
-            above = np.greater_equal if name in ("D", "P_tie", "limit") else np.greater
-            if not (np.isfinite(values).all() and above(values, 0.0).all()):
-                sign = "not be negative" if above is np.greater_equal else "be positive"
-                raise ValueError(f"{name} must {sign}, but is {values}")
+                raise ValueError(f"{name} has {len(values)} entries, but there are {self.n_areas} areas: give {wanted}")
             object.__setattr__(self, name, values)
+        self._check("H R T_t T_g", "D P_tie limit noise weight")
 
     @cached_property
     def held(self) -> tuple[np.ndarray, np.ndarray]:
@@ -129,16 +115,8 @@ class PowerParameters(PlantParameters):
 
     P = cached_property(ties)
 
-    def draw(self, rng, n: int, steps: int, scenario: Sequence[tuple[int, Sequence[float]]] | None = None) -> Noise:
-        """Draw the noise of n runs, the same scenario for all; before its first loads there are none.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator, or a seed
-        n, steps : int
-        scenario : sequence of (step, loads), optional
-            From which step on, counted from 1, which nominal loads act; by default `SCENARIO`, if there are four areas.
-        """
+    def draw(self, rng, n: int, steps: int, scenario=None) -> Noise:
+        """Draw the noise of n runs, all with the nominal loads of a scenario; that of four areas is `SCENARIO`."""
         scenario = (SCENARIO if self.n_areas == 4 else ()) if scenario is None else scenario
         e = np.random.default_rng(rng).uniform(-self.noise, self.noise, (steps, n, self.n_areas))
         load = np.zeros_like(e)
@@ -159,6 +137,9 @@ class PowerParameters(PlantParameters):
         areas = x.reshape(*x.shape[:-1], -1, N_X)
         cost = stage_cost(areas, u, self.P, self.weight).sum(-1)
         return self.move(areas, u, noise).reshape(x.shape), cost, np.zeros(np.shape(cost), dtype=bool)
+
+
+TRUE = PowerParameters()
 
 
 def area(H, R, D, T_t, T_g, P):
@@ -220,36 +201,23 @@ def stage_cost(x, u, P, weight: float = WEIGHT) -> np.ndarray:
 class PowerSystem(PlantEnv):
     """The areas as a Gymnasium environment: observation (x_1, …, x_M) of five each, action (u_1, …, u_M), reward -L.
 
-    The info of a step holds, beside the cost, ``costs``, the areas' (L_1, …, L_M): of the state, nominal load and input
-    at the beginning of the second; and ``noise``, what was added to the nominal loads.
+    Its `x` has shape (M, 5). The info of a step holds, beside the cost, ``costs``, the areas' (L_1, …, L_M): of the
+    state, nominal load and input at the beginning of the second; and ``noise``, what was added to the nominal loads.
 
     Parameters
     ----------
-    parameters : PowerParameters
+    parameters, steps, recorded
+        See `PlantEnv`.
     noise, weight : float, optional
         Instead of those of the parameters.
-    steps : int, optional
-        Length of an episode in steps of a second (then truncated); None for one without end.
     scenario : sequence of (step, loads)
         From which step on, counted from 1, which nominal loads act; before the first of them there are none.
-    recorded : array_like, shape (…, M), optional
-        Noise of the first steps of each episode, applied instead of random noise (which follows when it ends).
-
-    Attributes
-    ----------
-    x : ndarray, shape (M, 5)
     """
 
     def __init__(
-        self,
-        parameters: PowerParameters = PowerParameters(),  # noqa: B008
-        noise: float | None = None,
-        weight: float | None = None,
-        steps: int | None = 100,
-        scenario: Sequence[tuple[int, Sequence[float]]] = SCENARIO,
-        recorded=None,
+        self, parameters=TRUE, noise=None, weight=None, steps: int | None = 100, scenario=SCENARIO, recorded=None
     ):
-        given: dict[str, Any] = {"noise": noise, "weight": weight}
+        given = {"noise": noise, "weight": weight}
         parameters = replace(parameters, **{name: value for name, value in given.items() if value is not None})
         super().__init__(parameters, steps, np.zeros(parameters.n_states), shape=(-1, N_X), recorded=recorded)
         self.scenario = checked_scenario(scenario, parameters.n_areas)

@@ -133,23 +133,19 @@ class CartPoleController:
 
     Parameters
     ----------
-    mpc : MPC
-        From `cartpole_mpc`.
-    theta : array_like, optional
-        By default the initial one.
+    mpc, theta : MPC, array_like
+        See `cartpole_mpc`.
 
     Attributes
     ----------
-    plans : list of Solution or None
-        Latest plan of each.
-    status : list of str
-        Of the latest decisions; 'failed' where the plan before goes on.
+    plans, status : list of Solution, list of str
+        Latest plan of each, and of what kind it is; 'failed' where the plan before goes on.
     seconds : list of list of float
         CPU time of each one's decisions; the first is `first_plan`.
     """
 
-    def __init__(self, mpc: MPC, theta=None):
-        self.mpc, self.theta = mpc, mpc.parameters.initial() if theta is None else theta
+    def __init__(self, mpc: MPC, theta):
+        self.mpc, self.theta = mpc, theta
         self.reset()
 
     def reset(self) -> None:

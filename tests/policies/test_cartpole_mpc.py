@@ -50,10 +50,12 @@ def test_it_swings_up_at_the_cost_of_converged_plans(mpc, theta):
     assert all(swung_up(ours + exact))
     ratio = sum(one.cost.sum() for one, _ in ours) / sum(one.cost.sum() for one, _ in exact)
     assert ratio == pytest.approx(1.0, abs=0.01)
-    assert set(exact[0][0].status.ravel()) == {"Solve_Succeeded"} and "rti" in ours[0][0].status
-    median = {name: np.median(np.concatenate([seconds[1:] for _, seconds in which])) for name, which in
-              (("ours", ours), ("exact", exact))}  # fmt: skip
-    assert median["exact"] > 4.0 * median["ours"]  # the benchmark says 10; a busy machine may not
+    assert set(exact[0][0].status.ravel()) == {"Solve_Succeeded"}
+    for (
+        one,
+        _,
+    ) in ours:  # one iteration a decision once it has begun: ten times less work, says benchmarks/bench_cartpole
+        assert set(one.status[1:].ravel()) == {"rti"}
 
 
 CHANGES = {
@@ -110,7 +112,7 @@ def test_each_of_several_has_its_own_plan_and_where_a_solve_fails_the_last_plan_
     for i in range(2):
         alone = run(CartPoleController(mpc, theta), plant, STARTS[i : i + 1], plant.draw(0, 1, steps))
         np.testing.assert_array_equal(both.x[:, i], alone.x[:, 0])
-    controller = CartPoleController(Fails())
+    controller = CartPoleController(Fails(), theta)
     controller(np.array(STARTS[:1]))
     plan, failing = controller.plans[0], True
     for k in (1, 2):
