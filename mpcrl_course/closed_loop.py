@@ -69,17 +69,17 @@ def run(controller: Controller, plant: Any, starts, noise) -> Run:
     status, ended, late = np.full((steps, n), "", object), np.full(n, steps), deque([np.zeros((n, m))] * plant.delay)
     xs[0] = x
     for k in range(steps):
-        now, on = noise._make(part[k] for part in noise), ended == steps
+        now = noise._make(part[k] for part in noise)
         command = np.asarray(controller(plant.measure(x, now)), dtype=float)
         command = command.reshape(-1, 1) if m == 1 and command.ndim < 2 else command
         if command.shape != (n, m) or not np.isfinite(command).all():
             got = command[~np.isfinite(command).all(-1)][0] if command.shape == (n, m) else f"shape {command.shape}"
             raise ValueError(f"the controller must return finite inputs of shape ({n}, {m}); in step {k} came {got}")
         late.append(np.clip(command, plant.input_lower, plant.input_upper))
-        us[k, on] = late.popleft()[on]
+        on, said = ended == steps, np.array(getattr(controller, "status", status[k]))
+        us[k, on], status[k, on] = late.popleft()[on], said[on]
         after, cost, over = plant.step(x, us[k], now)
-        costs[k, on], status[k, on] = cost[on], np.array(getattr(controller, "status", status[k]))[on]
-        ended[on & over] = k
+        costs[k, on], ended[on & over] = cost[on], k
         xs[k + 1] = x = np.where(on[:, None], after, x)
         if (ended < steps).all():
             xs[k + 2 :] = x

@@ -50,12 +50,10 @@ class PlantParameters:
 
     def _check(self, positive: str, not_negative: str) -> None:
         """Raise ValueError if a parameter of those listed is not what it must be."""
-        for name in (positive + " " + not_negative).split():
-            value, word = (
-                np.array(getattr(self, name)),
-                "be positive" if name in positive.split() else "not be negative",
-            )
-            if not (np.isfinite(value) & (value > 0.0 if word == "be positive" else value >= 0.0)).all():
+        for name in f"{positive} {not_negative}".split():
+            value, above = np.array(getattr(self, name)), name in positive.split()
+            if not (np.isfinite(value) & (value > 0.0 if above else value >= 0.0)).all():
+                word = "be positive" if above else "not be negative"
                 raise ValueError(f"{name} must {word} and be finite, but is {value}")
         if self.delay != int(self.delay):
             raise ValueError(f"delay must be a whole number of steps, but is {self.delay}")
@@ -71,9 +69,9 @@ class PlantEnv(gym.Env):
     steps : int or None
         Length of an episode (then truncated); None for one without end.
     start : array_like or None, shape (n_states,)
-        Start of every episode; None for that which `random_start` makes of the generator.
-    high, shape
-        Of the plant: largest observation, if there is one; shape of `x`.
+        Start of every episode; None for a random one.
+    random_start, high, shape
+        Of the plant: generator to start; largest observation, if there is one; shape of `x`.
     recorded : array_like, shape (…, n_inputs), optional
         Noise of the first steps of each episode, applied instead of random noise (which follows when it ends).
 

@@ -173,7 +173,7 @@ def test_changed_parameters_are_those_of_a_new_plant():
     np.testing.assert_array_equal(one[0], other[0])
     assert one[1] == other[1] and env.action_space == fresh.action_space
     with pytest.raises(ValueError, match="the plant has 20 states, not 10"):
-        env.change(**vars(OTHER))
+        env.change(**dataclasses.asdict(OTHER))
 
 
 def test_bad_declarations():
