@@ -14,12 +14,14 @@ import casadi as ca
 import numpy as np
 from table import budget, table, verdict
 
-from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters, random_start
+from mpcrl_course.closed_loop import run
+from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters, random_start, upright
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.mpc.real_time import shift
-from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, closed_loop, with_model
+from mpcrl_course.policies.cartpole_mpc import CartPoleController, cartpole_mpc, with_model
 
 STARTS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+STEPS = 200
 MEDIAN_MS, TAIL_MS = 0.8, 2.0  # a decision: shown, not judged
 FORCES = (10.0, 15.0, 20.0)
 CHANGES = {
@@ -34,12 +36,14 @@ CHANGES = {
 
 def loops(mpc, theta, plant):
     """20 closed loops: swing-ups, costs, seconds of all decisions but the first, share of each status."""
-    rng = np.random.default_rng(1)
-    runs = [closed_loop(mpc, theta, CartPole(plant), seed=i, start=random_start(rng)) for i in range(STARTS)]
-    later = np.concatenate([run.status[1:] for run in runs])
+    rng, controller, runs, seconds = np.random.default_rng(1), CartPoleController(mpc, theta), [], []
+    for i in range(STARTS):  # one after the other: a cart that has crashed asks for no more decisions
+        runs.append(run(controller, plant, [random_start(rng)], plant.draw(i, 1, STEPS)))
+        seconds += controller.seconds[0][1:]
+    later = np.concatenate([found.status[1:] for found in runs])
     return (
-        sum(run.swung_up for run in runs), np.array([run.cost.sum() for run in runs]),
-        np.concatenate([run.seconds[1:] for run in runs]),
+        sum(bool(upright(found.x)[0]) and found.ended[0] == STEPS for found in runs),
+        np.array([found.cost.sum() for found in runs]), np.array(seconds),
         [int((later == word).sum()) for word in ("line search", "fallback", "failed")],
     )  # fmt: skip
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 
-from mpcrl_course.comparison import draw_noise, run, upright, violations
+from mpcrl_course.closed_loop import run
 from mpcrl_course.dp.pendulum import FIXED_STARTS
-from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
+from mpcrl_course.envs.pendulum import NOMINAL, Pendulum, PendulumParameters, upright, violations
+from mpcrl_course.envs.random_pendulum import RandomMass
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
-from mpcrl_course.learners.randomised import RandomMass
 from mpcrl_course.learners.trained import trained_policies
 from mpcrl_course.policies import robust
 from mpcrl_course.policies.observer import AngleOnly
@@ -42,7 +42,7 @@ def excess(s):
 
 def curve(plant, agent, rng, every=1000):
     """Train `agent` on a plant and return the mean cost of forty starts after every 1000 steps, and the seconds."""
-    costs, noise = [], draw_noise(40)
+    costs, noise = [], NOMINAL.draw(0, 40, 200)
 
     def look(k, learner):
         if (k + 1) % every == 0:
@@ -95,22 +95,22 @@ def compare(agents, seed):
     # uncertainty: quiet, rough, and with rare kicks
     starts = starts_of(seed, 30)
     rough = PendulumParameters(process_noise=0.3, measurement_noise=0.01)
-    rare = draw_noise(30, seed=seed, kick_probability=0.004, kick=6.0)
-    for name, plant, noise in (("quiet", PendulumParameters(), draw_noise(30, seed=seed)),
-                               ("rough", rough, draw_noise(30, seed=seed)), ("rare", rough, rare)):  # fmt: skip
+    rare = NOMINAL.draw(seed, 30, 200, kick_probability=0.004, kick=6.0)
+    for name, plant, noise in (("quiet", PendulumParameters(), NOMINAL.draw(seed, 30, 200)),
+                               ("rough", rough, NOMINAL.draw(seed, 30, 200)), ("rare", rough, rare)):  # fmt: skip
         results[name] = [measured(c, plant, starts, noise) for c in pair.values()]
 
     # stability: a grid of states; generalisation: faster starts than in training
     q, v = np.meshgrid(np.linspace(-np.pi, np.pi, 13), np.linspace(-8, 8, 9))
     grid = np.stack([q.ravel(), v.ravel()], axis=-1)
     both = pair if seed == 0 else {"DDPG": pair["DDPG"]}  # the MPC knows no seed
-    results["grid"] = [measured(c, PendulumParameters(), grid, draw_noise(len(grid))) for c in both.values()]
+    results["grid"] = [measured(c, PendulumParameters(), grid, NOMINAL.draw(0, len(grid), 200)) for c in both.values()]
     fast_starts = np.random.default_rng([5, seed]).uniform([-np.pi, 4], [np.pi, 8], (20, 2))
     fast_starts[:, 1] *= np.random.default_rng([6, seed]).choice([-1, 1], 20)
-    results["outside"] = [measured(c, PendulumParameters(), fast_starts, draw_noise(20)) for c in pair.values()]
+    results["outside"] = [measured(c, NOMINAL, fast_starts, NOMINAL.draw(0, 20, 200)) for c in pair.values()]
 
     # only the angle is measured, with an error
-    starts, noise = starts_of(seed, 8), draw_noise(8, seed=seed)
+    starts, noise = starts_of(seed, 8), NOMINAL.draw(seed, 8, 200)
     blurred = PendulumParameters(measurement_noise=0.02)
     results["seen"] = [measured(c, blurred, starts, noise) for ways in (
         pair.values(), [AngleOnly(c) for c in pair.values()], [AngleOnly(c, None) for c in pair.values()]
@@ -119,7 +119,7 @@ def compare(agents, seed):
     # the heavy pendulum of `curve`, for the MPC, which knows no seed: as it was, and told
     if seed == 0:
         told.tell(HEAVY)
-        results["heavy"] = [measured(c, HEAVY, FIXED_STARTS[:40], draw_noise(40)) for c in (mpc, told)]
+        results["heavy"] = [measured(c, HEAVY, FIXED_STARTS[:40], NOMINAL.draw(0, 40, 200)) for c in (mpc, told)]
 
     # a wrong mass, from fewer starts: it is eight plants and six controllers
     scenario = robust.ScenarioController()
@@ -128,7 +128,7 @@ def compare(agents, seed):
         plant = PendulumParameters(mass=mass)
         told.tell(plant)
         row = (mpc, told, scenario, learned["nominal"], learned["randomised"], learned["identified"])
-        table.append([measured(c, plant, starts[:5], draw_noise(5)) for c in row])
+        table.append([measured(c, plant, starts[:5], NOMINAL.draw(0, 5, 200)) for c in row])
     results["mass"] = np.array(table)
 
     # a speed limit, with noise of two kinds of the same variance

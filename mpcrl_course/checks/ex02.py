@@ -17,12 +17,12 @@ import numpy as np
 
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.checks.ex06 import minimum
+from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs import cartpole, linear
-from mpcrl_course.envs.linear import A, B, LinearPlant
+from mpcrl_course.envs.linear import A, B, LinearParameters, LinearPlant
 from mpcrl_course.mpc import Solution
 from mpcrl_course.mpc.lqr import riccati
 from mpcrl_course.policies.linear_mpc import linear_mpc
-from mpcrl_course.policies.rollout import rollout
 
 W_X, W_U = 0.5 * np.eye(2), np.array([[0.25]])
 #: Riccati solution and gain of the linear plant: terminal cost x'P x, and u = -K x at the end of a shifted plan.
@@ -466,9 +466,9 @@ def _drive(
     return loop
 
 
-def _drive_by_rollout(s, seed, steps):
-    rng = np.random.default_rng(seed)
-    return rollout(lambda x: mpc.policy(theta, x).u0, LinearPlant(start=s), steps, rng)[2]
+def _drive_by_run(s, seed, steps):
+    plant = LinearParameters()
+    return run(rowwise(lambda x: mpc.policy(theta, x).u0), plant, [s], plant.draw(seed, 1, steps)).cost[:, 0]
 
 
 def _drive_by_hand(s, seed, steps):
@@ -533,7 +533,7 @@ debug = Debug(
         Mistake("rewards for costs", "The signs are turned: a reward is minus a cost.",
                 _drive(cost=lambda reward: reward)),
     ],
-    variants=[_drive_by_rollout, _drive_by_hand],
+    variants=[_drive_by_run, _drive_by_hand],
 )  # fmt: skip
 
 # -------------------------------------------------------------------------- 6: a back-off for an estimated state

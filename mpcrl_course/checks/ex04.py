@@ -15,8 +15,8 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
-from mpcrl_course.comparison import draw_noise, run, upright, violations
-from mpcrl_course.envs.pendulum import PendulumParameters, dynamics, stage_cost
+from mpcrl_course.closed_loop import run
+from mpcrl_course.envs.pendulum import PendulumParameters, dynamics, stage_cost, upright, violations
 from mpcrl_course.learners.trained import trained_policies
 from mpcrl_course.policies.robust import barrier_torques
 
@@ -571,7 +571,7 @@ def measure(filtered: Callable, seed: int) -> dict[str, float]:
     """
     q = -np.pi + 2 * np.pi * (np.arange(60) + 0.5) / 60
     starts = np.tile(np.stack([q, np.tile([-0.7, 0.1, 0.8], 20)], axis=1), (2, 1))
-    noise = draw_noise(len(starts), seed=seed)
+    noise = ROUGH.draw(seed, len(starts), 200)
     runs = [run(policy, ROUGH, starts, noise) for policy in (network, lambda x: filtered(x, network(x)))]
     return {
         "steps beyond 6 rad/s": float(violations(runs[1].x, MAX_SPEED).mean()),

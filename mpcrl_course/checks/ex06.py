@@ -16,7 +16,8 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
-from mpcrl_course.envs.linear import LOWER, START, UPPER, WEIGHT, LinearPlant, stage_cost
+from mpcrl_course.closed_loop import run
+from mpcrl_course.envs.linear import LOWER, START, UPPER, WEIGHT, LinearParameters, LinearPlant, Noise
 from mpcrl_course.envs.linear import A as PLANT_A
 from mpcrl_course.envs.linear import B as PLANT_B
 from mpcrl_course.learners import q_learning as learner
@@ -709,15 +710,9 @@ def closed_loop(theta, seeds: Sequence[int], steps: int = 1000) -> tuple[np.ndar
     cost : ndarray, shape (seeds, steps)
         Stage costs.
     """
-    noise = np.array([np.random.default_rng(seed).uniform(-0.1, 0.0, steps) for seed in seeds])
-    x, cost = np.empty((len(seeds), steps, 2)), np.empty((len(seeds), steps))
-    s = np.tile(START, (len(seeds), 1))
-    for k in range(steps):
-        _, a = mpc.values(theta, s)
-        x[:, k], cost[:, k] = s, stage_cost(s, a)
-        s = s @ PLANT_A.T + a * PLANT_B
-        s[:, 0] += noise[:, k]
-    return x, cost
+    noise = Noise(np.array([np.random.default_rng(seed).uniform(-0.1, 0.0, steps) for seed in seeds]).T)
+    found = run(lambda s: mpc.values(theta, s)[1], LinearParameters(), np.tile(START, (len(seeds), 1)), noise)
+    return found.x[:-1].swapaxes(0, 1), found.cost.T
 
 
 def measure(theta, seeds: Sequence[int]) -> dict[str, float]:

@@ -9,23 +9,18 @@ Hermite nodes.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from mpcrl_course.closed_loop import Controller, Run, run
 from mpcrl_course.dp.finite import FiniteMDP, value_iteration
 from mpcrl_course.dp.grid import Grid
-from mpcrl_course.envs.pendulum import MAX_SPEED, PendulumParameters, dynamics, stage_cost
+from mpcrl_course.envs.pendulum import MAX_SPEED, NOMINAL, PendulumParameters, dynamics, stage_cost
 
 #: Where every controller of the pendulum is compared from: angle uniform in [-pi, pi), velocity in [-1, 1] rad/s.
 FIXED_STARTS = np.random.default_rng(0).uniform([-np.pi, -1.0], [np.pi, 1.0], (100, 2))
 FIXED_STARTS.flags.writeable = False
-
-Policy = Callable[[np.ndarray], np.ndarray]  # states (n, 2) -> torques (n, 1) or (n,)
-
-NOMINAL = PendulumParameters()
 
 
 class PendulumSolution(NamedTuple):
@@ -48,7 +43,7 @@ class PendulumSolution(NamedTuple):
 
     grid: Grid
     V: np.ndarray
-    policy: Policy
+    policy: Controller
     residuals: np.ndarray
     mdp: FiniteMDP
     torques: np.ndarray
@@ -106,7 +101,7 @@ def pendulum_mdp(
     return FiniteMDP(P, cost, gamma)
 
 
-def greedy_policy(grid: Grid, V, torques, gamma: float, parameters: PendulumParameters = NOMINAL) -> Policy:
+def greedy_policy(grid: Grid, V, torques, gamma: float, parameters: PendulumParameters = NOMINAL) -> Controller:
     """Return the policy that looks one step ahead: argmin over the torques of L(x, u) + gamma V(f(x, u)).
 
     The parabola through the best torque and its two neighbours refines the choice between them. Noise is left out of
@@ -134,7 +129,7 @@ def greedy_policy(grid: Grid, V, torques, gamma: float, parameters: PendulumPara
     return policy
 
 
-def table_policy(grid: Grid, Q, torques) -> Policy:
+def table_policy(grid: Grid, Q, torques) -> Controller:
     """Return the policy argmin over the torques of Q, interpolated from a table (S, A): it needs no model."""
     Q, torques = np.asarray(Q, dtype=float), np.asarray(torques, dtype=float)
     if Q.shape != (len(grid.points), len(torques)):
@@ -191,54 +186,15 @@ def pendulum_value_iteration(
     return PendulumSolution(grid, solved.V.reshape(grid.sizes), policy, solved.residuals, mdp, u)
 
 
-class Run(NamedTuple):
-    """Closed loops, one for each start: states (steps + 1, n, 2), torques and stage costs (steps, n)."""
-
-    x: np.ndarray
-    u: np.ndarray
-    cost: np.ndarray
-
-
 def simulate(
-    policy: Policy, parameters: PendulumParameters = NOMINAL, starts=FIXED_STARTS, steps: int = 200, seed: int = 0
+    policy: Controller, plant: PendulumParameters = NOMINAL, starts=FIXED_STARTS, steps: int = 200, seed: int = 0
 ) -> Run:
-    """Run the pendulum in closed loop from many starts at once, as `Pendulum` would one by one.
-
-    Parameters
-    ----------
-    policy : callable
-        States (n, 2) to torques (n, 1) or (n,); they are clipped to the limit. The states are as measured; the angle
-        is not wrapped.
-    parameters : PendulumParameters
-        The plant, with its noise and delay.
-    starts : array_like, shape (n, 2)
-    steps : int
-        Of 0.05 s.
-    seed : int
-        Of the noise.
-    """
-    x, p, rng = np.array(starts, dtype=float), parameters, np.random.default_rng(seed)
-    if x.ndim != 2 or x.shape[1] != 2 or not np.isfinite(x).all():
-        raise ValueError(f"the starts must be finite and of shape (n, 2), but have shape {x.shape}")
-    n = len(x)
-    xs, us, costs = np.empty((steps + 1, n, 2)), np.empty((steps, n)), np.empty((steps, n))
-    waiting = deque([np.zeros(n)] * p.delay)
-    for k in range(steps):
-        measured = x + p.measurement_noise * rng.standard_normal((n, 2)) if p.measurement_noise else x
-        command = np.asarray(policy(measured), dtype=float).reshape(-1)
-        if command.shape != (n,) or not np.isfinite(command).all():
-            raise ValueError(f"the policy must return a finite torque for each of the {n} states")
-        waiting.append(np.clip(command, -p.max_torque, p.max_torque))
-        u = waiting.popleft()
-        push = p.process_noise * rng.standard_normal(n) if p.process_noise else 0.0
-        xs[k], us[k], costs[k] = x, u, stage_cost(x, u[:, None])
-        x = dynamics(x, (u + push)[:, None], p)
-    xs[steps] = x
-    return Run(xs, us, costs)
+    """Run the pendulum in closed loop, for `steps` of 0.05 s and with the noise of a seed; see `closed_loop.run`."""
+    return run(policy, plant, starts, plant.draw(seed, len(starts), steps))
 
 
 def evaluate(
-    policy: Policy, parameters: PendulumParameters = NOMINAL, starts=FIXED_STARTS, steps: int = 200, seed: int = 0
+    policy: Controller, plant: PendulumParameters = NOMINAL, starts=FIXED_STARTS, steps: int = 200, seed: int = 0
 ) -> np.ndarray:
     """Return the undiscounted cost of 10 s (200 steps) from each start, shape (n,); see `simulate`."""
-    return simulate(policy, parameters, starts, steps, seed).cost.sum(axis=0)
+    return simulate(policy, plant, starts, steps, seed).cost.sum(axis=0)

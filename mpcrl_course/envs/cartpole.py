@@ -12,13 +12,13 @@ One step is one of the classical Runge-Kutta method (RK4) over 0.05 s with the f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import casadi as ca
-import gymnasium as gym
 import numpy as np
 
-from mpcrl_course.envs.plant import Actuator, checked_action, checked_start
+from mpcrl_course.envs.plant import PlantEnv, PlantParameters
 
 DT = 0.05  # s
 TRACK = 2.0  # m, leaving |p| <= TRACK costs
@@ -29,28 +29,29 @@ TRACK_WEIGHT = 300.0  # cost of a metre beyond TRACK
 CRASH_COST = 1000.0
 
 
+class Noise(NamedTuple):
+    """Everything random about n runs, drawn beforehand."""
+
+    force: np.ndarray  # (steps, n), standard normal; times `process_noise` it is a random force
+    measurement: np.ndarray  # (steps, n, 4), standard normal; times `measurement_noise` it is the measurement's error
+
+
 @dataclass(frozen=True)
-class CartPoleParameters:
-    """Physical parameters: what may differ between the plant and a model of it.
+class CartPoleParameters(PlantParameters):
+    """The plant by its physical parameters: what may differ between it and a model of it.
 
     Attributes
     ----------
     cart_mass, mass : float
         Masses M of the cart and m of the pole, kg.
-    length : float
-        m.
-    gravity : float
-        m/s^2.
-    friction : float
-        Viscous friction of the cart, N s/m.
+    length, gravity, friction : float
+        m, m/s^2, N s/m (viscous, of the cart).
     max_force : float
         Actuator limit, N.
     delay : int
         Steps between a command and its effect.
-    process_noise : float
-        Standard deviation of a random force, N.
-    measurement_noise : float
-        Standard deviation of the noise on every measured state (m, rad, m/s, rad/s).
+    process_noise, measurement_noise : float
+        Standard deviation of a random force (N), and of the error of every measured state (m, rad, m/s, rad/s).
     """
 
     cart_mass: float = 1.0
@@ -63,18 +64,34 @@ class CartPoleParameters:
     process_noise: float = 0.0
     measurement_noise: float = 0.0
 
+    n_states = 4
+    limit = property(lambda self: (self.max_force,))
+
     def __post_init__(self):
-        for name in ("cart_mass", "mass", "length", "gravity", "max_force"):
-            if not 0.0 < getattr(self, name) < np.inf:
-                raise ValueError(f"{name} must be positive and finite, but is {getattr(self, name)}")
-        for name in ("friction", "delay", "process_noise", "measurement_noise"):
-            if not 0.0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name} must be finite and not negative, but is {getattr(self, name)}")
-        if self.delay != int(self.delay):
-            raise ValueError(f"delay must be a whole number of steps, but is {self.delay}")
+        self._check("cart_mass mass length gravity max_force", "friction delay process_noise measurement_noise")
+
+    def draw(self, rng, n: int, steps: int) -> Noise:
+        """Draw the noise of n runs; `rng` is a generator or a seed."""
+        rng = np.random.default_rng(rng)
+        return Noise(rng.standard_normal((steps, n)), rng.standard_normal((steps, n, 4)))
+
+    def measure(self, x, noise: Noise) -> np.ndarray:
+        """Return the states (n, 4) with measurement noise."""
+        return x + self.measurement_noise * noise.measurement
+
+    def step(self, x, u, noise: Noise):
+        """Return next states (n, 4), costs (n,) and which runs end (n,), at the track's end, for forces u (n, 1)."""
+        cost = stage_cost(x, u)
+        force = u[..., 0] + self.process_noise * noise.force
+        x = dynamics(x, force[..., None], self)
+        crashed = ~(np.abs(x[..., 0]) <= TRACK_END)
+        return x, cost + CRASH_COST * crashed, crashed
 
 
-def derivative(x, u, p: CartPoleParameters = CartPoleParameters()):  # noqa: B008 (immutable)
+MODEL = CartPoleParameters()
+
+
+def derivative(x, u, p: CartPoleParameters = MODEL):
     """Return dx/dt.
 
     Parameters
@@ -96,7 +113,7 @@ def derivative(x, u, p: CartPoleParameters = CartPoleParameters()):  # noqa: B00
     return ca.vertcat(v, w, v_dot, w_dot) if symbolic else np.stack([v, w, v_dot, w_dot], axis=-1)
 
 
-def dynamics(x, u, p: CartPoleParameters = CartPoleParameters(), dt: float = DT):  # noqa: B008 (immutable)
+def dynamics(x, u, p: CartPoleParameters = MODEL, dt: float = DT):
     """Return the state after one step of RK4, without noise and with the force as given (not clipped).
 
     The arguments are those of `derivative`.
@@ -118,7 +135,7 @@ def stage_cost(x, u):
     return residuals**2 @ WEIGHTS + TRACK_WEIGHT * np.maximum(0.0, np.abs(x[..., 0]) - TRACK)
 
 
-def energy(x, p: CartPoleParameters = CartPoleParameters()):  # noqa: B008 (immutable)
+def energy(x, p: CartPoleParameters = MODEL):
     """Return the mechanical energy in J, zero at rest and hanging down."""
     x = np.asarray(x, dtype=float)
     q, v, w = x[..., 1], x[..., 2], x[..., 3]
@@ -132,7 +149,12 @@ def random_start(rng: np.random.Generator) -> np.ndarray:
     return rng.uniform([-1.0, -np.pi, -0.5, -1.0], [1.0, np.pi, 0.5, 1.0])
 
 
-class CartPole(gym.Env):
+def upright(x, last: int = 20, within: float = 0.3) -> np.ndarray:
+    """Return in which runs (steps + 1, n, 4) the pole stood, within 0.3 rad, throughout the last second, shape (n,)."""
+    return np.abs(2.0 * np.sin(0.5 * np.asarray(x)[-last:, :, 1])).max(axis=0) < within
+
+
+class CartPole(PlantEnv):
     """The cart-pole as a Gymnasium environment: observation (p, cos q, sin q, v, w), action the force, reward -L.
 
     The episode ends (terminated) where the cart meets the track's end, |p| > 2.4 m, with `CRASH_COST` on top.
@@ -141,65 +163,23 @@ class CartPole(gym.Env):
 
     Parameters
     ----------
-    parameters : CartPoleParameters
-        May be replaced while it runs: ``env.parameters = replace(env.parameters, mass=0.3)`` or `change`.
-    steps : int, optional
-        Length of an episode (then truncated); 200 steps are 10 s. None for one without end.
-    start : array_like, shape (4,), optional
-        Start of every episode; by default a `random_start`.
+    parameters, steps, start
+        See `PlantEnv`; 200 steps are 10 s, and the default start is a `random_start`.
     """
 
-    metadata = {"render_modes": []}
+    def __init__(self, parameters: CartPoleParameters = MODEL, steps: int | None = 200, start=None):
+        super().__init__(parameters, steps, start, random_start, high=[np.inf, 1.0, 1.0, np.inf, np.inf])
 
-    def __init__(self, parameters: CartPoleParameters = CartPoleParameters(), steps: int | None = 200, start=None):  # noqa: B008
-        self.parameters, self.steps = parameters, steps
-        self.start = None if start is None else np.array(start, dtype=float)
-        high = np.array([np.inf, 1.0, 1.0, np.inf, np.inf])
-        self.observation_space = gym.spaces.Box(-high, high, dtype=np.float64)
-        limit = parameters.max_force
-        self.action_space = gym.spaces.Box(-limit, limit, (1,), dtype=np.float64)
-        self.x, self.count, self._actuator = np.array([0.0, np.pi, 0.0, 0.0]), 0, Actuator()
-
-    def change(self, **changes) -> None:
-        """Change physical parameters from now on, by name."""
-        self.parameters = replace(self.parameters, **changes)
-
-    def _observe(self):
-        """Return the observation (p, cos q, sin q, v, w), and an info with the true and the measured state."""
+    def _look(self):
         noise = self.parameters.measurement_noise
         measured = self.x + noise * self.np_random.standard_normal(4) if noise else self.x.copy()
         p, q, v, w = measured
         return np.array([p, np.cos(q), np.sin(q), v, w]), {"x": self.x.copy(), "measured": measured}
 
-    def reset(self, *, seed: int | None = None, options: dict | None = None):
-        """Start an episode at `start`, at ``options["x"]``, or at a random state."""
-        super().reset(seed=seed)
-        start = options["x"] if options and "x" in options else self.start
-        self.x = checked_start(random_start(self.np_random) if start is None else start, "p, q, v, w")
-        self.count = 0
-        self._actuator = Actuator()
-        return self._observe()
-
-    def step(self, action):
-        """Apply a force (clipped to the limit, late by the delay) for one step of 0.05 s."""
-        u = checked_action(action)
+    def _move(self, u):
         p = self.parameters
-        force = self._actuator.apply(u[0], p.max_force, p.delay)
-        cost = float(stage_cost(self.x, force))
+        cost = float(stage_cost(self.x, u))
         push = p.process_noise * self.np_random.standard_normal(1) if p.process_noise else 0.0
-        self.x = dynamics(self.x, force + push, p)
-        self.count += 1
+        self.x = dynamics(self.x, u + push, p)
         crashed = not abs(self.x[0]) <= TRACK_END
-        cost += CRASH_COST if crashed else 0.0
-        truncated = self.steps is not None and self.count >= self.steps
-        observation, info = self._observe()
-        return observation, -cost, crashed, truncated, info | {"cost": cost, "force": force[0]}
-
-    def state_dict(self) -> dict:
-        """Return what a run must save to go on exactly here (JSON-able; the generator is saved by its owner)."""
-        return {"x": self.x.tolist(), "count": self.count, "queue": list(self._actuator.queue)}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from a `state_dict`."""
-        self.x, self.count = np.array(state["x"], dtype=float), int(state["count"])
-        self._actuator = Actuator(state["queue"])
+        return cost + CRASH_COST * crashed, crashed, {"force": u[0]}

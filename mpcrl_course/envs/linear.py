@@ -8,10 +8,12 @@ second state violates the bound and pays for it.
 
 from __future__ import annotations
 
-import gymnasium as gym
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
 
-from mpcrl_course.envs.plant import checked_action
+from mpcrl_course.envs.plant import PlantEnv, PlantParameters
 
 A = np.array([[0.9, 0.35], [0.0, 1.1]])
 B = np.array([0.0813, 0.2])
@@ -39,57 +41,51 @@ def stage_cost(x, u) -> float:
     return 0.5 * ((x**2).sum(-1) + 0.5 * (u**2).sum(-1) + WEIGHT * violation.sum(-1))
 
 
-class LinearPlant(gym.Env):
+class Noise(NamedTuple):
+    """Everything random about n runs, drawn beforehand."""
+
+    e: np.ndarray  # (steps, n), of a network (steps, n, M)
+
+
+@dataclass(frozen=True)
+class LinearParameters(PlantParameters):
+    """The plant; `noise` is the width of its disturbance, e ~ U(-noise, 0) on x_1."""
+
+    noise: float = 0.1
+    n_states = 2
+    limit = (1.0,)
+
+    def __post_init__(self):
+        self._check("", "noise")
+
+    def draw(self, rng, n: int, steps: int) -> Noise:
+        """Draw the noise of n runs; `rng` is a generator or a seed."""
+        return Noise(np.random.default_rng(rng).uniform(-self.noise, 0.0, (steps, n)))
+
+    def step(self, x, u, noise: Noise):
+        """Return the next states (n, 2), the costs (n,) of this step, and that no run ends, for inputs u (n, 1)."""
+        cost = stage_cost(x, u)
+        x = x @ A.T + u * B
+        x[..., 0] += noise.e
+        return x, cost, np.zeros(np.shape(cost), dtype=bool)
+
+
+class LinearPlant(PlantEnv):
     """The plant as a Gymnasium environment: observation x (2,), action u (1,), reward -L(x, u).
 
     Parameters
     ----------
     noise : float
         Width of the disturbance: e ~ U(-noise, 0) on x_1.
-    steps : int, optional
-        Length of an episode (then truncated); None for one without end.
-    start : array_like, shape (2,)
-        Initial state.
+    steps, start
+        See `PlantEnv`.
     """
 
-    metadata = {"render_modes": []}
-
     def __init__(self, noise: float = 0.1, steps: int | None = None, start=START):
-        self.noise, self.steps, self.start = float(noise), steps, np.array(start, dtype=float)
-        if self.noise < 0.0:
-            raise ValueError(f"noise must not be negative, but is {noise}")
-        if self.start.shape != (2,):
-            raise ValueError(f"start has shape {self.start.shape}, but a state of this plant has shape (2,)")
-        everything = np.full(2, np.inf)
-        self.observation_space = gym.spaces.Box(-everything, everything, dtype=np.float64)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (1,), dtype=np.float64)
-        self.x, self.count = self.start.copy(), 0
+        super().__init__(LinearParameters(noise), steps, start)
 
-    def reset(self, *, seed: int | None = None, options: dict | None = None):
-        """Start an episode at `start`, or at ``options["x"]``."""
-        super().reset(seed=seed)
-        start = self.start if not options or "x" not in options else np.array(options["x"], dtype=float)
-        if start.shape != (2,) or not np.isfinite(start).all():
-            raise ValueError(f"options['x'] must be a finite state of shape (2,), not {start}")
-        self.x, self.count = start.copy(), 0
-        return self.x.copy(), {}
-
-    def step(self, action):
-        """Apply u (clipped to [-1, 1]) for one step; returns x+, -L(x, u), False, truncated, {'cost': L}."""
-        u = checked_action(action)
-        u = np.minimum(np.maximum(u, -1.0), 1.0)
+    def _move(self, u):
         cost = float(stage_cost(self.x, u))
-        e = self.np_random.uniform(-self.noise, 0.0)
-        self.x = A @ self.x + B * u[0]
-        self.x[0] += e
-        self.count += 1
-        truncated = self.steps is not None and self.count >= self.steps
-        return self.x.copy(), -cost, False, truncated, {"cost": cost}
-
-    def state_dict(self) -> dict:
-        """Return what a run must save to go on exactly here (JSON-able; the generator is saved by its owner)."""
-        return {"x": self.x.tolist(), "count": self.count}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from a `state_dict`."""
-        self.x, self.count = np.array(state["x"], dtype=float), int(state["count"])
+        self.x = A @ self.x + B * u
+        self.x[0] += self.np_random.uniform(-self.parameters.noise, 0.0)
+        return cost, False, {}

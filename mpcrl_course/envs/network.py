@@ -9,16 +9,18 @@ Each is the linear plant of `mpcrl_course.envs.linear`, with its bounds, and is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import casadi as ca
-import gymnasium as gym
 import numpy as np
 
-from mpcrl_course.envs.linear import LOWER, START, UPPER, A, B
-from mpcrl_course.envs.plant import checked_action
+from mpcrl_course.envs.linear import LOWER, START, UPPER, A, B, Noise
+from mpcrl_course.envs.plant import PlantEnv, PlantParameters
 
 COUPLING = -0.1
 WEIGHT = 500.0
+LINE = ((1,), (0, 2), (1,))
 DISCOUNT = 0.9
 
 
@@ -48,10 +50,11 @@ def stage_cost(x, u, weight: float = WEIGHT) -> np.ndarray:
     return 0.5 * ((x**2).sum(-1) + 0.5 * u**2 + weight * violation.sum(-1))
 
 
-class LinearNetwork(gym.Env):
-    """The network as a Gymnasium environment: observation (x_1, …, x_M), action (u_1, …, u_M), reward -L.
+@dataclass(frozen=True)
+class NetworkParameters(PlantParameters):
+    """The plant; its state is (x_1, …, x_M), its input (u_1, …, u_M).
 
-    Parameters
+    Attributes
     ----------
     neighbours : sequence of sequence of int
         Neighbours of every agent (agents are counted from 0); by default the line of three.
@@ -59,81 +62,69 @@ class LinearNetwork(gym.Env):
         Width of the disturbance of x_i1, independent for every agent.
     weight : float
         Cost of a unit of violation (500; 120 in the first-order problem).
-    steps : int, optional
-        Length of an episode (then truncated); None for one without end.
-    start : array_like, shape (2,) or (2 M,)
-        Initial state, of every agent or of all.
-    recorded : array_like, shape (…, M), optional
-        Disturbances of the first steps of each episode, applied instead of random ones (which follow when it ends).
     """
 
-    metadata = {"render_modes": []}
+    neighbours: Sequence[Sequence[int]] = LINE
+    noise: float = 0.1
+    weight: float = WEIGHT
+    n_agents = property(lambda self: len(self.neighbours))
+    n_states = property(lambda self: 2 * self.n_agents)
+    limit = property(lambda self: self.n_agents * (1.0,))
 
-    def __init__(
-        self,
-        neighbours: Sequence[Sequence[int]] = ((1,), (0, 2), (1,)),
-        noise: float = 0.1,
-        weight: float = WEIGHT,
-        steps: int | None = None,
-        start=START,
-        recorded=None,
-    ):
-        n = len(neighbours)
-        self.neighbours, self.n_agents = [list(own) for own in neighbours], n
+    def __post_init__(self):
+        object.__setattr__(self, "neighbours", tuple(tuple(own) for own in self.neighbours))
         for i, own in enumerate(self.neighbours):
             for j in own:
-                if not 0 <= j < n or j == i or i not in self.neighbours[j]:
+                if not 0 <= j < self.n_agents or j == i or i not in self.neighbours[j]:
                     raise ValueError(f"agent {i} names {j} as a neighbour, but not the other way round")
-        self.adjacency = np.zeros((n, n))
-        for i, own in enumerate(self.neighbours):
-            self.adjacency[i, own] = 1.0
-        self.noise, self.weight, self.steps = float(noise), float(weight), steps
-        if self.noise < 0.0:
-            raise ValueError(f"noise must not be negative, but is {noise}")
-        self.start = np.array(start, dtype=float)
-        if self.start.shape == (2,):
-            self.start = np.tile(self.start, n)
-        if self.start.shape != (2 * n,):
-            raise ValueError(f"start has shape {self.start.shape}, but {n} agents have a state of shape ({2 * n},)")
-        self.recorded = np.zeros((0, n)) if recorded is None else np.array(recorded, dtype=float)
-        if self.recorded.ndim != 2 or self.recorded.shape[1] != n or not np.isfinite(self.recorded).all():
-            raise ValueError(f"recorded must be finite, of shape (…, {n}), not of shape {self.recorded.shape}")
-        everything = np.full(2 * n, np.inf)
-        self.observation_space = gym.spaces.Box(-everything, everything, dtype=np.float64)
-        self.action_space = gym.spaces.Box(-1.0, 1.0, (n,), dtype=np.float64)
-        self.x, self.count = self.start.reshape(n, 2).copy(), 0
+        self._check("", "noise")
 
-    def reset(self, *, seed: int | None = None, options: dict | None = None):
-        """Start an episode at `start`, or at ``options["x"]``, shape (2 M,)."""
-        super().reset(seed=seed)
-        start = self.start if not options or "x" not in options else np.array(options["x"], dtype=float)
-        if start.shape != self.start.shape or not np.isfinite(start).all():
-            raise ValueError(f"options['x'] must be a finite state of shape {self.start.shape}, not {start}")
-        self.x, self.count = start.reshape(-1, 2).copy(), 0
-        return self.x.ravel().copy(), {}
+    @cached_property
+    def adjacency(self) -> np.ndarray:
+        """Matrix (M, M) with a one where two agents are neighbours."""
+        return np.array([[float(j in own) for j in range(self.n_agents)] for own in self.neighbours])
 
-    def step(self, action):
-        """Apply u (clipped to [-1, 1]); returns x+, -L, False, truncated, {'cost': L, 'costs': (L_1, …, L_M)}."""
-        u = checked_action(action, self.n_agents)
-        u = np.minimum(np.maximum(u, -1.0), 1.0)
-        costs = stage_cost(self.x, u, self.weight)
-        if self.count < len(self.recorded):
-            e = self.recorded[self.count]
-        else:
-            e = self.np_random.uniform(-self.noise, 0.0, self.n_agents)
-        push = COUPLING * (self.adjacency @ self.x[:, 1])
-        self.x = self.x @ A.T + u[:, None] * B
-        self.x[:, 0] += e
-        self.x[:, 1] += push
-        self.count += 1
-        truncated = self.steps is not None and self.count >= self.steps
-        cost = float(costs.sum())
-        return self.x.ravel().copy(), -cost, False, truncated, {"cost": cost, "costs": costs}
+    def draw(self, rng, n: int, steps: int) -> Noise:
+        """Draw the noise of n runs; `rng` is a generator or a seed."""
+        return Noise(np.random.default_rng(rng).uniform(-self.noise, 0.0, (steps, n, self.n_agents)))
 
-    def state_dict(self) -> dict:
-        """Return what a run must save to go on exactly here (JSON-able; the generator is saved by its owner)."""
-        return {"x": self.x.tolist(), "count": self.count}
+    def move(self, x, u, noise: Noise) -> np.ndarray:
+        """Return the next states of the agents, shape (…, M, 2) as x."""
+        push = COUPLING * (x[..., 1] @ self.adjacency.T)
+        x = x @ A.T + u[..., None] * B
+        x[..., 0] += noise.e
+        x[..., 1] += push
+        return x
 
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from a `state_dict`."""
-        self.x, self.count = np.array(state["x"], dtype=float), int(state["count"])
+    def step(self, x, u, noise: Noise):
+        """Return the next states (n, 2 M), the costs (n,) of this step, and that no run ends, for inputs u (n, M)."""
+        agents = x.reshape(*x.shape[:-1], -1, 2)
+        cost = stage_cost(agents, u, self.weight).sum(-1)
+        return self.move(agents, u, noise).reshape(x.shape), cost, np.zeros(np.shape(cost), dtype=bool)
+
+
+class LinearNetwork(PlantEnv):
+    """The network as a Gymnasium environment: observation (x_1, …, x_M), action (u_1, …, u_M), reward -L.
+
+    Its `x` has shape (M, 2); the info of a step holds, beside the cost, the agents' ``costs`` (L_1, …, L_M).
+
+    Parameters
+    ----------
+    neighbours, noise, weight
+        See `NetworkParameters`.
+    steps, recorded
+        See `PlantEnv`.
+    start : array_like, shape (2,) or (2 M,)
+        Initial state, of every agent or of all.
+    """
+
+    def __init__(self, neighbours=LINE, noise=0.1, weight=WEIGHT, steps: int | None = None, start=START, recorded=None):
+        parameters = NetworkParameters(neighbours, noise, weight)
+        start = np.tile(start, parameters.n_agents) if np.shape(start) == (2,) else start
+        super().__init__(parameters, steps, start, shape=(-1, 2), recorded=recorded)
+
+    def _move(self, u):
+        p = self.parameters
+        costs = stage_cost(self.x, u, p.weight)
+        self.x = p.move(self.x, u, Noise(self._uniform(-p.noise, 0.0)))
+        return float(costs.sum()), False, {"costs": costs}

@@ -10,40 +10,40 @@ first) keeps the energy of the frictionless pendulum bounded, unlike explicit Eu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import casadi as ca
-import gymnasium as gym
 import numpy as np
 
-from mpcrl_course.envs.plant import Actuator, checked_action, checked_start
+from mpcrl_course.envs.plant import PlantEnv, PlantParameters
 
 DT = 0.05  # s
 MAX_SPEED = 8.0  # rad/s, range of grids; a good controller hardly passes it
 
 
+class Noise(NamedTuple):
+    """Everything random about n runs, drawn beforehand, so that it does not depend on who controls."""
+
+    torque: np.ndarray  # (steps, n), standard normal; times `process_noise` it is a random torque
+    measurement: np.ndarray  # (steps, n, 2), standard normal; times `measurement_noise` it is the measurement's error
+    kicks: np.ndarray  # (steps, n), sudden changes of the velocity, rad/s; mostly zero
+
+
 @dataclass(frozen=True)
-class PendulumParameters:
-    """Physical parameters: what may differ between the plant and a model of it.
+class PendulumParameters(PlantParameters):
+    """The plant by its physical parameters: what may differ between it and a model of it.
 
     Attributes
     ----------
-    mass : float
-        kg.
-    length : float
-        m.
-    gravity : float
-        m/s^2.
-    friction : float
-        Viscous friction, N m s.
+    mass, length, gravity, friction : float
+        kg, m, m/s^2, N m s (viscous).
     max_torque : float
         Actuator limit, N m.
     delay : int
         Steps between a command and its effect.
-    process_noise : float
-        Standard deviation of a random torque, N m.
-    measurement_noise : float
-        Standard deviation of the noise on the measured angle (rad) and velocity (rad/s).
+    process_noise, measurement_noise : float
+        Standard deviation of a random torque (N m), and of the error of the measured angle (rad) and velocity (rad/s).
     """
 
     mass: float = 1.0
@@ -54,17 +54,41 @@ class PendulumParameters:
     delay: int = 0
     process_noise: float = 0.0
     measurement_noise: float = 0.0
+    n_states = 2
+    limit = property(lambda self: (self.max_torque,))
 
     def __post_init__(self):
-        for name in ("mass", "length", "gravity", "max_torque"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name} must be positive, but is {getattr(self, name)}")
-        for name in ("friction", "delay", "process_noise", "measurement_noise"):
-            if not getattr(self, name) >= 0.0:
-                raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
+        self._check("mass length gravity max_torque", "friction delay process_noise measurement_noise")
+
+    def draw(self, rng, n: int, steps: int, kick_probability: float = 0.0, kick: float = 0.0) -> Noise:
+        """Draw the noise of n runs; a kick of +-`kick` rad/s comes with a probability in each step.
+
+        Torque and measurement noise are the same with and without kicks, and for every plant; `rng` may be a seed.
+        """
+        if not 0.0 <= kick_probability <= 1.0 or not np.isfinite(kick):
+            raise ValueError(f"a kick is finite and its probability in [0, 1], not {kick} and {kick_probability}")
+        rng = np.random.default_rng(rng)
+        torque, measurement = rng.standard_normal((steps, n)), rng.standard_normal((steps, n, 2))
+        hit, side = rng.random((steps, n)) < kick_probability, rng.choice([-1.0, 1.0], (steps, n))
+        return Noise(torque, measurement, kick * side * hit)
+
+    def measure(self, x, noise: Noise) -> np.ndarray:
+        """Return the states (n, 2) with measurement noise."""
+        return x + self.measurement_noise * noise.measurement
+
+    def step(self, x, u, noise: Noise):
+        """Return the next states (n, 2), the costs (n,) of this step, and that no run ends, for torques u (n, 1)."""
+        cost = stage_cost(x, u)
+        torque = u[..., 0] + self.process_noise * noise.torque
+        x = dynamics(x, torque[..., None], self)
+        x[..., 1] += noise.kicks
+        return x, cost, np.zeros(cost.shape, dtype=bool)
 
 
-def dynamics(x, u, p: PendulumParameters = PendulumParameters(), dt: float = DT):  # noqa: B008 (immutable)
+NOMINAL = PendulumParameters()
+
+
+def dynamics(x, u, p: PendulumParameters = NOMINAL, dt: float = DT):
     """Return the state after one step, without noise and with the torque as given (not clipped).
 
     Parameters
@@ -94,79 +118,62 @@ def wrap(q):
 def stage_cost(x, u):
     """Return L(x, u) = q^2 + 0.1 v^2 + 0.001 u^2 with q wrapped to [-pi, pi), shape (...)."""
     x, u = np.asarray(x, dtype=float), np.asarray(u, dtype=float)
-    return wrap(x[..., 0]) ** 2 + 0.1 * x[..., 1] ** 2 + 0.001 * u[..., 0] ** 2
+    return wrap(x[..., 0][()]) ** 2 + 0.1 * x[..., 1] ** 2 + 0.001 * u[..., 0] ** 2
 
 
-def energy(x, p: PendulumParameters = PendulumParameters()):  # noqa: B008 (immutable)
+def energy(x, p: PendulumParameters = NOMINAL):
     """Return the mechanical energy in J, zero at rest and hanging down."""
     x = np.asarray(x, dtype=float)
     kinetic = p.mass * p.length**2 / 6.0 * x[..., 1] ** 2
     return kinetic + 0.5 * p.mass * p.gravity * p.length * (1.0 + np.cos(x[..., 0]))
 
 
-class Pendulum(gym.Env):
+def random_start(rng: np.random.Generator) -> np.ndarray:
+    """Return a start: any angle, velocity in [-1, 1] rad/s, both uniform."""
+    return rng.uniform([-np.pi, -1.0], [np.pi, 1.0])
+
+
+def upright(x, last: int = 20, within: float = 0.3) -> np.ndarray:
+    """Return which runs (steps + 1, n, 2) stood upright, within 0.3 rad, throughout their last second, shape (n,)."""
+    return np.abs(wrap(_finite_runs(x)[-last:, :, 0])).max(axis=0) < within
+
+
+def violations(x, max_speed: float) -> np.ndarray:
+    """Return the share of the steps in which the true speed exceeds the limit, shape (n,); the start does not count."""
+    return (np.abs(_finite_runs(x)[1:, :, 1]) > max_speed + 1e-9).mean(axis=0)
+
+
+def _finite_runs(x) -> np.ndarray:
+    x = np.asarray(x, dtype=float)
+    if x.ndim != 3 or x.shape[2] != 2 or not np.isfinite(x).all():
+        raise ValueError(f"runs are finite states of shape (steps + 1, n, 2), not of shape {x.shape}")
+    return x
+
+
+class Pendulum(PlantEnv):
     """The pendulum as a Gymnasium environment: observation (cos q, sin q, v), action the torque, reward -L.
 
     Parameters
     ----------
-    parameters : PendulumParameters
-        May be replaced while it runs: ``env.parameters = replace(env.parameters, mass=1.5)`` or `change`.
-    steps : int, optional
-        Length of an episode (then truncated); 200 steps are 10 s. None for one without end.
-    start : array_like, shape (2,), optional
-        Start of every episode; by default hanging down or anywhere: q uniform, v uniform in [-1, 1] rad/s.
+    parameters, steps, start
+        See `PlantEnv`; 200 steps are 10 s, and the default start is a `random_start`.
     """
 
-    metadata = {"render_modes": []}
-
-    def __init__(self, parameters: PendulumParameters = PendulumParameters(), steps: int | None = 200, start=None):  # noqa: B008
-        self.parameters, self.steps = parameters, steps
-        self.start = None if start is None else np.array(start, dtype=float)
-        high = np.array([1.0, 1.0, np.inf])
-        self.observation_space = gym.spaces.Box(-high, high, dtype=np.float64)
-        limit = parameters.max_torque
-        self.action_space = gym.spaces.Box(-limit, limit, (1,), dtype=np.float64)
-        self.x, self.count, self._actuator = np.array([np.pi, 0.0]), 0, Actuator()
-
-    def change(self, **changes) -> None:
-        """Change physical parameters from now on, by name."""
-        self.parameters = replace(self.parameters, **changes)
+    def __init__(self, parameters: PendulumParameters = NOMINAL, steps: int | None = 200, start=None):
+        super().__init__(parameters, steps, start, random_start, high=[1.0, 1.0, np.inf])
 
     def observe(self) -> np.ndarray:
         """Return what is measured: (cos q, sin q, v), with measurement noise."""
-        q, v = self.x
-        if self.parameters.measurement_noise:
-            q, v = np.array([q, v]) + self.parameters.measurement_noise * self.np_random.standard_normal(2)
+        noise = self.parameters.measurement_noise
+        q, v = self.x + noise * self.np_random.standard_normal(2) if noise else self.x
         return np.array([np.cos(q), np.sin(q), v])
 
-    def reset(self, *, seed: int | None = None, options: dict | None = None):
-        """Start an episode at `start`, at ``options["x"]``, or at a random state."""
-        super().reset(seed=seed)
-        start = options["x"] if options and "x" in options else self.start
-        if start is None:
-            start = self.np_random.uniform([-np.pi, -1.0], [np.pi, 1.0])
-        self.x, self.count = checked_start(start, "q, v"), 0
-        self._actuator = Actuator()
+    def _look(self):
         return self.observe(), {"x": self.x.copy()}
 
-    def step(self, action):
-        """Apply a torque (clipped to the limit, late by the delay) for one step of 0.05 s."""
-        u = checked_action(action)
+    def _move(self, u):
         p = self.parameters
-        torque = self._actuator.apply(u[0], p.max_torque, p.delay)
-        cost = float(stage_cost(self.x, torque))
+        cost = float(stage_cost(self.x, u))
         push = p.process_noise * self.np_random.standard_normal(1) if p.process_noise else 0.0
-        self.x = dynamics(self.x, torque + push, p)
-        self.count += 1
-        truncated = self.steps is not None and self.count >= self.steps
-        info = {"cost": cost, "x": self.x.copy(), "torque": torque[0]}
-        return self.observe(), -cost, False, truncated, info
-
-    def state_dict(self) -> dict:
-        """Return what a run must save to go on exactly here (JSON-able)."""
-        return {"x": self.x.tolist(), "count": self.count, "queue": list(self._actuator.queue)}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from a `state_dict`."""
-        self.x, self.count = np.array(state["x"], dtype=float), int(state["count"])
-        self._actuator = Actuator(state["queue"])
+        self.x = dynamics(self.x, u + push, p)
+        return cost, False, {"torque": u[0]}

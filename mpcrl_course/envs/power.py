@@ -24,14 +24,14 @@ De Schutter, Automatica 167:111803, 2024 (costs, limits, loads).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
-import gymnasium as gym
 import numpy as np
 from scipy.linalg import expm
 
-from mpcrl_course.envs.plant import checked_action
+from mpcrl_course.envs.plant import PlantEnv, PlantParameters
 
 #: Entries of an area's observation, and how many.
 ENTRIES = ("angle", "omega", "P_m", "P_v", "load")
@@ -41,6 +41,8 @@ DT = 1.0
 ANGLE_LIMIT = 0.1
 #: Cost of (angle, omega, P_m, P_v) beside the set-point, of u, and of a radian of violation.
 W_X, W_U, WEIGHT = np.array([500.0, 0.01, 0.01, 10.0]), 10.0, 500.0
+#: Set-point of (angle, omega, P_m, P_v) for a load of 1.
+PER_LOAD = np.array([0.0, 0.0, 1.0, 1.0])
 DISCOUNT = 0.9
 NOISE = 0.1
 #: From which step on (counted from 1) which nominal loads act (per unit).
@@ -50,24 +52,36 @@ SCENARIO = (
 )  # fmt: skip
 
 
+def checked_scenario(scenario, n: int) -> list[tuple[int, np.ndarray]]:
+    """Return a scenario with its loads as arrays (n,); raises ValueError if they are not n finite numbers each."""
+    scenario = [(int(step), np.array(loads, dtype=float)) for step, loads in scenario]
+    for step, loads in scenario:
+        if loads.shape != (n,) or not np.isfinite(loads).all():
+            raise ValueError(f"the loads from step {step} on must be {n} finite numbers, not {loads}")
+    return scenario
+
+
+class Noise(NamedTuple):
+    """What happens to n runs, drawn beforehand."""
+
+    e: np.ndarray  # (steps, n, M), added to the nominal loads and not measured
+    load: np.ndarray  # (steps, n, M), the nominal loads that act in each step
+
+
 @dataclass(frozen=True)
-class PowerParameters:
-    """Physical parameters of the areas, each a tuple with one number an area; the areas stand in a line.
+class PowerParameters(PlantParameters):
+    """The plant by its physical parameters; the areas stand in a line.
 
     Attributes
     ----------
-    H : tuple of float
-        Inertia constants (s).
-    R : tuple of float
-        Droop: frequency deviation that moves the valve by 1 (rad/s per unit).
-    D : tuple of float
-        Damping (per unit per rad/s).
-    T_t, T_g : tuple of float
-        Time constants of turbine and governor (s).
+    H, R, D : tuple of float, one an area
+        Inertia (s), droop (deviation of frequency that moves the valve by 1, rad/s per unit), damping (per unit s/rad).
+    T_t, T_g, limit : tuple of float, one an area
+        Time constants of turbine and governor (s), largest |u| (per unit).
     P_tie : tuple of float
         Of the tie lines between areas 1 and 2, 2 and 3, …: transferred power per radian of difference.
-    limit : tuple of float
-        Largest |u| (per unit).
+    noise, weight : float
+        Half the width of the noise on every load (per unit); cost of a radian of violation.
     """
 
     H: tuple[float, ...] = (12.0, 10.0, 8.0, 8.0)
@@ -77,27 +91,55 @@ class PowerParameters:
     T_g: tuple[float, ...] = (0.1, 0.1, 0.1, 0.1)
     P_tie: tuple[float, ...] = (4.0, 2.0, 2.0)
     limit: tuple[float, ...] = (0.2, 0.1, 0.3, 0.1)
+    noise: float = NOISE
+    weight: float = WEIGHT
+    n_areas = property(lambda self: len(self.H))
+    n_states = property(lambda self: N_X * self.n_areas)
 
     def __post_init__(self):
-        n = len(self.H)
-        for name in vars(self):
-            values, wanted = tuple(map(float, getattr(self, name))), n - (name == "P_tie")
+        for name in ("H", "R", "D", "T_t", "T_g", "P_tie", "limit"):
+            values, wanted = tuple(map(float, getattr(self, name))), self.n_areas - (name == "P_tie")
             if len(values) != wanted:
-                raise ValueError(f"{name} has {len(values)} entries, but there are {n} areas: give {wanted}")
-            above = np.greater_equal if name in ("D", "P_tie", "limit") else np.greater
-            if not (np.isfinite(values).all() and above(values, 0.0).all()):
-                sign = "not be negative" if above is np.greater_equal else "be positive"
-                raise ValueError(f"{name} must {sign}, but is {values}")
+                raise ValueError(f"{name} has {len(values)} entries, but there are {self.n_areas} areas: give {wanted}")
             object.__setattr__(self, name, values)
+        self._check("H R T_t T_g", "D P_tie limit noise weight")
 
-    @property
-    def n_areas(self) -> int:
-        """Number of areas."""
-        return len(self.H)
+    @cached_property
+    def held(self) -> tuple[np.ndarray, np.ndarray]:
+        """A and B of a step of a second, shapes (4 M, 4 M) and (4 M, 2 M); see `continuous`."""
+        return held(*continuous(self))
 
     def ties(self) -> np.ndarray:
         """Return P, shape (M, M): P_ij where a tie line joins i and j, else 0."""
         return np.diag(self.P_tie, 1) + np.diag(self.P_tie, -1)
+
+    P = cached_property(ties)
+
+    def draw(self, rng, n: int, steps: int, scenario=None) -> Noise:
+        """Draw the noise of n runs, all with the nominal loads of a scenario; that of four areas is `SCENARIO`."""
+        scenario = (SCENARIO if self.n_areas == 4 else ()) if scenario is None else scenario
+        e = np.random.default_rng(rng).uniform(-self.noise, self.noise, (steps, n, self.n_areas))
+        load = np.zeros_like(e)
+        for step, loads in checked_scenario(scenario, self.n_areas):
+            load[max(step, 1) - 1 :] = loads
+        return Noise(e, load)
+
+    def move(self, x, u, noise: Noise) -> np.ndarray:
+        """Return the areas' next states, shape (…, M, 5) as x."""
+        A, B = self.held
+        known, after = x[..., :4].reshape(x.shape[:-2] + (-1,)), np.empty(x.shape)
+        moved = known @ A.T + np.concatenate([u, noise.load + noise.e], axis=-1) @ B.T
+        after[..., :4], after[..., 4] = moved.reshape(x.shape[:-1] + (4,)), noise.load
+        return after
+
+    def step(self, x, u, noise: Noise):
+        """Return the next states (n, 5 M), the costs (n,) of this step, and that no run ends, for inputs u (n, M)."""
+        areas = x.reshape(*x.shape[:-1], -1, N_X)
+        cost = stage_cost(areas, u, self.P, self.weight).sum(-1)
+        return self.move(areas, u, noise).reshape(x.shape), cost, np.zeros(np.shape(cost), dtype=bool)
+
+
+TRUE = PowerParameters()
 
 
 def area(H, R, D, T_t, T_g, P):
@@ -150,110 +192,42 @@ def stage_cost(x, u, P, weight: float = WEIGHT) -> np.ndarray:
     """
     x, u = np.asarray(x, dtype=float), np.asarray(u, dtype=float)
     angle, load = x[..., 0], x[..., 4]
-    beside = x[..., :4] - np.array([0.0, 0.0, 1.0, 1.0]) * load[..., None]
+    beside = x[..., :4] - PER_LOAD * load[..., None]
     flows = np.abs(P * (angle[..., :, None] - angle[..., None, :])).sum(-1)
     violation = np.maximum(0.0, np.abs(angle) - ANGLE_LIMIT)
     return (beside**2) @ W_X + W_U * (u - load) ** 2 + 0.5 * flows + weight * violation
 
 
-class PowerSystem(gym.Env):
+class PowerSystem(PlantEnv):
     """The areas as a Gymnasium environment: observation (x_1, …, x_M) of five each, action (u_1, …, u_M), reward -L.
+
+    Its `x` has shape (M, 5). The info of a step holds, beside the cost, ``costs``, the areas' (L_1, …, L_M): of the
+    state, nominal load and input at the beginning of the second; and ``noise``, what was added to the nominal loads.
 
     Parameters
     ----------
-    parameters : PowerParameters
-    noise : float
-        Half the width of the noise on every load (per unit).
-    weight : float
-        Cost of a radian of violation.
-    steps : int, optional
-        Length of an episode in steps of a second (then truncated); None for one without end.
+    parameters, steps, recorded
+        See `PlantEnv`.
+    noise, weight : float, optional
+        Instead of those of the parameters.
     scenario : sequence of (step, loads)
         From which step on, counted from 1, which nominal loads act; before the first of them there are none.
-    recorded : array_like, shape (…, M), optional
-        Noise of the first steps of each episode, applied instead of random noise (which follows when it ends).
-
-    Attributes
-    ----------
-    x : ndarray, shape (M, 5)
-    count : int
-        Steps since the last reset.
     """
 
-    metadata = {"render_modes": []}
-
     def __init__(
-        self,
-        parameters: PowerParameters = PowerParameters(),  # noqa: B008
-        noise: float = NOISE,
-        weight: float = WEIGHT,
-        steps: int | None = 100,
-        scenario: Sequence[tuple[int, Sequence[float]]] = SCENARIO,
-        recorded=None,
+        self, parameters=TRUE, noise=None, weight=None, steps: int | None = 100, scenario=SCENARIO, recorded=None
     ):
-        n = parameters.n_areas
-        self.noise, self.weight, self.steps = float(noise), float(weight), steps
-        if not self.noise >= 0.0:
-            raise ValueError(f"noise must not be negative, but is {noise}")
-        self.scenario = [(int(step), np.array(loads, dtype=float)) for step, loads in scenario]
+        given = {"noise": noise, "weight": weight}
+        parameters = replace(parameters, **{name: value for name, value in given.items() if value is not None})
+        super().__init__(parameters, steps, np.zeros(parameters.n_states), shape=(-1, N_X), recorded=recorded)
+        self.scenario = checked_scenario(scenario, parameters.n_areas)
+
+    def _move(self, u):
+        p, load = self.parameters, self.x[:, 4]
+        costs = stage_cost(self.x, u, p.P, p.weight)
+        e = self._uniform(-p.noise, p.noise)
         for step, loads in self.scenario:
-            if loads.shape != (n,) or not np.isfinite(loads).all():
-                raise ValueError(f"the loads from step {step} on must be {n} finite numbers, not {loads}")
-        self.recorded = np.zeros((0, n)) if recorded is None else np.array(recorded, dtype=float)
-        if self.recorded.ndim != 2 or self.recorded.shape[1] != n or not np.isfinite(self.recorded).all():
-            raise ValueError(f"recorded must be finite, of shape (…, {n}), not of shape {self.recorded.shape}")
-        self.n_areas, self.x, self.count = n, np.zeros((n, N_X)), 0
-        self.change(parameters)
-        everything = np.full(N_X * n, np.inf)
-        self.observation_space = gym.spaces.Box(-everything, everything, dtype=np.float64)
-
-    def change(self, parameters: PowerParameters) -> None:
-        """Give the areas, as many as before, other physical parameters, from now on."""
-        if parameters.n_areas != self.n_areas:
-            raise ValueError(f"there are {self.n_areas} areas, not {parameters.n_areas}")
-        self.parameters, self.limit = parameters, np.array(parameters.limit)
-        self.P, (self.A, self.B) = parameters.ties(), held(*continuous(parameters))
-        self.action_space = gym.spaces.Box(-self.limit, self.limit, dtype=np.float64)
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None):
-        """Start an episode at rest without loads, or at ``options["x"]``, shape (5 M,)."""
-        super().reset(seed=seed)
-        start = np.zeros(self.x.size) if not options or "x" not in options else np.array(options["x"], dtype=float)
-        if start.shape != (self.x.size,) or not np.isfinite(start).all():
-            raise ValueError(f"options['x'] must be a finite state of shape ({self.x.size},), not {start}")
-        self.x, self.count = start.reshape(-1, N_X).copy(), 0
-        return self.x.ravel().copy(), {}
-
-    def step(self, action):
-        """Hold u (clipped to its limits) for a second.
-
-        Returns
-        -------
-        x+, -L, False, truncated, info
-            ``info["cost"]`` is L, ``info["costs"]`` the areas' (L_1, …, L_M): of the state, nominal load and input at
-            the beginning of the second. ``info["noise"]`` is what was added to the nominal loads.
-        """
-        u = checked_action(action, self.n_areas)
-        u = np.minimum(np.maximum(u, -self.limit), self.limit)
-        costs = stage_cost(self.x, u, self.P, self.weight)
-        if self.count < len(self.recorded):
-            e = self.recorded[self.count]
-        else:
-            e = self.np_random.uniform(-self.noise, self.noise, self.n_areas)
-        self.count += 1
-        for step, loads in self.scenario:
-            if step == self.count:
-                self.x[:, 4] = loads
-        load = self.x[:, 4]
-        self.x[:, :4] = (self.A @ self.x[:, :4].ravel() + self.B @ np.concatenate([u, load + e])).reshape(-1, 4)
-        truncated = self.steps is not None and self.count >= self.steps
-        cost = float(costs.sum())
-        return self.x.ravel().copy(), -cost, False, truncated, {"cost": cost, "costs": costs, "noise": e}
-
-    def state_dict(self) -> dict:
-        """Return what a run must save to go on exactly here (JSON-able; the generator is saved by its owner)."""
-        return {"x": self.x.tolist(), "count": self.count}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from a `state_dict`."""
-        self.x, self.count = np.array(state["x"], dtype=float), int(state["count"])
+            if step == self.count + 1:
+                load = loads
+        self.x = p.move(self.x, u, Noise(e, load))
+        return float(costs.sum()), False, {"costs": costs, "noise": e}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mpcrl_course.learners.ddpg import ActorCritic, pendulum_policy
-from mpcrl_course.learners.randomised import IdentifyingPolicy
+from mpcrl_course.policies.identifying import IdentifyingPolicy
 
 
 def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torque: float = 2.0) -> ActorCritic:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import ipywidgets
 import numpy as np
 
-from mpcrl_course.envs.pendulum import DT, Pendulum, PendulumParameters, dynamics, stage_cost, wrap
+from mpcrl_course.envs.pendulum import DT, Noise, Pendulum, PendulumParameters, wrap
 from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
@@ -141,8 +141,8 @@ class VersusLoop:
     def step(self) -> None:
         """Drive both for one step of 0.05 s."""
         p = self.parameters
-        push, error = self.rng.standard_normal(), self.rng.standard_normal(2)  # the same for both
-        measured = self.x + p.measurement_noise * error
+        noise = Noise(self.rng.standard_normal(1), self.rng.standard_normal(2), np.zeros(1))  # the same for both
+        measured = p.measure(self.x, noise)
         began = time.perf_counter()
         first = self.controller(measured[:1])
         between = time.perf_counter()
@@ -154,8 +154,8 @@ class VersusLoop:
             raise ValueError(f"the network's torque is not finite: {command[1]}")
         self._sent.append(np.clip(command, -p.max_torque, p.max_torque))
         self.u = self._sent[-1 - p.delay]
-        self.cost = self.cost + stage_cost(self.x, self.u[:, None])
-        self.x = dynamics(self.x, self.u[:, None] + p.process_noise * push, p)
+        self.x, cost, _ = p.step(self.x, self.u[:, None], noise)
+        self.cost = self.cost + cost
         self.count += 1
         self.past.append(self.x[:, 0].copy())
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from time import process_time
-from types import SimpleNamespace
 
 import casadi as ca
 import numpy as np
@@ -127,50 +126,51 @@ def first_plan(mpc: MPC, theta, s) -> Solution:
     return min(plans, key=lambda plan: plan.value)
 
 
-def closed_loop(mpc: MPC, theta, env: cartpole.CartPole, seed: int | None = None, start=None) -> SimpleNamespace:
-    """Run the MPC on the plant for one episode; the plan of each step, one stage further, starts the next.
+class CartPoleController:
+    """The MPC as a controller of n cart-poles: each plan, one stage further, starts the next.
 
-    Where a solve fails, the next input of the last plan is applied.
+    Where a solve fails, the plan before goes on. Another number of cart-poles than last time starts anew, as `reset`.
 
     Parameters
     ----------
-    mpc : MPC
-        Of the cart-pole; sees the measured state.
-    theta : array_like, shape (n_theta,)
-    env : CartPole
-        With `steps`, or it may never end.
-    seed, start
-        Of the episode: see `CartPole.reset`.
+    mpc, theta : MPC, array_like
+        See `cartpole_mpc`.
 
-    Returns
-    -------
-    SimpleNamespace
-        x (T + 1, 4) true states, u (T, 1) commands, cost (T,), seconds (T,) of CPU time a decision (the first one is
-        `first_plan`), status (T,) of str ('failed' among them), crashed, swung_up: the pole stood, within 0.3 rad,
-        for the last second.
+    Attributes
+    ----------
+    plans, status : list of Solution, list of str
+        Latest plan of each, and of what kind it is; 'failed' where the plan before goes on.
+    seconds : list of list of float
+        CPU time of each one's decisions; the first is `first_plan`.
     """
-    _, info = env.reset(seed=seed, options=None if start is None else {"x": start})
-    began = process_time()
-    plan = first_plan(mpc, theta, info["measured"])
-    status, seconds, states, inputs, costs = [plan.status], [process_time() - began], [info["x"]], [], []
-    while True:
-        inputs.append(plan.u0)
-        _, reward, crashed, truncated, info = env.step(plan.u0)
-        states.append(info["x"])
-        costs.append(-reward)
-        if crashed or truncated:
-            break
-        began = process_time()
-        plan = shift(plan)
+
+    def __init__(self, mpc: MPC, theta):
+        self.mpc, self.theta = mpc, theta
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all plans."""
+        self.plans: list[Solution | None] = []
+        self.status: list[str] = []
+        self.seconds: list[list[float]] = []
+
+    def __call__(self, x) -> np.ndarray:
+        """Return forces (n, 1) in N for the measured states x (n, 4)."""
+        if len(x) != len(self.plans):
+            self.reset()
+            self.plans, self.seconds = [None] * len(x), [[] for _ in x]
+        for i, s in enumerate(x):
+            began = process_time()
+            self.plans[i] = self._plan(self.plans[i], s)
+            self.seconds[i].append(process_time() - began)
+        self.status = [plan.status for plan in self.plans]  # type: ignore[union-attr]
+        return np.array([plan.u0 for plan in self.plans])  # type: ignore[union-attr]
+
+    def _plan(self, old: Solution | None, s) -> Solution:
+        if old is None:
+            return first_plan(self.mpc, self.theta, s)
+        guess = shift(old)
         try:
-            plan = mpc.policy(theta, info["measured"], warm_start=plan)
-            status.append(plan.status)
+            return self.mpc.policy(self.theta, s, warm_start=guess)
         except SolverError:
-            status.append("failed")
-        seconds.append(process_time() - began)
-    x = np.array(states)
-    upright = np.abs(2.0 * np.sin(0.5 * x[-20:, 1])).max() < 0.3
-    return SimpleNamespace(
-        x=x, u=np.array(inputs), cost=np.array(costs), seconds=np.array(seconds), status=np.array(status),
-        crashed=crashed, swung_up=bool(upright and not crashed),
-    )  # fmt: skip
+            return replace(guess, status="failed")

@@ -38,9 +38,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mpcrl_course.checks.report import Table
-from mpcrl_course.comparison import interval
-from mpcrl_course.envs.linear import A, B
-from mpcrl_course.envs.network import COUPLING, LinearNetwork
+from mpcrl_course.closed_loop import rowwise, run
+from mpcrl_course.envs.linear import START, A, B
+from mpcrl_course.envs.network import COUPLING, LinearNetwork, NetworkParameters
 from mpcrl_course.figures import COLOURS, STYLE, band
 from mpcrl_course.learners.behaviour import exponential, perturbed_cost
 from mpcrl_course.learners.distributed import DistributedQLearning
@@ -51,6 +51,7 @@ from mpcrl_course.mpc.network import line
 from mpcrl_course.policies.network_mpc import LOWER, UPPER, WEIGHT, network_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.reproduce.runs import Run, finish, median, ours, report, run_all, warm, write
+from mpcrl_course.statistics import interval
 
 #: Steps of a published run, and of the window over which |TD| and L are averaged at both of its ends.
 STEPS, WINDOW = 10_000, 500
@@ -265,15 +266,12 @@ def evaluate(make: Callable[[], Callable], evaluations: int = EVALUATIONS) -> tu
     evaluations : int
         Number of noises; the first ones of more.
     """
+    plant, start = NetworkParameters(weight=WEIGHT[1]), np.tile(START, (1, 3))
     cost, violated = np.zeros(evaluations), np.zeros(evaluations, int)
     for n in range(evaluations):
-        noise = np.random.default_rng([NOISE_SEED, n]).uniform(-0.1, 0.0, (LENGTH, 3))
-        env, policy = LinearNetwork(weight=WEIGHT[1], recorded=noise), make()
-        s, _ = env.reset()
-        for _ in range(LENGTH):
-            violated[n] += bool(((env.x < LOWER) | (env.x > UPPER)).any())
-            s, reward, *_ = env.step(policy(s))
-            cost[n] -= reward
+        found = run(rowwise(make()), plant, start, plant.draw([NOISE_SEED, n], 1, LENGTH))
+        x = found.x[:-1].reshape(LENGTH, 3, 2)
+        cost[n], violated[n] = found.cost.sum(), ((x < LOWER) | (x > UPPER)).any(axis=(1, 2)).sum()
     return cost, violated
 
 
@@ -484,8 +482,8 @@ def automatica(
     }  # fmt: skip
     failed |= run_all(list(asked.values()), evaluations, jobs)
     found: dict[tuple[str, int], list] = {}
-    for (name, seed, after), run in asked.items():
-        if run.name not in failed:
+    for (name, seed, after), one in asked.items():
+        if one.name not in failed:
             arrays = load_state(evaluation_path(name, seed, after, folder))[0]
             found.setdefault((name, after), []).append([arrays["cost"], arrays["violated"]])
     parts = [str(learning_table(results, steps)), statement(results, steps)]

@@ -28,10 +28,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import t as student
 
 from mpcrl_course.checks.report import Table
-from mpcrl_course.envs.power import ANGLE_LIMIT, N_X, NOISE, PowerParameters, PowerSystem, continuous, held
+from mpcrl_course.closed_loop import rowwise, run
+from mpcrl_course.envs.power import ANGLE_LIMIT, N_X, NOISE, Noise, PowerParameters, PowerSystem, continuous, held
 from mpcrl_course.figures import COLOURS, STYLE, band
 from mpcrl_course.learners.behaviour import exponential, perturbed_cost
 from mpcrl_course.learners.distributed import DistributedQLearning
@@ -43,6 +43,7 @@ from mpcrl_course.mpc.network import line
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.power_mpc import joint_mpc, power_mpc
 from mpcrl_course.reproduce.runs import Run, finish, report, run_all, warm, write
+from mpcrl_course.statistics import interval
 
 #: Steps of an episode; episodes of learning, and of evaluation, as published; scenarios.
 LENGTH, EPISODES, EVALUATIONS, SCENARIOS = 100, 100, 100, 25
@@ -150,14 +151,12 @@ def make_policy(name: str, theta=None, scenarios: int = SCENARIOS) -> Callable[[
 def evaluate(make: Callable[[int], Callable], episodes: int = EVALUATIONS) -> tuple[np.ndarray, np.ndarray]:
     """Return the cost of each episode, and its steps with an angle beyond its limit; the noise is always the same."""
     noise = np.random.default_rng(NOISE_SEED).uniform(-NOISE, NOISE, (episodes, LENGTH, 4))
-    cost, violated = np.zeros(episodes), np.zeros(episodes, int)
-    for i, recorded in enumerate(noise):
-        env, policy = PowerSystem(recorded=recorded, steps=LENGTH), make(i)
-        s, _ = env.reset()
-        for _ in range(LENGTH):
-            s, reward, *_ = env.step(policy(s))
-            cost[i] -= reward
-            violated[i] += (np.abs(env.x[:, 0]) > ANGLE_LIMIT).any()
+    plant, cost, violated = PowerParameters(), np.zeros(episodes), np.zeros(episodes, int)
+    load = plant.draw(0, 1, LENGTH).load
+    for i, e in enumerate(noise):
+        found = run(rowwise(make(i)), plant, np.zeros((1, plant.n_states)), Noise(e[:, None], load))
+        cost[i] = found.cost.sum()
+        violated[i] = (np.abs(found.x[1:, 0, ::N_X]) > ANGLE_LIMIT).any(axis=1).sum()
     return cost, violated
 
 
@@ -227,9 +226,8 @@ def below(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
         Costs of episodes with the same noise; seeds are averaged first.
     """
     difference = np.atleast_2d(other).mean(axis=0) - np.atleast_2d(one).mean(axis=0)
-    n, base = len(difference), np.mean(other)
-    half = student.ppf(0.975, n - 1) * difference.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-    middle = difference.mean()
+    middle, half = interval(difference) if len(difference) > 1 else (difference.mean(), np.nan)
+    base = np.mean(other)
     return float(middle / base), float((middle - half) / base), float((middle + half) / base)
 
 

@@ -6,9 +6,11 @@ import nbformat
 import numpy as np
 import pytest
 
-from mpcrl_course import comparison
 from mpcrl_course.checks import ex04
 from mpcrl_course.checks.engine import RIGHT, WRONG, assert_item_sound
+from mpcrl_course.closed_loop import run
+from mpcrl_course.envs.pendulum import Noise, violations
+from mpcrl_course.statistics import difference
 from tests.checks.notebooks import check_blank, check_solved, check_texts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +29,7 @@ def test_items_are_sound(item, seed):
 
 def test_the_interval_is_the_package_s():
     a, b = ex04._interval_probes(np.random.default_rng(0))[0]
-    ours = comparison.interval((a - b).mean(axis=1))
+    ours = difference(a, b)
     np.testing.assert_allclose(ex04.interval(a, b), (ours.mean, ours.half), rtol=1e-12)
 
 
@@ -50,16 +52,16 @@ def test_the_predicted_probability_is_that_of_a_simulation():
 
 
 def test_the_harness_is_the_package_s():
-    """Cost and violations of `compare` are those of `comparison.run` with the same random numbers."""
+    """Cost and violations of `compare` are those of `closed_loop.run` with the same random numbers."""
     controllers, plant, starts, steps, seed = ex04._compare_probes(np.random.default_rng(1))[0]
     rng, n = np.random.default_rng(seed), len(starts)
     drawn = [(rng.standard_normal((n, 2)), rng.standard_normal(n)) for _ in range(steps)]
     seen, pushed = (np.array(part) for part in zip(*drawn, strict=True))
-    noise = comparison.Noise(torque=pushed, measurement=seen, kicks=np.zeros((steps, n)))
+    noise = Noise(torque=pushed, measurement=seen, kicks=np.zeros((steps, n)))
     for name, (cost, beyond) in ex04.compare(controllers, plant, starts, steps, seed).items():
-        run = comparison.run(controllers[name], plant, starts, noise)
-        np.testing.assert_allclose(cost, run.cost.sum(0), rtol=1e-12)
-        np.testing.assert_allclose(beyond, comparison.violations(run.x, ex04.SPEED_LIMIT), atol=1e-12)
+        found = run(controllers[name], plant, starts, noise)
+        np.testing.assert_allclose(cost, found.cost.sum(0), rtol=1e-12)
+        np.testing.assert_allclose(beyond, violations(found.x, ex04.SPEED_LIMIT), atol=1e-12)
 
 
 def test_the_biased_harness_differs_between_twins_and_the_repaired_one_does_not():

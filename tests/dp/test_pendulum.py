@@ -76,7 +76,7 @@ def test_simulate_equals_the_environment(solution, delay):
             np.testing.assert_allclose(run.x[k, i], env.x, atol=1e-9)
             info = env.step(solution.policy(env.x))[4]
             assert run.cost[k, i] == pytest.approx(info["cost"], abs=1e-9)
-            assert run.u[k, i] == pytest.approx(info["torque"], abs=1e-9)
+            assert run.u[k, i, 0] == pytest.approx(info["torque"], abs=1e-9)
     np.testing.assert_allclose(evaluate(solution.policy, parameters, FIXED_STARTS[:3], 80), run.cost.sum(axis=0))
 
 
@@ -135,7 +135,7 @@ def test_bad_input_is_named(solution):
     with pytest.raises(ValueError, match="lower the discount"):
         pendulum_value_iteration(11, 11, 3, gamma=1.0, parameters=PendulumParameters(process_noise=1.0))
     for policy in (lambda x: np.zeros(3), lambda x: np.full(len(x), np.nan)):
-        with pytest.raises(ValueError, match="finite torque"):
+        with pytest.raises(ValueError, match="finite inputs of shape"):
             evaluate(policy)
     with pytest.raises(ValueError, match="shape"):
         evaluate(solution.policy, starts=np.zeros(2))

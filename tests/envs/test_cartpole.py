@@ -1,21 +1,16 @@
-"""The cart-pole against its Lagrangian, its energy and the order of its integrator; Gymnasium conformity; faults."""
+"""The cart-pole against its Lagrangian, its energy and the order of its integrator; noise; faults."""
 
 from dataclasses import replace
 
 import casadi as ca
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
 from mpcrl_course.envs import cartpole
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters, dynamics, energy, random_start, stage_cost
 
 P = CartPoleParameters(cart_mass=1.3, mass=0.3, length=0.7, friction=0.4)
 X = np.array([0.3, 2.1, -0.7, 1.9])
-
-
-def test_it_conforms_to_gymnasium():
-    check_env(CartPole(), skip_render_check=True)
 
 
 def test_the_equations_of_motion_are_those_of_the_lagrangian():
@@ -86,16 +81,6 @@ def test_the_cost_knows_turns_and_the_track():
     np.testing.assert_allclose(cost, [by_hand, by_hand, 0.1 * 2.1**2 + 0.004 + 30.0], rtol=1e-12)
 
 
-def test_the_same_seed_gives_the_same_run():
-    def run(seed):
-        env = CartPole(CartPoleParameters(process_noise=1.0, measurement_noise=0.01))
-        env.reset(seed=seed)
-        return np.array([env.step([np.sin(k)])[0] for k in range(30)])
-
-    np.testing.assert_array_equal(run(3), run(3))
-    assert np.abs(run(3) - run(4)).max() > 1e-3
-
-
 def test_noise_has_its_standard_deviation():
     env = CartPole(CartPoleParameters(measurement_noise=0.02, process_noise=0.7), steps=None)
     start, errors, pushes = np.array([0.0, np.pi, 0.0, 0.0]), [], []
@@ -138,37 +123,14 @@ def test_the_track_ends():
     assert cartpole.CRASH_COST > hanging  # or crashing would pay
 
 
-def test_episodes_are_truncated_and_go_on_from_a_saved_state():
-    env = CartPole(CartPoleParameters(delay=1), steps=5, start=X)
-    env.reset(seed=0)
-    flags = [env.step([1.0])[2:4] for _ in range(5)]
-    assert flags == [(False, False)] * 4 + [(False, True)]
-    env.reset()
-    env.step([3.0])
-    state = env.state_dict()
-    there = env.step([1.0])[0]
-    other = CartPole(CartPoleParameters(delay=1), steps=5)
-    other.load_state_dict(state)
-    np.testing.assert_array_equal(other.step([1.0])[0], there)
-
-
 def test_starts_lie_where_they_are_said_to():
     starts = np.array([random_start(np.random.default_rng(i)) for i in range(300)])
     bounds = np.array([1.0, np.pi, 0.5, 1.0])
     assert (np.abs(starts) <= bounds).all() and (np.abs(starts).max(axis=0) > 0.95 * bounds).all()
 
 
-def test_bad_input_is_refused():
+def test_bad_parameters_are_refused():
     env = CartPole()
-    env.reset()
-    for action, message in (([1.0, 2.0], "shape"), ([np.nan], "not finite")):
-        with pytest.raises(ValueError, match=message):
-            env.step(action)
-    for start in ([1.0, 2.0], [0.0, np.nan, 0.0, 0.0]):
-        with pytest.raises(ValueError, match="finite state of shape"):
-            env.reset(options={"x": start})
     for change in ({"mass": 0.0}, {"length": np.nan}, {"friction": -1.0}, {"delay": 0.5}, {"gravity": np.inf}):
         with pytest.raises(ValueError, match=next(iter(change))):
             env.change(**change)
-    with pytest.raises(TypeError):
-        env.change(colour=1.0)

@@ -1,12 +1,22 @@
-"""The pendulum: Gymnasium's rules, physics, integrator, delay, noise, bad input."""
+"""The pendulum: physics, integrator, delay, noise and kicks, what is measured of runs, bad parameters."""
 
 import casadi as ca
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
+from mpcrl_course import closed_loop
 from mpcrl_course.envs import pendulum
-from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, dynamics, energy, stage_cost, wrap
+from mpcrl_course.envs.pendulum import (
+    NOMINAL,
+    Pendulum,
+    PendulumParameters,
+    dynamics,
+    energy,
+    stage_cost,
+    upright,
+    violations,
+    wrap,
+)
 
 FREE = PendulumParameters(friction=0.0)
 
@@ -16,11 +26,6 @@ def run(x, seconds, dt, u=0.0, p=FREE):
     for _ in range(round(seconds / dt)):
         states.append(dynamics(states[-1], np.array([u]), p, dt))
     return np.array(states)
-
-
-@pytest.mark.filterwarnings("ignore:.*(Box observation space|not within the observation space|unbounded|infinity).*")
-def test_gymnasium_check():
-    check_env(Pendulum(steps=10), skip_render_check=True)
 
 
 def test_energy_of_the_free_pendulum_stays_bounded_and_friction_takes_it():
@@ -113,27 +118,53 @@ def test_noise_is_seeded_and_has_its_size():
     assert seen[:, 2].std() == pytest.approx(0.1, rel=0.05) and np.arctan2(seen[:, 1], seen[:, 0]).std() > 0.09
 
 
-def test_a_saved_state_goes_on_exactly():
-    env, other = Pendulum(PendulumParameters(delay=1)), Pendulum(PendulumParameters(delay=1))
-    env.reset(seed=3)
-    for _ in range(5):
-        env.step([1.0])
-    other.reset(seed=9)
-    other.load_state_dict(env.state_dict())
-    for u in (0.3, -0.4):
-        np.testing.assert_array_equal(env.step([u])[0], other.step([u])[0])
-
-
-def test_bad_input_is_named():
-    env = Pendulum()
-    env.reset(seed=0)
-    for action, message in (([1.0, 2.0], "shape"), ([np.nan], "not finite")):
-        with pytest.raises(ValueError, match=message):
-            env.step(action)
-    for bad in ([0.1], [np.nan, 0.0]):
-        with pytest.raises(ValueError, match="finite state"):
-            env.reset(options={"x": bad})
-    for name, value in (("mass", 0.0), ("length", -1.0), ("friction", -0.1), ("delay", -1), ("max_torque", np.nan)):
+def test_bad_parameters_are_named():
+    for name, value in (("mass", 0.0), ("length", -1.0), ("friction", -0.1), ("delay", -1), ("delay", 0.5),
+                        ("max_torque", np.nan), ("gravity", np.inf)):  # fmt: skip
         with pytest.raises(ValueError, match=name):
             PendulumParameters(**{name: value})
     assert pendulum.MAX_SPEED > np.sqrt(60.0)  # faster than a fall from the upright
+
+
+# ---- noise drawn beforehand, and what is measured of runs
+
+
+def test_noise_is_the_same_for_all_and_kicks_change_the_velocity_by_their_size():
+    noise = NOMINAL.draw(1, 2000, 3, kick_probability=0.1, kick=5.0)
+    quiet = NOMINAL.draw(1, 2000, 3)
+    np.testing.assert_array_equal(noise.torque, quiet.torque)
+    np.testing.assert_array_equal(noise.measurement, quiet.measurement)
+    assert not quiet.kicks.any() and set(np.unique(noise.kicks)) == {-5.0, 0.0, 5.0}
+    assert (noise.kicks != 0.0).mean() == pytest.approx(0.1, abs=0.01) and abs(noise.kicks.mean()) < 0.1
+    starts = np.tile([1.0, 0.0], (2000, 1))
+    kicked, calm = (closed_loop.run(lambda x: 0.0 * x[:, :1], NOMINAL, starts, n).x for n in (noise, quiet))
+    np.testing.assert_allclose(kicked[1, :, 1] - calm[1, :, 1], noise.kicks[0], atol=1e-12)
+    np.testing.assert_array_equal(kicked[1, :, 0], calm[1, :, 0])
+    for options in ({"kick_probability": 1.1}, {"kick": np.nan}):
+        with pytest.raises(ValueError, match="kick"):
+            NOMINAL.draw(0, 2, 5, **options)
+
+
+def test_plants_may_differ_while_the_noise_is_the_same():
+    starts, noise = np.array([[1.0, 0.0]]), NOMINAL.draw(2, 1, 1)
+    for mass in (0.5, 2.0):
+        plants = [PendulumParameters(mass=mass, process_noise=width) for width in (0.3, 0.0)]
+        pushed, free = (closed_loop.run(lambda x: np.zeros(1), p, starts, noise).x[1, 0, 1] for p in plants)
+        assert pushed - free == pytest.approx(0.05 * 3.0 * 0.3 * noise.torque[0, 0] / mass)
+
+
+def test_upright_and_violations_by_hand():
+    x = np.zeros((41, 4, 2))
+    x[:21, 0, 0] = 1.0  # late, but in time
+    x[:, 1, 0] = 2 * np.pi + 0.29  # a turn further
+    x[30, 2, 0] = 0.31  # once out
+    x[:, 3, 0] = np.pi
+    np.testing.assert_array_equal(upright(x), [True, True, False, False])
+    x[0, 0, 1] = 9.0  # the start does not count
+    x[1:5, 1, 1] = -6.5
+    x[7, 2, 1] = 6.0  # on the limit
+    np.testing.assert_allclose(violations(x, 6.0), [0.0, 0.1, 0.0, 0.0])
+    x[3, 3, 1] = np.nan
+    for measure in (lambda: violations(x, 6.0), lambda: upright(x), lambda: upright(x[0])):
+        with pytest.raises(ValueError, match="finite states of shape"):
+            measure()

@@ -10,13 +10,13 @@ from mpcrl_course.dp import FiniteMDP, sampler
 from mpcrl_course.envs import LinearPlant
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum
+from mpcrl_course.envs.random_pendulum import RandomMass
 from mpcrl_course.learners.behaviour import epsilon_greedy, exponential, perturbed_cost
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import load_state, saved_log
 from mpcrl_course.learners.q_learning import QLearning
-from mpcrl_course.learners.randomised import RandomMass
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
 from mpcrl_course.mpc.admm import ADMM, Central

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpcrl_course.comparison import draw_noise, run, upright, violations
+from mpcrl_course.closed_loop import run
 from mpcrl_course.dp.pendulum import FIXED_STARTS, evaluate
-from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
+from mpcrl_course.envs.pendulum import NOMINAL, Pendulum, PendulumParameters, upright, violations
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
-from mpcrl_course.learners.randomised import IdentifyingPolicy
 from mpcrl_course.learners.trained import trained_agent, trained_policies
+from mpcrl_course.policies.identifying import IdentifyingPolicy
 
 KINDS = {"nominal", "randomised", "identified", "penalty 3", "penalty 300", "primal-dual"}
 
@@ -99,7 +99,7 @@ def test_every_kind_costs_what_the_lecture_shows(file):
         rows += [(kind, masses[m], mass[0, m, 3 + i]) for m in (0, 7)]
     assert {kind for kind, *_ in rows} == KINDS
     for kind, m, expected in rows:
-        found = run(policies[kind], PendulumParameters(mass=m), starts, draw_noise(5))
+        found = run(policies[kind], PendulumParameters(mass=m), starts, NOMINAL.draw(0, 5, 200))
         # numbers are kept, and networks calculate, in single precision
         np.testing.assert_allclose(found.cost.sum(0), expected[0, :5], rtol=1e-4, err_msg=f"{kind}, {m} kg")
         np.testing.assert_array_equal(upright(found.x), expected[1, :5])
@@ -108,7 +108,7 @@ def test_every_kind_costs_what_the_lecture_shows(file):
 
 @pytest.mark.parametrize("mass", [0.7, 1.3])
 def test_the_randomised_and_the_identifying_network_swing_up_at_both_ends_of_their_range(file, mass):
-    starts, noise = FIXED_STARTS[:20], draw_noise(20)
+    starts, noise = FIXED_STARTS[:20], NOMINAL.draw(0, 20, 200)
     for kind in ("randomised", "identified"):
         policy = trained_policies(file)[kind]
         assert upright(run(policy, PendulumParameters(mass=mass), starts, noise).x).mean() >= 0.95

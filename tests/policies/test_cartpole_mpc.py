@@ -5,10 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mpcrl_course.closed_loop import run
 from mpcrl_course.envs import cartpole
-from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters, random_start
+from mpcrl_course.envs.cartpole import CartPoleParameters, random_start, upright
+from mpcrl_course.mpc import SolverError
 from mpcrl_course.mpc.lqr import riccati
-from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, closed_loop, first_plan, terminal_factor, with_model
+from mpcrl_course.policies.cartpole_mpc import (
+    CartPoleController,
+    cartpole_mpc,
+    first_plan,
+    terminal_factor,
+    with_model,
+)
 
 MODEL = CartPoleParameters()
 STARTS = [random_start(np.random.default_rng(i)) for i in range(4)]
@@ -24,22 +32,27 @@ def theta(mpc):
     return mpc.parameters.initial()
 
 
-def runs(mpc, theta, plant, starts=STARTS):
-    return [closed_loop(mpc, theta, CartPole(plant), seed=i, start=start) for i, start in enumerate(starts)]
+def runs(mpc, theta, plant, starts=STARTS, steps=200):
+    """One run after the other, so that one that crashes asks for no more decisions; each with its CPU seconds."""
+    found = []
+    for i, start in enumerate(starts):
+        controller = CartPoleController(mpc, theta)
+        found.append((run(controller, plant, [start], plant.draw(i, 1, steps)), controller.seconds[0]))
+    return found
+
+
+def swung_up(found):
+    return [bool(upright(one.x)[0]) and one.ended[0] == len(one.cost) for one, _ in found]
 
 
 def test_it_swings_up_at_the_cost_of_converged_plans(mpc, theta):
-    starts = STARTS[:2]
-    ours, exact = (
-        [closed_loop(m, theta, CartPole(MODEL, steps=100), start=start) for start in starts]
-        for m in (mpc, mpc.reference)
-    )
-    assert all(run.swung_up for run in ours + exact)
-    ratio = sum(run.cost.sum() for run in ours) / sum(run.cost.sum() for run in exact)
+    ours, exact = (runs(m, theta, MODEL, STARTS[:2], steps=100) for m in (mpc, mpc.reference))
+    assert all(swung_up(ours + exact))
+    ratio = sum(one.cost.sum() for one, _ in ours) / sum(one.cost.sum() for one, _ in exact)
     assert ratio == pytest.approx(1.0, abs=0.01)
-    assert set(exact[0].status) == {"Solve_Succeeded"}
-    for run in ours:  # one iteration a decision once it has begun: ten times less work, says benchmarks/bench_cartpole
-        assert set(run.status[1:]) == {"rti"}
+    assert set(exact[0][0].status.ravel()) == {"Solve_Succeeded"}
+    for one, _ in ours:  # one iteration a decision, once it has begun
+        assert set(one.status[1:].ravel()) == {"rti"}
 
 
 CHANGES = {
@@ -55,8 +68,9 @@ CHANGES = {
 def test_it_swings_up_with_noise_and_other_masses(mpc, theta, change):
     plant = replace(MODEL, **change)
     found = runs(mpc, theta, plant)
-    assert all(run.swung_up and np.isfinite(run.x).all() and np.abs(run.u).max() <= 15.0 for run in found)
-    assert not any((run.status == "failed").any() for run in found)
+    assert all(swung_up(found))
+    assert all(np.isfinite(one.x).all() and np.abs(one.u).max() <= 15.0 for one, _ in found)
+    assert not any((one.status == "failed").any() for one, _ in found)
 
 
 def test_a_heavy_cart_runs_away_from_plain_iteration_and_three_things_cure_it():
@@ -65,15 +79,42 @@ def test_a_heavy_cart_runs_away_from_plain_iteration_and_three_things_cure_it():
     theta, plant = careful.parameters.initial(), replace(model, cart_mass=1.2)
     rng = np.random.default_rng(1)
     starts = [random_start(rng) for _ in range(3)]
-    for run in runs(plain, theta, plant, starts):
-        assert run.crashed and not run.swung_up and abs(run.x[-1, 0]) > cartpole.TRACK_END
-        assert len(run.x) == len(run.u) + 1 == len(run.cost) + 1 == len(run.status) + 1 == len(run.seconds) + 1
+    crashes = runs(plain, theta, plant, starts)
+    assert not any(swung_up(crashes))
+    for one, seconds in crashes:
+        assert one.ended[0] < 200 and abs(one.x[-1, 0, 0]) > cartpole.TRACK_END
+        assert len(seconds) == one.ended[0] + 1 and one.cost[one.ended[0], 0] > cartpole.CRASH_COST
     cured = runs(careful, theta, plant, starts)
-    assert all(run.swung_up for run in cured)
-    assert {"rti", "line search", "fallback"} <= {word for run in cured for word in run.status}
+    assert all(swung_up(cured))
+    assert {"rti", "line search", "fallback"} <= {word for one, _ in cured for word in one.status.ravel()}
     told = with_model(careful, theta, plant)
-    assert all(run.swung_up for run in runs(careful, told, plant, starts))
-    assert all(run.swung_up for run in runs(plain, told, plant, starts))
+    assert all(swung_up(runs(careful, told, plant, starts)))
+    assert all(swung_up(runs(plain, told, plant, starts)))
+
+
+def test_each_of_several_has_its_own_plan_and_where_a_solve_fails_the_last_plan_goes_on(mpc, theta):
+    plant, steps, failing = replace(MODEL, mass=0.22), 6, False
+
+    class Fails:
+        """The MPC, as long as it does not fail."""
+
+        parameters, reference = mpc.parameters, mpc.reference
+
+        def policy(self, *question, **options):
+            if failing:
+                raise SolverError("not converged", "failed", question[1], None, theta)
+            return mpc.policy(*question, **options)
+
+    both = run(CartPoleController(mpc, theta), plant, STARTS[:2], plant.draw(0, 2, steps))
+    for i in range(2):
+        alone = run(CartPoleController(mpc, theta), plant, STARTS[i : i + 1], plant.draw(0, 1, steps))
+        np.testing.assert_array_equal(both.x[:, i], alone.x[:, 0])
+    controller = CartPoleController(Fails(), theta)
+    controller(np.array(STARTS[:1]))
+    plan, failing = controller.plans[0], True
+    for k in (1, 2):
+        np.testing.assert_array_equal(controller(np.array(STARTS[:1])), plan.u[k : k + 1])
+        assert controller.status == ["failed"]
 
 
 def test_parameters_of_the_model_are_those_of_the_plant(mpc, theta):

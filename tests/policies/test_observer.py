@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_are
 
-from mpcrl_course.comparison import draw_noise, run
-from mpcrl_course.envs.pendulum import DT, PendulumParameters, dynamics, wrap
+from mpcrl_course.closed_loop import run
+from mpcrl_course.envs.pendulum import DT, NOMINAL, PendulumParameters, dynamics, wrap
 from mpcrl_course.policies.observer import AngleOnly, kalman_gain
-
-NOMINAL = PendulumParameters()
 
 
 def test_the_gain_is_that_of_an_independent_riccati_solver():
@@ -39,19 +37,19 @@ def states_seen(model, noise, start=(0.4, 1.5), steps=120, measurement=0.0):
 
 
 def test_with_the_right_model_and_no_noise_the_estimate_becomes_exact():
-    true, seen, _ = states_seen(PendulumParameters(max_torque=6.0), draw_noise(1, 120))
+    true, seen, _ = states_seen(PendulumParameters(max_torque=6.0), NOMINAL.draw(0, 1, 120))
     assert abs(seen[0, 1] - true[0, 1]) == pytest.approx(1.5)  # the first velocity is taken for zero
     np.testing.assert_allclose(seen[60:], true[60:], atol=1e-6)
 
 
 def test_differences_are_the_velocity_of_semi_implicit_euler_without_noise():
-    true, seen, _ = states_seen(None, draw_noise(1, 120))
+    true, seen, _ = states_seen(None, NOMINAL.draw(0, 1, 120))
     np.testing.assert_allclose(seen[1:], np.stack([true[1:, 0], np.diff(true[:, 0]) / DT], axis=1), atol=1e-12)
     np.testing.assert_allclose(seen[1:, 1], true[1:, 1], atol=1e-9)  # q+ = q + dt v+
 
 
 def test_the_observer_filters_what_differences_amplify():
-    noise = draw_noise(1, 120, seed=3)
+    noise = NOMINAL.draw(3, 1, 120)
     errors = {}
     for name, model in (("observer", PendulumParameters(max_torque=6.0)), ("differences", None)):
         true, seen, _ = states_seen(model, noise, measurement=0.02)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_discrete_are
 
-from mpcrl_course.comparison import draw_noise, run, upright
+from mpcrl_course.closed_loop import run
 from mpcrl_course.dp.pendulum import FIXED_STARTS
-from mpcrl_course.envs.pendulum import PendulumParameters, dynamics, wrap
+from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters, dynamics, upright, wrap
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.policies.pendulum_mpc import (
     SPEED_WEIGHT,
@@ -21,7 +21,6 @@ from mpcrl_course.policies.pendulum_mpc import (
     told,
 )
 
-NOMINAL = PendulumParameters()
 OTHER = PendulumParameters(mass=1.4, length=0.9, gravity=9.81, friction=0.2, max_torque=3.0, delay=2)
 TURN = 2.0 * np.pi
 
@@ -139,7 +138,7 @@ def test_iterations_converge_to_the_plan_of_ipopt(mpc, theta):
 
 @pytest.mark.parametrize("plant", [NOMINAL, PendulumParameters(mass=1.1)], ids=["model", "heavier"])
 def test_one_iteration_a_step_costs_what_converged_plans_cost(plant):
-    starts, noise, cost = FIXED_STARTS[[0, 4]], draw_noise(2, steps=100), {}
+    starts, noise, cost = FIXED_STARTS[[0, 4]], NOMINAL.draw(0, 2, 100), {}
     for solver in ("rti", "ipopt"):
         controller = PendulumController(pendulum_mpc(solver=solver))
         found = run(controller, plant, starts, noise)
@@ -153,7 +152,7 @@ def test_one_iteration_a_step_costs_what_converged_plans_cost(plant):
 
 def test_it_swings_up_and_remembers_how(mpc):
     controller = PendulumController(mpc)
-    found = run(controller, NOMINAL, FIXED_STARTS[:4], draw_noise(4, steps=150))
+    found = run(controller, NOMINAL, FIXED_STARTS[:4], NOMINAL.draw(0, 4, 150))
     assert upright(found.x).all() and np.abs(found.u).max() <= 2.0 + 1e-9
     assert sum(controller.statuses.values()) == 4 * 150 and controller.statuses["Solve_Succeeded"] == 4
     assert [len(seconds) for seconds in controller.seconds] == [150] * 4
@@ -164,22 +163,22 @@ def test_a_told_delay_is_the_undelayed_loop_later(mpc):
     """Without noise the prediction is exact: after `delay` free steps the loops are the same."""
     starts, delay = FIXED_STARTS[:3], 3
     plant = replace(NOMINAL, delay=delay)
-    late = run(PendulumController(mpc, delay=delay), plant, starts, draw_noise(3, steps=80))
+    late = run(PendulumController(mpc, delay=delay), plant, starts, NOMINAL.draw(0, 3, 80))
     free = starts
     for _ in range(delay):
         free = dynamics(free, np.zeros((3, 1)))
     np.testing.assert_allclose(late.x[delay], free, atol=1e-12)
     assert not late.u[:delay].any()
-    prompt = run(PendulumController(mpc), NOMINAL, free, draw_noise(3, steps=80 - delay))
+    prompt = run(PendulumController(mpc), NOMINAL, free, NOMINAL.draw(0, 3, 80 - delay))
     np.testing.assert_allclose(late.x[delay:], prompt.x, atol=1e-9)
     np.testing.assert_allclose(late.u[delay:], prompt.u, atol=1e-9)
-    unaware = run(PendulumController(mpc), plant, starts, draw_noise(3, steps=80))
+    unaware = run(PendulumController(mpc), plant, starts, NOMINAL.draw(0, 3, 80))
     assert (unaware.cost[delay:].sum(0) > prompt.cost.sum(0)).all()
 
 
 def test_wrapped_angles_make_no_difference(mpc):
     """From hanging down it swings through the jump at pi and up at 2 pi."""
-    starts, noise = np.array([[3.0, 0.5], [2.5, 0.0], [-2.0, 1.0]]), draw_noise(3, steps=100)
+    starts, noise = np.array([[3.0, 0.5], [2.5, 0.0], [-2.0, 1.0]]), NOMINAL.draw(0, 3, 100)
     inner = PendulumController(mpc)
 
     class Wrapped:
@@ -260,7 +259,7 @@ def test_a_speed_limit_is_kept_by_the_plan_and_slack_is_taken_only_where_it_must
     v = np.abs(too_fast.x[1:, 1])
     np.testing.assert_allclose(too_fast.slack["speed"][:, 0], np.maximum(v - 5.25, 0.0), atol=1e-5)
     assert v[0] > 5.25
-    found = run(PendulumController(mpc), NOMINAL, [[2.5, 0.0], [-3.0, -0.5]], draw_noise(2, steps=120))
+    found = run(PendulumController(mpc), NOMINAL, [[2.5, 0.0], [-3.0, -0.5]], NOMINAL.draw(0, 2, 120))
     assert np.abs(found.x[1:, :, 1]).max() <= 5.5 + 1e-4 and upright(found.x).all()
 
 
@@ -268,7 +267,7 @@ def test_a_limit_that_asks_for_another_swing_is_kept_only_if_its_price_is_high()
     mpc, excess = pendulum_mpc(max_speed=5.4, horizon=80), {}
     for price in (SPEED_WEIGHT, 5000.0):
         controller = PendulumController(mpc, mpc.parameters.pack(speed_weight=price))
-        found = run(controller, NOMINAL, [[2.5, 0.0]], draw_noise(1, steps=60))
+        found = run(controller, NOMINAL, [[2.5, 0.0]], NOMINAL.draw(0, 1, 60))
         excess[price] = np.abs(found.x[1:, 0, 1]).max() - 5.4
     assert 0.03 < excess[SPEED_WEIGHT] < 0.1 and excess[5000.0] < 1e-6
 

@@ -80,17 +80,17 @@ def test_prediction_errors_of_held_angles_and_of_wrong_ties():
     """Five seconds ahead, from visited states: 0.002 rad with the true ties, 0.04 with the wrong ones (as it says)."""
     rng, env, errors = np.random.default_rng(0), PowerSystem(), {"true": [], "wrong": []}
     thetas = {"true": true_ties(NET), "wrong": NET.parameters.initial()}
-    u, x = ca.SX.sym("u", 4), ca.SX.sym("x", 20)
+    u, x, limit = ca.SX.sym("u", 4), ca.SX.sym("x", 20), env.action_space.high
     steps = {name: ca.Function("f", [x, u], [NET.problem.dynamics(x, u, NET.parameters.unpack(ca.SX(theta)))])
              for name, theta in thetas.items()}  # fmt: skip
     env.reset(seed=0)
     for k in range(400):
         if k % 100 == 0:
             env.reset()
-        env.step(np.clip(env.x[:, 4], *(0.5 * env.limit * [[-1], [1]])) + rng.uniform(-0.5, 0.5, 4) * env.limit)
+        env.step(np.clip(env.x[:, 4], *(0.5 * limit * [[-1], [1]])) + rng.uniform(-0.5, 0.5, 4) * limit)
         if k % 5:
             continue
-        actions = rng.uniform(-1, 1, (5, 4)) * env.limit
+        actions = rng.uniform(-1, 1, (5, 4)) * limit
         quiet = PowerSystem(noise=0.0, scenario=())
         quiet.reset(options={"x": env.x.ravel()})
         for a in actions:

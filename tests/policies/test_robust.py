@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from mpcrl_course.comparison import NOMINAL, draw_noise, run, upright, violations
-from mpcrl_course.envs.pendulum import PendulumParameters, dynamics
+from mpcrl_course.closed_loop import run
+from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters, dynamics, upright, violations
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.policies.pendulum_mpc import PendulumController, first_plan, pendulum_mpc, terminal_factor
 from mpcrl_course.policies.robust import (
@@ -43,7 +43,7 @@ def two_points(rng, epsilon, n):
 
 def test_the_noise_of_one_step_has_this_deviation():
     plant = PendulumParameters(mass=1.3, length=0.8, process_noise=0.7)
-    x = run(lambda x: np.zeros(len(x)), plant, np.ones((20_000, 2)), draw_noise(20_000, steps=1)).x[1]
+    x = run(lambda x: np.zeros(len(x)), plant, np.ones((20_000, 2)), NOMINAL.draw(0, 20_000, 1)).x[1]
     assert x[:, 1].std() == pytest.approx(speed_deviation(plant), rel=0.02)
     assert speed_deviation(NOMINAL) == 0.0
 
@@ -87,7 +87,7 @@ def test_in_a_step_that_is_planned_to_the_limit_it_is_crossed_with_probability_e
         controller = PendulumController(mpc, mpc.parameters.pack(back_off=b))
         u = float(controller(np.array([state]))[0, 0])
         assert dynamics(np.array(state), np.array([u]))[1] == pytest.approx(-(limit - b), abs=1e-6) and abs(u) < 1.9
-        one = run(lambda x, u=u: np.full(len(x), u), plant, np.tile(state, (n, 1)), draw_noise(n, steps=1))
+        one = run(lambda x, u=u: np.full(len(x), u), plant, np.tile(state, (n, 1)), NOMINAL.draw(0, n, 1))
         share, expected = violations(one.x, limit).mean(), norm.sf(b / sigma)
         assert share == pytest.approx(expected, abs=3 * np.sqrt(epsilon / n)) and share < epsilon + 0.01
 
@@ -112,7 +112,7 @@ def test_bad_back_offs_are_named():
 
 
 def test_one_scenario_is_the_plain_mpc():
-    starts, noise = np.array([[2.5, 0.3], [0.4, -1.0]]), draw_noise(2, steps=40)
+    starts, noise = np.array([[2.5, 0.3], [0.4, -1.0]]), NOMINAL.draw(0, 2, 40)
     one = run(ScenarioController(masses=(1.0,), horizon=40), NOMINAL, starts, noise)
     plain = run(PendulumController(pendulum_mpc(horizon=40)), NOMINAL, starts, noise)
     np.testing.assert_allclose(one.u, plain.u, atol=1e-5)
@@ -146,7 +146,7 @@ def test_scenarios_share_their_first_torque_and_each_has_its_terminal_cost(monke
     for name, mass in (("terminal_1", 0.7), ("terminal_3", 1.3)):
         np.testing.assert_array_equal(getattr(p, name), terminal_factor(PendulumParameters(mass=mass)))
     for mass in (0.7, 1.3):  # here no scenario needs a swing
-        found = run(controller, PendulumParameters(mass=mass), [[0.2, 0.0]], draw_noise(1, steps=80))
+        found = run(controller, PendulumParameters(mass=mass), [[0.2, 0.0]], NOMINAL.draw(0, 1, 80))
         assert upright(found.x, within=0.05).all()
     # where a solve fails, the plan goes on; angles may be wrapped
     plan = controller.plans[0]
@@ -221,7 +221,7 @@ def test_the_filter_keeps_the_condition_wherever_the_motor_can_and_changes_as_li
 
 
 def test_in_its_own_model_a_low_kappa_brakes_in_time_where_action_restriction_does_not():
-    starts, noise, limit = states(40, seed=5, fastest=1.0), draw_noise(40, steps=300), 5.0
+    starts, noise, limit = states(40, seed=5, fastest=1.0), NOMINAL.draw(0, 40, 300), 5.0
     share = {kappa: violations(run(barrier_filter(pump, limit, kappa), NOMINAL, starts, noise).x, limit).mean()
              for kappa in (1.0, 0.3, 0.1)}  # fmt: skip
     assert share[1.0] > share[0.3] > share[0.1] and share[1.0] > 0.02
@@ -240,7 +240,7 @@ def test_filters_pass_on_a_reset():
 
     for make in (barrier_filter, predictive_filter):
         policy = Counts()
-        run(make(policy, 6.0), NOMINAL, np.zeros((2, 2)), draw_noise(2, steps=2))
+        run(make(policy, 6.0), NOMINAL, np.zeros((2, 2)), NOMINAL.draw(0, 2, 2))
         assert policy.resets == 1
         assert not hasattr(make(pump, 6.0), "reset")
 
@@ -289,7 +289,7 @@ def test_from_safe_starts_the_limit_is_kept_for_good_in_its_own_model(limit, pol
     starts = states(60, seed=7)
     starts = starts[brake_peak(starts) <= limit]
     assert len(starts) > 30
-    noise = draw_noise(len(starts), steps=150)
+    noise = NOMINAL.draw(0, len(starts), 150)
     assert not violations(run(predictive_filter(policies[policy], limit), NOMINAL, starts, noise).x, limit).any()
     if policy == "pump":
         assert violations(run(pump, NOMINAL, starts, noise).x, limit).mean() > 0.2

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
-from mpcrl_course.envs.linear import A, B, LinearPlant
+from mpcrl_course.envs.linear import START, A, B, LinearParameters
 from mpcrl_course.mpc import MPC
 from mpcrl_course.mpc.real_time import shift
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, problem, residual
 from mpcrl_course.policies.linear_mpc import linear_mpc
-from mpcrl_course.policies.rollout import rollout
 from mpcrl_course.policies.scenario_mpc import Scenarios, back_off, cartpole_back_off, linear_back_off
 
 LINEAR = linear_mpc(horizon=5)
@@ -91,8 +91,9 @@ def test_back_off_is_the_quantile_and_keeps_the_bound():
     right = mpc.parameters.pack(A=A, B=B.reshape(2, 1)[:, 0])
     share = {}
     for name, theta in (("nominal", right), ("backed off", linear_back_off(mpc, right, errors))):
-        x = rollout(lambda s, t=theta: mpc.policy(t, s).u0, LinearPlant(), 500, np.random.default_rng(1))[0]
-        share[name] = np.mean(x[20:, 0] < 0.0)
+        controller, plant = rowwise(lambda s, t=theta: mpc.policy(t, s).u0), LinearParameters()
+        found = run(controller, plant, [START], plant.draw(1, 1, 500))
+        share[name] = np.mean(found.x[20:-1, 0, 0] < 0.0)
     assert share["nominal"] > 0.3 and share["backed off"] < 0.08
 
 

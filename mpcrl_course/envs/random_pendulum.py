@@ -115,39 +115,3 @@ class RandomMass(Pendulum):
         self.parameters = replace(self.parameters, mass=state["mass"])
         self.estimate = MassEstimate(1, self.parameters)
         self.estimate.pairs.extend((np.array(a), np.array(rest)) for a, rest in state["seen"])
-
-
-class IdentifyingPolicy:
-    """A policy of (cos q, sin q, v, estimated mass) as a controller of n pendulums, with its estimates as memory.
-
-    Another number of pendulums than last time starts anew, as `reset` does.
-
-    Parameters
-    ----------
-    actor : callable
-        Observations (n, 4) to torques (n, 1).
-    """
-
-    def __init__(self, actor):
-        self.actor = actor
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was identified."""
-        self.estimate: MassEstimate | None = None
-        self._last: tuple[np.ndarray, np.ndarray] | None = None
-
-    def __call__(self, x) -> np.ndarray:
-        """Return torques (n, 1), clipped to the nominal limit, for measured states (n, 2)."""
-        x = np.atleast_2d(np.asarray(x, dtype=float))
-        if x.ndim != 2 or x.shape[1] != 2 or not np.isfinite(x).all():
-            raise ValueError(f"states (angle, velocity) are finite and have shape (n, 2), not {x.shape}")
-        if self.estimate is None or self.estimate.n != len(x):
-            self.estimate, self._last = MassEstimate(len(x)), None
-        if self._last is not None:
-            self.estimate.see(*self._last, x[:, 1])
-        s = np.stack([np.cos(x[:, 0]), np.sin(x[:, 0]), x[:, 1], self.estimate()], axis=-1)
-        limit = self.estimate.p.max_torque
-        u = np.clip(np.asarray(self.actor(s), dtype=float).reshape(-1, 1), -limit, limit)
-        self._last = x.copy(), u[:, 0].copy()
-        return u

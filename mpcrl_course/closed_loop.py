@@ -1,0 +1,87 @@
+"""The closed loop of a controller and a plant, from many starts at once; it knows no plant by name.
+
+    noise = plant.draw(rng, n, steps)                    # drawn beforehand: the same for every controller
+    found = run(controller, plant, starts, noise)        # found.x, .u, .cost, .ended, .status
+
+A controller is a function of what is measured, y (n, n_measured), that returns inputs (n, n_inputs). It may have a
+method `reset()`, called before each run, and an attribute `status`, a word for each of its latest n decisions. A plant
+has `measure`, `step` and limits as in `mpcrl_course.envs.plant`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Controller = Callable[[np.ndarray], np.ndarray]
+
+
+class Run(NamedTuple):
+    """What happened in n closed loops; a run that has ended keeps its last state, and costs nothing more."""
+
+    x: np.ndarray  # (steps + 1, n, n_states), true states
+    u: np.ndarray  # (steps, n, n_inputs), inputs as they acted, 0 after the end
+    cost: np.ndarray  # (steps, n), stage costs
+    ended: np.ndarray  # (n,), the step in which a run ended, counted from 0, and the number of steps if it did not
+    status: np.ndarray  # (steps, n), words: what the controller said of each decision, if it says anything
+
+
+def rowwise(f: Callable) -> Controller:
+    """Return a controller of n states from a function of one: y (n_measured,) to u (n_inputs,) or a number."""
+    return lambda y: np.array([np.atleast_1d(f(row)) for row in y], dtype=float)
+
+
+def run(controller: Controller, plant: Any, starts, noise) -> Run:
+    """Run a controller on a plant, for as many steps as there is noise.
+
+    Commands are clipped to the plant's limits; nothing (0) acts until the first one arrives, `delay` steps late.
+
+    Parameters
+    ----------
+    controller : callable
+        From y (n, n_measured) to inputs (n, n_inputs), or (n,) if there is one input; its memory is reset first.
+    plant : PlantParameters
+    starts : array_like, shape (n, n_states)
+    noise : NamedTuple of ndarray, shapes (steps, n, …)
+        From the plant's `draw`; the same object for all controllers that are compared.
+
+    Raises
+    ------
+    ValueError
+        If starts and noise do not fit together or are not finite, or an input is not finite or one is missing.
+    """
+    x, (steps, n), m = np.array(starts, dtype=float), noise[0].shape[:2], plant.n_inputs
+    for name, part in noise._asdict().items():
+        if part.shape[:2] != (steps, n):
+            shapes = ", ".join(f"{name} {part.shape}" for name, part in noise._asdict().items())
+            raise ValueError(f"the parts of the noise do not fit together: {shapes}")
+        if not np.isfinite(part).all():
+            raise ValueError(f"the noise is not finite in {name}, step {np.argwhere(~np.isfinite(part))[0][0]}")
+    if x.shape != (n, plant.n_states) or not np.isfinite(x).all():
+        wanted = f"({n}, {plant.n_states})"
+        raise ValueError(f"the noise is that of {n} runs: they need finite starts of shape {wanted}, not {x.shape}")
+    if hasattr(controller, "reset"):
+        controller.reset()
+    xs, us, costs = np.empty((steps + 1, *x.shape)), np.zeros((steps, n, m)), np.zeros((steps, n))
+    status, ended, late = np.full((steps, n), "", object), np.full(n, steps), deque([np.zeros((n, m))] * plant.delay)
+    xs[0] = x
+    for k in range(steps):
+        now = noise._make(part[k] for part in noise)
+        command = np.asarray(controller(plant.measure(x, now)), dtype=float)
+        command = command.reshape(-1, 1) if m == 1 and command.ndim < 2 else command
+        if command.shape != (n, m) or not np.isfinite(command).all():
+            got = command[~np.isfinite(command).all(-1)][0] if command.shape == (n, m) else f"shape {command.shape}"
+            raise ValueError(f"the controller must return finite inputs of shape ({n}, {m}); in step {k} came {got}")
+        late.append(np.clip(command, plant.input_lower, plant.input_upper))
+        on, said = ended == steps, np.array(getattr(controller, "status", status[k]))
+        us[k, on], status[k, on] = late.popleft()[on], said[on]
+        after, cost, over = plant.step(x, us[k], now)
+        costs[k, on], ended[on & over] = cost[on], k
+        xs[k + 1] = x = np.where(on[:, None], after, x)
+        if (ended < steps).all():
+            xs[k + 2 :] = x
+            break
+    return Run(xs, us, costs, ended, status.astype(str))

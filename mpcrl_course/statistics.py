@@ -1,0 +1,85 @@
+"""What may be said of measured costs and times: intervals, paired differences, the tail, the time of a decision.
+
+    cost = {name: run(controller, plant, starts, noise).cost.sum(0) for name, controller in controllers.items()}
+    print(difference(cost["MPC"], cost["DDPG"]))
+
+A difference is paired: with the same starts and noise for both, what both suffered from cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import t as student_t
+
+
+class Interval(NamedTuple):
+    """A mean and how far to either side its confidence interval reaches; in an f-string ``:.3f`` formats both."""
+
+    mean: float
+    half: float
+
+    def __str__(self):
+        # two digits of what is uncertain, and as many places of the mean; what is left by rounding is no width
+        wide = self.half > 1e-12 * abs(self.mean)
+        places = max(0, 1 - int(np.floor(np.log10(self.half)))) if wide else 3
+        return f"{self:.{places}f}"
+
+    def __format__(self, form):
+        return f"{self.mean:{form}} ± {self.half:{form}}" if form else str(self)
+
+
+def interval(values, level: float = 0.95) -> Interval:
+    """Return mean and confidence interval (Student's t) of independent values, one a seed; nan is not allowed.
+
+    A run is not independent of another one with the same network: average within a seed first.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError(f"an interval needs at least two finite values in a row, not {values}")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must lie in (0, 1), not {level}")
+    half = student_t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return Interval(float(values.mean()), float(half))
+
+
+def difference(one, other, level: float = 0.95) -> Interval:
+    """Return the interval of one - other, pair by pair, shape (seeds,) or (seeds, runs), of which runs are averaged."""
+    apart = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
+    return interval(apart.mean(axis=1) if apart.ndim == 2 else apart, level)
+
+
+def tail(costs, share: float = 0.05) -> float:
+    """Return the mean of the worst `share` of the costs (the conditional value at risk).
+
+    Where the share is no whole number of them, the last one counts in part: of 30 costs the worst 5 % are the worst
+    one and half of the second. A share of less than one cost is the worst one. It is the minimum over c of
+    c + mean(max(0, costs - c)) / share (Rockafellar & Uryasev, J. Risk 2(3), 2000).
+    """
+    worst = np.sort(np.ravel(np.asarray(costs, dtype=float)))[::-1]
+    if not len(worst) or not np.isfinite(worst).all() or not 0.0 < share <= 1.0:
+        raise ValueError(f"the tail of finite costs and a share in (0, 1] is asked for, not {share} of {worst}")
+    weights = np.clip(share * len(worst) - np.arange(len(worst)), 0.0, 1.0)
+    return float(weights @ worst / weights.sum())
+
+
+def decision_seconds(controller: Callable, x, warm_up: int = 20) -> np.ndarray:
+    """Return the wall times (steps - warm_up,) of single decisions along a path x (steps, n_states), in s.
+
+    The controller, its memory reset, is asked one state (1, n_states) at a time. The first `warm_up` decisions are not
+    counted: caches and an MPC's first plan are paid once.
+    """
+    x = np.asarray(x, dtype=float)
+    if not 0 <= warm_up < len(x):
+        raise ValueError(f"{len(x)} decisions are too few for a warm-up of {warm_up}")
+    if hasattr(controller, "reset"):
+        controller.reset()
+    seconds = []
+    for state in x:
+        began = perf_counter()
+        controller(state[None])
+        seconds.append(perf_counter() - began)
+    return np.array(seconds[warm_up:])

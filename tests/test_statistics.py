@@ -1,0 +1,87 @@
+"""Intervals by simulation and by hand, paired differences, the tail as defined, decisions by a clock of the test."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize_scalar
+
+from mpcrl_course.statistics import Interval, decision_seconds, difference, interval, tail
+
+
+def test_decisions_are_timed_one_by_one_without_the_warm_up(monkeypatch):
+    clock, asked = [0.0], []
+    monkeypatch.setattr("mpcrl_course.statistics.perf_counter", lambda: clock[0])
+
+    class Slow:
+        def reset(self):
+            asked.clear()
+
+        def __call__(self, x):
+            asked.append(x.copy())
+            clock[0] += 100.0 if len(asked) <= 3 else float(len(asked))
+            return np.zeros((1, 1))
+
+    path, controller = np.arange(20.0).reshape(10, 2), Slow()
+    for _ in range(2):
+        np.testing.assert_allclose(decision_seconds(controller, path, warm_up=3), np.arange(4.0, 11.0))
+        np.testing.assert_array_equal(np.vstack(asked), path)
+    for warm_up in (10, -1):
+        with pytest.raises(ValueError, match=f"warm-up of {warm_up}"):
+            decision_seconds(controller, path, warm_up=warm_up)
+
+
+def test_intervals_of_five_cover_the_mean_in_95_of_100_experiments():
+    rng, n = np.random.default_rng(0), 4000
+    for level in (0.95, 0.8):
+        hits = np.mean([abs((found := interval(rng.normal(3.0, 2.0, 5), level)).mean - 3.0) <= found.half
+                        for _ in range(n)])  # fmt: skip
+        assert hits == pytest.approx(level, abs=3 * np.sqrt(level * (1 - level) / n))
+
+
+def test_interval_by_hand_and_in_words():
+    found = interval([1.0, 2.0, 4.0])
+    assert found.mean == pytest.approx(7 / 3)
+    assert found.half == pytest.approx(4.302653 * np.sqrt(7 / 3) / np.sqrt(3), rel=1e-6)  # t(0.975; 2) = 4.302653
+    for mean, half, words in ((12.3456, 0.0123, "12.346 ± 0.012"), (120.0, 34.5, "120 ± 34"),
+                              (1.0, 0.0, "1.000 ± 0.000"), (-0.004, 0.00098, "-0.00400 ± 0.00098")):  # fmt: skip
+        assert str(Interval(mean, half)) == words
+    assert str(interval([0.1, 0.1, 0.1])) == "0.100 ± 0.000"  # its deviation is 1.7e-17 by rounding
+    assert f"{Interval(12.3456, 0.0123):.1f}" == "12.3 ± 0.0" and f"{Interval(1.0, 0.5)}" == "1.00 ± 0.50"
+    for values in ([1.0], [[1.0, 2.0]], [1.0, np.nan], []):
+        with pytest.raises(ValueError, match="at least two finite values"):
+            interval(values)
+    with pytest.raises(ValueError, match="level"):
+        interval([1.0, 2.0], level=95)
+
+
+def test_a_paired_difference_holds_nothing_of_what_both_suffer_and_averages_within_a_seed():
+    rng = np.random.default_rng(0)
+    common, own = rng.normal(150.0, 60.0, (5, 20)), rng.normal(0.0, 1.0, (5, 20))
+    found = difference(common + 3.0 + own, common)
+    assert abs(found.mean - 3.0) < found.half < 1.0 < 10.0 < interval(common.mean(1)).half
+    assert found == pytest.approx(interval(3.0 + own.mean(1)), rel=1e-9)
+    assert difference([3.0, 5.0, 9.0], [1.0, 2.0, 3.0]) == interval([2.0, 3.0, 6.0])
+    with pytest.raises(ValueError, match="at least two finite values"):
+        difference([[1.0, 2.0]], [[0.0, 0.0]])
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("n", [1, 7, 30, 100])
+def test_tail_is_the_minimum_of_rockafellar_and_uryasev(n, share):
+    costs = np.random.default_rng(n).gamma(2.0, 50.0, n)
+
+    def bound(c):
+        return c + np.maximum(0.0, costs - c).mean() / share
+
+    least = min(bound(c) for c in costs)  # convex and piecewise linear: it is least at one of the costs
+    assert tail(costs, share) == pytest.approx(least, rel=1e-9)
+    found = minimize_scalar(bound, bracket=(costs.min(), costs.max()))
+    assert tail(costs, share) <= found.fun + 1e-9
+
+
+def test_tail_of_small_counts_and_bad_input():
+    assert tail([1.0, 5.0, 2.0], 0.05) == 5.0 == tail([1.0, 5.0, 2.0], 1 / 3)
+    assert tail([1.0, 5.0, 2.0], 0.5) == pytest.approx((5.0 + 0.5 * 2.0) / 1.5)
+    assert tail([[1.0, 5.0], [2.0, 4.0]], 1.0) == pytest.approx(3.0)
+    for costs, share in (([], 0.1), ([1.0, np.nan], 0.1), ([1.0], 0.0), ([1.0], 1.5)):
+        with pytest.raises(ValueError, match="the tail of finite costs"):
+            tail(costs, share)
