@@ -15,8 +15,7 @@ import numpy as np
 from table import table
 
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters, random_start
-from mpcrl_course.mpc import SolverError
-from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.mpc import SolverError, shift
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, closed_loop, with_model
 
 STARTS = int(sys.argv[1]) if len(sys.argv) > 1 else 20

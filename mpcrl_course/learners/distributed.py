@@ -2,7 +2,7 @@
 
 Agent i holds theta_i, its own solutions of V and Q, and its own memory; for a batch of T transitions tau
 
-    g_i,tau = dQ_tau/dtheta_i,    h_i,tau = delta_tau d2L_tau/dtheta_i2    (local: see `mpcrl_course.mpc.admm`).
+    g_i,tau = dQ_tau/dtheta_i,    h_i,tau = delta_tau d2L_tau/dtheta_i2    (local: see `mpcrl_course.network.solution`).
 
 The TD error is a sum over agents, so average consensus tells it to all: delta = M * mean of (L_i + gamma V_i - Q_i).
 
@@ -38,9 +38,8 @@ from tqdm.auto import tqdm
 from mpcrl_course.learners.behaviour import as_schedule, greedy
 from mpcrl_course.learners.log import Log, load_run, save_state
 from mpcrl_course.learners.replay import Replay
-from mpcrl_course.mpc.admm import AgentError, Duals, NetworkController
-from mpcrl_course.mpc.consensus import average
-from mpcrl_course.mpc.solution import SolverError
+from mpcrl_course.mpc import SolverError
+from mpcrl_course.network import AgentError, Duals, NetworkController, average
 
 
 def regularised_inverse(K, T: int, sigma: float, safeguard: bool = True) -> np.ndarray:
@@ -261,6 +260,7 @@ def distributed_q_learning(
     learned: Sequence[str] | None = None,
     lower=None,
     upper=None,
+    gradient: Callable | None = None,
     save=None,
     save_every: int = 1000,
     resume: bool = False,
@@ -303,6 +303,8 @@ def distributed_q_learning(
         Names of the blocks of an agent's parameters that are learned; by default all.
     lower, upper : array_like, shape (n_theta,), optional
         Bounds on theta; an update that leaves them is cut off.
+    gradient : callable (q, i) -> ndarray, shape (n_theta_i,), optional
+        What an agent takes for dQ/dtheta_i; by default ``q.gradient(i)``.
     save, save_every, resume, progress, on_step
         As in `q_learning`.
 
@@ -319,7 +321,7 @@ def distributed_q_learning(
         raise ValueError(f"P has shape {np.shape(P)}, but there are {network.n_agents} agents")
     if save and env is not env.unwrapped:
         raise ValueError(f"a run that is saved needs the plant itself, not {env}: a wrapper's own state would be lost")
-    M, alpha = network.n_agents, as_schedule(step_size)
+    M, alpha, slope = network.n_agents, as_schedule(step_size), gradient or (lambda q, i: q.gradient(i))
     theta = network.parameters.initial() if theta is None else network.parameters.check(theta).copy()
     lower = np.full(theta.size, -np.inf) if lower is None else network.parameters.check(lower, finite=False)
     upper = np.full(theta.size, np.inf) if upper is None else network.parameters.check(upper, finite=False)
@@ -345,7 +347,7 @@ def distributed_q_learning(
 
     def behave(k, solution, theta, s):
         def policy(q):
-            explored = controller.V(theta, s, perturbation=q, start=solution.duals)
+            explored = controller.V(theta, s, perturbation=q, warm_start=solution)
             log.solve_messages[max(k - 1, 0) :][:1] += explored.messages  # step k's action is chosen in the step before
             return explored
 
@@ -374,17 +376,17 @@ def distributed_q_learning(
             try:
                 # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
                 if terminated:
-                    q, target = controller.Q(theta, s, a, start=duals[1]), costs
+                    q, target = controller.Q(theta, s, a, warm_start=duals[1]), costs
                     duals = (duals[0], q.duals)
                 else:
-                    v, q = controller.V_and_Q(theta, s_next, s, a, start=duals)
+                    v, q = controller.V_and_Q(theta, s_next, s, a, warm_start=duals)
                     target, duals = costs + controller.discount * v.values, (v.duals, q.duals)
                     if not ended:
                         a_next = behave(k + 1, v, theta, s_next)
                 log.solve_messages[k] += q.messages
                 td = agree(k, target - q.values)
                 for i, agent in enumerate(agents):
-                    agent.remember(td[i], q.gradient(i), q.hessian(i) if order == 2 else None)
+                    agent.remember(td[i], slope(q, i), q.hessian(i) if order == 2 else None)
                 log.td[k] = td.mean()
                 if (k + 1) % every == 0:
                     update(agents, alpha(updates), partial(agree, k), order, sigma, safeguard)

@@ -176,7 +176,7 @@ def q_learning(
                 delta = cost + (0.0 if v is None else mpc.discount * v.value) - q.value
                 log.td[k] = delta
                 replay.add(s=s, a=a, cost=cost, s_next=s_next, terminated=terminated, td=delta,
-                           **_derivatives(mpc, q, hessian))  # fmt: skip
+                           **_derivatives(q, hessian))  # fmt: skip
                 batch = replay.draw(rng)
                 if fresh:
                     batch = [_again(mpc, theta, sample, hessian) for sample in batch]
@@ -222,15 +222,15 @@ def q_learning(
     return log.until(k)
 
 
-def _derivatives(mpc, q, hessian):
+def _derivatives(q, hessian):
     if hessian == "none":
-        return {"g": mpc.gradient(q)}
-    return {"g": mpc.gradient(q), "h": mpc.hessian(q, exact=hessian == "exact")}
+        return {"g": q.gradient()}
+    return {"g": q.gradient(), "h": q.hessian(exact=hessian == "exact")}
 
 
 def _again(mpc, theta, sample, hessian):
     td, q = td_error(mpc, theta, sample["s"], sample["a"], sample["cost"], sample["s_next"], sample["terminated"])
-    return {"td": td, **_derivatives(mpc, q, hessian)}
+    return {"td": td, **_derivatives(q, hessian)}
 
 
 def _save(path, k, log, theta, s, a, env, replay, rng, seconds, failures):

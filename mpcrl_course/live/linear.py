@@ -51,7 +51,7 @@ class LinearLoop:
     theta : array_like, optional
         By default the MPC's initial parameters.
     gradient : callable (solution of Q) -> ndarray, optional
-        Gradient of Q in theta; by default `mpc.gradient`.
+        Gradient of Q in theta; by default `Solution.gradient`.
     update : callable (theta, td, grad) -> ndarray, optional
         The new theta; by default `newton_update`.
     build : callable (horizon, discount) -> MPC, optional
@@ -90,7 +90,7 @@ class LinearLoop:
         self._given = mpc
         self.mpc = mpc or self._build(10, 0.9)
         self.start = self.mpc.parameters.initial() if theta is None else self.mpc.parameters.check(theta).copy()
-        self.gradient, self.update = gradient or MPC.gradient, update or newton_update
+        self.gradient, self.update = gradient or Solution.gradient, update or newton_update
         self.plant, self.seed = LinearPlant(noise=noise), seed
         self.solution: Solution
         self.action: np.ndarray

@@ -20,10 +20,8 @@ from mpcrl_course.learners.distributed import LocalLearner, update
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
-from mpcrl_course.mpc.admm import Central
-from mpcrl_course.mpc.consensus import average, mixing_matrix
-from mpcrl_course.mpc.network import line
-from mpcrl_course.mpc.solution import SolverError
+from mpcrl_course.mpc import SolverError
+from mpcrl_course.network import Central, average, line, mixing_matrix
 from mpcrl_course.policies.network_mpc import network_mpc
 
 #: Steps of a run, as published; samples that are kept; the published step sizes, by order.

@@ -25,9 +25,7 @@ from mpcrl_course.live.second_order import (
     second_order_live,
 )
 from mpcrl_course.mpc import SolverError
-from mpcrl_course.mpc.admm import Central
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line
+from mpcrl_course.network import Central, line, mixing_matrix
 from mpcrl_course.policies.network_mpc import network_mpc
 
 CENTRAL = Central(network_mpc())

@@ -6,8 +6,7 @@ from scipy.optimize import minimize
 
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
 from mpcrl_course.envs.linear import A, B, LinearPlant
-from mpcrl_course.mpc import MPC
-from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.mpc import MPC, shift
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, problem, residual
 from mpcrl_course.policies.linear_mpc import linear_mpc
 from mpcrl_course.policies.rollout import rollout
