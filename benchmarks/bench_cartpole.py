@@ -16,8 +16,7 @@ from table import budget, table, verdict
 
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters, random_start, upright
-from mpcrl_course.mpc import SolverError
-from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.mpc import SolverError, shift
 from mpcrl_course.policies.cartpole_mpc import CartPoleController, cartpole_mpc, with_model
 
 STARTS = int(sys.argv[1]) if len(sys.argv) > 1 else 20

@@ -10,9 +10,7 @@ from table import budget, measure, table, verdict
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step
 from mpcrl_course.mpc import MPC
-from mpcrl_course.mpc.admm import ADMM, Central
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line, ring
+from mpcrl_course.network import ADMM, Central, line, mixing_matrix, ring
 from mpcrl_course.policies.network_mpc import network_mpc
 
 #: CPU ms, shown: V and Q by 100 iterations of ADMM with all derivatives; a central second-order step; a learning step.
@@ -33,7 +31,7 @@ def ask(n, horizon=10):
 
 def derivatives(solution):
     """Gradients and Lagrangian Hessians of all agents."""
-    agents = range(len(solution.compiled))
+    agents = range(len(solution.problems))
     return [solution.gradient(i) for i in agents], [solution.hessian(i) for i in agents]
 
 

@@ -21,9 +21,7 @@ from tqdm import tqdm
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.faulty import FaultyLearner, misalign, take_mean
-from mpcrl_course.mpc.admm import Central
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line
+from mpcrl_course.network import Central, line, mixing_matrix
 from mpcrl_course.policies.network_mpc import network_mpc
 from mpcrl_course.reproduce.second_order import METHODS, STEPS, load, second_order
 

@@ -7,7 +7,6 @@ the shift, a loop with a fault, a back-off for a state that is only estimated, a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +19,7 @@ from mpcrl_course.checks.ex06 import minimum
 from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs import cartpole, linear
 from mpcrl_course.envs.linear import A, B, LinearParameters, LinearPlant
-from mpcrl_course.mpc import Solution
-from mpcrl_course.mpc.lqr import riccati
+from mpcrl_course.mpc import riccati
 from mpcrl_course.policies.linear_mpc import linear_mpc
 
 W_X, W_U = 0.5 * np.eye(2), np.array([[0.25]])
@@ -85,11 +83,6 @@ predict = Predict(
 def gaps(s, x, u) -> np.ndarray:
     """Return x_0 - s and x_{k+1} - f(x_k, u_k), row by row, shape (N + 1, 4)."""
     return np.vstack([x[0] - s, x[1:] - cartpole.dynamics(x[:-1], u)])
-
-
-def as_guess(solution: Solution, x, u) -> Solution:
-    """Return a guess for real-time iteration with states x (N + 1, 4) and inputs u (N, 1)."""
-    return replace(solution, x=np.array(x, dtype=float), u=np.array(u, dtype=float))
 
 
 def _gaps_by_loop(s, x, u):

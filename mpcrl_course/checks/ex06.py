@@ -586,7 +586,8 @@ def _learn(
         for _ in range(steps):
             s_next, reward, _, _, _ = env.step(a)
             q_solution = q(theta, s, a, v, s_next)
-            slope = mpc.gradient(q_solution if q_gradient is None else q_gradient(theta, s, a, v, s_next))
+            asked = q_solution if q_gradient is None else q_gradient(theta, s, a, v, s_next)
+            slope = asked.gradient()
             v = mpc.V(theta, s_next)
             td.append(target(-reward, v.value) - q_solution.value)
             theta = theta + sign * STEP_SIZE * td[-1] * slope / (slope @ slope + SIGMA)
@@ -611,7 +612,7 @@ def _by_recursion(theta, seed, steps):
             return [], theta
         s_next, reward, *_ = env.step(a)
         delta, q = learner.td_error(mpc, theta, s, a, -reward, s_next)
-        change = learner.second_order_step(mpc.gradient(q)[None], np.array([delta]), SIGMA)
+        change = learner.second_order_step(q.gradient()[None], np.array([delta]), SIGMA)
         td, last = after(theta + STEP_SIZE * change, s_next, mpc.policy(theta, s_next).u0, left - 1)
         return [delta, *td], last
 

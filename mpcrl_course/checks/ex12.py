@@ -14,8 +14,7 @@ import numpy as np
 
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.learners import distributed as learner
-from mpcrl_course.mpc.consensus import average, laplacian, mixing_matrix
-from mpcrl_course.mpc.network import line, neighbours_of, ring, star
+from mpcrl_course.network import average, laplacian, line, mixing_matrix, neighbours_of, ring, star
 
 # ------------------------------------------------------------------------------------------------ 1: numbers sent
 

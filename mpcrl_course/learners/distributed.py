@@ -2,7 +2,7 @@
 
 Agent i holds theta_i, its own solutions of V and Q, and its own memory; for a batch of T transitions tau
 
-    g_i,tau = dQ_tau/dtheta_i,    h_i,tau = delta_tau d2L_tau/dtheta_i2    (local: see `mpcrl_course.mpc.admm`).
+    g_i,tau = dQ_tau/dtheta_i,    h_i,tau = delta_tau d2L_tau/dtheta_i2    (local: see `mpcrl_course.network.admm`).
 
 The TD error is a sum over agents, so average consensus tells it to all: delta = M * mean of (L_i + gamma V_i - Q_i).
 
@@ -36,9 +36,8 @@ from mpcrl_course.learners.behaviour import as_schedule, greedy
 from mpcrl_course.learners.log import part_of
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
-from mpcrl_course.mpc.admm import AgentError, Duals, NetworkController, NetworkSolution
-from mpcrl_course.mpc.consensus import average
-from mpcrl_course.mpc.solution import SolverError
+from mpcrl_course.mpc import SolverError
+from mpcrl_course.network import AgentError, Duals, NetworkController, NetworkSolution, average
 from mpcrl_course.own import answering
 
 
@@ -364,9 +363,9 @@ class DistributedQLearning(Learner):
         try:
             # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
             if terminated:
-                q, target = controller.Q(theta, s, a, start=duals.Q), costs
+                q, target = controller.Q(theta, s, a, warm_start=duals.Q), costs
             else:
-                v, q = controller.V_and_Q(theta, s_next, s, a, start=(duals.V, duals.Q))
+                v, q = controller.V_and_Q(theta, s_next, s, a, warm_start=(duals.V, duals.Q))
                 target, duals.V = costs + controller.discount * v.values, v.duals
                 if not ended:
                     a_next = self.choose(v, k + 1, s_next)
@@ -406,7 +405,7 @@ class DistributedQLearning(Learner):
         theta = self.theta
 
         def explored(q):
-            v = self.controller.V(theta, s, perturbation=q, start=solution.duals)
+            v = self.controller.V(theta, s, perturbation=q, warm_start=solution)
             self.sent[0] += v.messages
             return v
 

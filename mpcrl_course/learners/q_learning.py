@@ -148,7 +148,7 @@ class QLearning(Learner):
         self.trouble: Exception | None = None
         self.lower = -np.inf if lower is None else mpc.parameters.check(lower, finite=False)
         self.upper = np.inf if upper is None else mpc.parameters.check(upper, finite=False)
-        self.gradient = answering("gradient", gradient or MPC.gradient, lambda q: q.theta.shape)
+        self.gradient = answering("gradient", gradient or Solution.gradient, lambda q: q.theta.shape)
         self.own_update = update and answering("update", update, lambda theta, *_: theta.shape)
         n, m, p = mpc.problem.n_states, mpc.problem.n_actions, self.theta.size
         columns: dict = {"s": n, "a": m, "cost": (), "s_next": n, "terminated": (), "td": (), "g": p}
@@ -200,7 +200,7 @@ class QLearning(Learner):
     def derivatives(self, q: Solution) -> dict[str, np.ndarray]:
         """Return gradient g and, where the step needs it, Hessian h of Q."""
         g = {"g": self.gradient(q)}
-        return g if self.hessian == "none" else g | {"h": self.mpc.hessian(q, exact=self.hessian == "exact")}
+        return g if self.hessian == "none" else g | {"h": q.hessian(exact=self.hessian == "exact")}
 
     def again(self, batch):
         """Return the batch with TD errors and derivatives at the present theta."""

@@ -17,8 +17,7 @@ from mpcrl_course.envs.network import COUPLING
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
-from mpcrl_course.mpc.admm import ADMM, Central, NetworkSolution
-from mpcrl_course.mpc.network import Network, line, ring, star
+from mpcrl_course.network import ADMM, Central, Network, NetworkSolution, line, ring, star
 from mpcrl_course.policies.network_mpc import network_mpc
 
 #: The graphs: number of agents and edges.
@@ -142,7 +141,7 @@ class ADMMLoop:
         admm.lost = lost if self.loss or self.cut else None
         self.solution: NetworkSolution = admm.V(problem.theta, self.s)
         self.optimum: NetworkSolution = problem.central.V(problem.theta, self.s)
-        self.distance = np.abs(self.solution.z_history - self.optimum.duals.z).max(axis=1)
+        self.distance = np.abs(self.solution.history.z - self.optimum.duals.z).max(axis=1)
 
     def step(self) -> None:
         """Turn to the next iteration; at the end, stay for a moment and begin again."""
@@ -162,7 +161,7 @@ class ADMMLoop:
         if self.t == 0:
             start = self.admm.start()
             return start.z[self.admm.owner], start.z
-        return self.solution.c_history[self.t - 1], self.solution.z_history[self.t - 1]
+        return self.solution.history.c[self.t - 1], self.solution.history.z[self.t - 1]
 
     def plans(self) -> list[tuple[np.ndarray, dict[int, np.ndarray]]]:
         """Return for every agent j its plan of x_j2, shape (N + 1,), and its neighbours' copies of it, shape (N,)."""
@@ -344,7 +343,7 @@ def _status(loop):
         done += f" · disagreement {last.primal[loop.t - 1]:.1e} · to the optimum {loop.distance[loop.t - 1]:.1e}"
     return (
         f"{done}<br>after {ITERATIONS}: u₀ is off by {np.abs(last.u0 - best.u0).max():.1e}, "
-        f"V = {last.value:.4f} by {abs(last.value - best.value):.1e} · solved in {1e3 * last.seconds:.1f} ms"
+        f"V = {last.value:.4f} by {abs(last.value - best.value):.1e} · solved in {1e3 * last.time:.1f} ms"
     )
 
 

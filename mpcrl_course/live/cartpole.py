@@ -18,8 +18,7 @@ from mpcrl_course.figures.cartpole import CartPoleDrawing, describe_cartpole
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
-from mpcrl_course.mpc import MPC, Solution, SolverError
-from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.mpc import MPC, Solution, SolverError, shift
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan, with_model
 
 #: Horizons to choose from, steps that the strips show of the past and of the plan.
@@ -218,12 +217,12 @@ class CartPoleLoop:
 
 
 def _fitted(plan: Solution, mpc: MPC) -> Solution:
-    """Return the plan as a guess for a problem of another horizon: cut off, or with its last state held."""
+    """Return the plan as one for a problem of another horizon: cut off, or with its last state held."""
     N, t = mpc.problem.horizon, mpc.transcription
     more = max(N - len(plan.u), 0)
     x = np.concatenate([plan.x, np.repeat(plan.x[-1:] * [1.0, 1.0, 0.0, 0.0], more, axis=0)])[: N + 1]
     u = np.concatenate([plan.u, np.zeros((more, 1))])[:N]
-    return replace(plan, x=x, u=u, transcription=t, flat_slack=np.zeros(t.n_rows), theta=plan.theta)
+    return replace(plan, x=x, u=u, transcription=t, flat_slack=np.zeros(t.n_rows))
 
 
 def _checked(u) -> np.ndarray:

@@ -27,7 +27,7 @@ from mpcrl_course.figures.power import LOOKS, PowerDrawing, describe_power
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
-from mpcrl_course.mpc.admm import Central
+from mpcrl_course.network import Central
 from mpcrl_course.policies.power_mpc import power_mpc
 
 #: Frames from one decision to the next, and seconds of the past that the picture shows.

@@ -20,9 +20,7 @@ from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C, take_mean
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.player import Player
-from mpcrl_course.mpc.admm import Central
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line
+from mpcrl_course.network import Central, line, mixing_matrix
 from mpcrl_course.policies.network_mpc import network_mpc
 
 #: Steps of a run, as published; the published step sizes, by order; a run ends early with a state so large.

@@ -9,12 +9,11 @@ from threading import Lock
 import casadi as ca
 import numpy as np
 
-from mpcrl_course.mpc import sensitivities
+from mpcrl_course.mpc.condensed import CondensedSolver
 from mpcrl_course.mpc.lifted import LiftedSolver
 from mpcrl_course.mpc.problem import OptimalControlProblem
-from mpcrl_course.mpc.quadratic import QuadraticSolver, is_quadratic
 from mpcrl_course.mpc.real_time import RealTimeSolver
-from mpcrl_course.mpc.solution import Solution
+from mpcrl_course.mpc.solution import Guess, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription
 
 #: With more free inputs than this the quadratic back end does not condense: it solves the sparse problem.
@@ -34,17 +33,29 @@ class MPC:
     **options
         Of real-time iteration only: see `RealTimeSolver`.
 
+    Attributes
+    ----------
+    problem, parameters, discount : OptimalControlProblem, Parameters, float
+        As declared.
+    transcription : Transcription
+        The problem in symbols.
+    solver : str
+        Which one was chosen.
+    back_end : CondensedSolver, LiftedSolver or RealTimeSolver
+        What answers.
+
     Examples
     --------
     >>> mpc = MPC(problem)                                  # doctest: +SKIP
     >>> theta = mpc.parameters.initial()                    # doctest: +SKIP
-    >>> mpc.Q(theta, s, a).value - mpc.V(theta, s).value    # doctest: +SKIP
+    >>> v, q = mpc.V(theta, s), mpc.Q(theta, s, a)          # doctest: +SKIP
+    >>> q.value - v.value, q.gradient()                     # doctest: +SKIP
     """
 
     def __init__(self, problem: OptimalControlProblem, solver: str | None = None, **options):
         self.problem, self.parameters, self.discount = problem, problem.parameters, problem.discount
         self.transcription = Transcription(problem)
-        quadratic = solver not in ("ipopt", "rti") and is_quadratic(self.transcription)
+        quadratic = solver not in ("ipopt", "rti") and self.transcription.quadratic
         if solver is None:
             short = problem.horizon * problem.n_inputs <= CONDENSED_INPUTS
             solver = ("daqp" if short else "piqp") if quadratic else "ipopt"
@@ -57,16 +68,18 @@ class MPC:
         if options and solver != "rti":
             raise ValueError(f"'{solver}' has no options, but was given {', '.join(options)}")
         self.solver = solver
+        N = problem.horizon
+        self._guess_shapes = (N + 1, problem.n_states), (N, problem.n_inputs), (self.transcription.n_rows,)
         self._lock = Lock()  # a notebook's widgets may ask from another thread than its cells
-        self._solve: QuadraticSolver | RealTimeSolver | LiftedSolver
+        self.back_end: CondensedSolver | RealTimeSolver | LiftedSolver
         if solver == "daqp":
-            self._solve = QuadraticSolver(self.transcription)
+            self.back_end = CondensedSolver(self.transcription)
         elif solver == "rti":
-            self._solve = RealTimeSolver(self.transcription, **options)
+            self.back_end = RealTimeSolver(self.transcription, **options)
         else:
-            self._solve = LiftedSolver(self.transcription, solver)
+            self.back_end = LiftedSolver(self.transcription, solver)
 
-    def V(self, theta, s, *, perturbation=None, warm_start: Solution | None = None) -> Solution:
+    def V(self, theta, s, *, perturbation=None, warm_start: Solution | tuple | None = None) -> Solution:
         """Solve the problem from state s: the optimal value V_theta(s), the policy u_0 and the plan.
 
         Parameters
@@ -75,8 +88,9 @@ class MPC:
         s : array_like, shape (n_states,)
         perturbation : array_like, shape (n_inputs,), optional
             Linear cost q'u_0 added to the objective (exploration).
-        warm_start : Solution, optional
-            Where an iterative solver starts; `shift` the solution of the step before first.
+        warm_start : Solution or (x, u), optional
+            Where an iterative solver starts: a solution (`shift` that of the step before first), or states
+            (N + 1, n_states) and inputs (N, n_inputs).
 
         Raises
         ------
@@ -85,22 +99,15 @@ class MPC:
         SolverError
             Infeasible, unbounded or not converged; says where.
         """
-        theta, s = self.parameters.check(theta).copy(), self._vector(s, self.problem.n_states, "state")
-        if perturbation is not None:
-            perturbation = self._vector(perturbation, self.problem.n_inputs, "perturbation")
-        with self._lock:
-            return self._solve.solve(theta, s, perturbation=perturbation, warm_start=warm_start)
+        return self.answer(self._question(theta, s, None, perturbation), warm_start)
 
-    def policy(self, theta, s, *, perturbation=None, warm_start: Solution | None = None) -> Solution:
+    def policy(self, theta, s, *, perturbation=None, warm_start: Solution | tuple | None = None) -> Solution:
         """Solve for the action: the same problem as V, asked for ``solution.u0`` = pi_theta(s)."""
         return self.V(theta, s, perturbation=perturbation, warm_start=warm_start)
 
-    def Q(self, theta, s, a, *, warm_start: Solution | None = None) -> Solution:
+    def Q(self, theta, s, a, *, warm_start: Solution | tuple | None = None) -> Solution:
         """Solve the problem with the first input fixed to a (and without its box): the action value Q_theta(s, a)."""
-        theta, s = self.parameters.check(theta).copy(), self._vector(s, self.problem.n_states, "state")
-        a = self._vector(a, self.problem.n_actions, "action")
-        with self._lock:
-            return self._solve.solve(theta, s, a, warm_start=warm_start)
+        return self.answer(self._question(theta, s, a), warm_start)
 
     def values(self, theta, states, actions=None) -> tuple[np.ndarray, np.ndarray]:
         """Solve V (or Q, with actions) for many states at once.
@@ -127,7 +134,7 @@ class MPC:
             if len(actions) != len(states):
                 raise ValueError(f"{len(states)} states but {len(actions)} actions were given")
         with self._lock:
-            return self._solve.solve_batch(theta, states, actions)
+            return self.back_end.solve_batch(theta, states, actions)
 
     @cached_property
     def reference(self) -> MPC:
@@ -135,8 +142,8 @@ class MPC:
         if self.solver == "ipopt":
             return self
         other = copy(self)
-        rti = self._solve if isinstance(self._solve, RealTimeSolver) else None
-        other.solver, other._solve = "ipopt", rti.ipopt if rti else LiftedSolver(self.transcription, "ipopt")
+        rti = self.back_end if isinstance(self.back_end, RealTimeSolver) else None
+        other.solver, other.back_end = "ipopt", rti.ipopt if rti else LiftedSolver(self.transcription, "ipopt")
         return other
 
     @cached_property
@@ -145,24 +152,36 @@ class MPC:
         t = self.transcription
         return ca.hessian(t.lagrangian(), t.theta)[0].nnz() == 0
 
-    gradient = staticmethod(sensitivities.gradient)
-    gradient_state = staticmethod(sensitivities.gradient_state)
-    gradient_action = staticmethod(sensitivities.gradient_action)
-    hessian = staticmethod(sensitivities.hessian)
-    sensitivity = staticmethod(sensitivities.sensitivity)
-    policy_jacobian = staticmethod(sensitivities.policy_jacobian)
-    kkt_residual = staticmethod(sensitivities.kkt_residual)
+    def _question(self, theta, s, a=None, perturbation=None) -> Question:
+        problem, theta = self.problem, self.parameters.check(theta).copy()
+        return Question(
+            theta,
+            vector(s, problem.n_states, "state"),
+            None if a is None else vector(a, problem.n_actions, "action"),
+            None if perturbation is None else vector(perturbation, problem.n_inputs, "perturbation"),
+        )
 
-    def _vector(self, value, n, name):
-        value = np.array(value, dtype=float)  # a copy: a solution outlives what the caller does to these arrays
-        if value.shape != (n,):
-            if value.shape == () and n == 1:
-                value = value.reshape(1)
-            else:
-                raise ValueError(f"{name} has shape {value.shape}, but this problem's has shape ({n},)")
-        if not np.isfinite(value).all():
-            raise ValueError(f"{name} is not finite: {value}")
-        return value
+    def answer(self, question: Question, warm_start: Solution | tuple | None = None) -> Solution:
+        """Answer a question that has been checked; raises as `V` does."""
+        guess = None if warm_start is None else self._guess(warm_start)
+        with self._lock:
+            return self.back_end.solve(question, guess)
+
+    def _guess(self, start) -> Solution | Guess:
+        """Return a solution as it is and a pair (x, u) as a guess, or raise ValueError if they do not fit."""
+        if not isinstance(start, Solution):
+            if not isinstance(start, (tuple, list)) or len(start) != 2:
+                raise ValueError(f"warm_start is a Solution or a pair (x, u), not {type(start).__name__}")
+            x, u = (np.array(part, dtype=float) for part in start)
+            start = Guess(x, u, np.zeros(self.transcription.n_rows))
+        has, wants = (start.x.shape, start.u.shape, start.flat_slack.shape), self._guess_shapes
+        if has != wants:
+            parts = zip(("x", "u", "slacks"), has, wants)
+            raise ValueError(
+                "warm_start does not fit this problem: "
+                + ", ".join(f"{name} of shape {own}, not {wanted}" for name, own, wanted in parts if own != wanted)
+            )
+        return start
 
     def _matrix(self, value, n, name):
         value = np.asarray(value, dtype=float)
@@ -172,3 +191,25 @@ class MPC:
             row = int(np.flatnonzero(~np.isfinite(value).all(axis=1))[0])
             raise ValueError(f"{name} is not finite in row {row}: {value[row]}")
         return value
+
+
+def vector(value, n: int, name: str, whose: str = "problem") -> np.ndarray:
+    """Return a new array of shape (n,), or raise ValueError: another shape, or an entry that is not finite.
+
+    Parameters
+    ----------
+    value : array_like, shape (n,)
+        A number if n is 1.
+    n : int
+    name, whose : str
+        For the message: the state, of this problem.
+    """
+    value = np.array(value, dtype=float)  # a copy: a solution outlives what the caller does to these arrays
+    if value.shape != (n,):
+        if value.shape == () and n == 1:
+            value = value.reshape(1)
+        else:
+            raise ValueError(f"{name} has shape {value.shape}, but this {whose}'s has shape ({n},)")
+    if not np.isfinite(value).all():
+        raise ValueError(f"{name} is not finite: {value}")
+    return value

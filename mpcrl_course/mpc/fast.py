@@ -42,8 +42,10 @@ class BufferedFunction:
 
     def __call__(self, *arguments) -> list[np.ndarray]:
         """Evaluate; arguments are flat arrays (matrices column by column). Returns fresh arrays."""
+        if len(arguments) != len(self._inputs):  # zip's own check takes twice as long
+            raise TypeError(f"{self.function.name()} takes {len(self._inputs)} arguments, not {len(arguments)}")
         with self._lock:
-            for array, argument in zip(self._inputs, arguments, strict=True):
+            for array, argument in zip(self._inputs, arguments):
                 array[:] = argument
             self._trigger()
             return [o.copy() for o in self._outputs]

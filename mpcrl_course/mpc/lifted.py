@@ -7,6 +7,7 @@ back end; `ipopt` serves everything else.
 from __future__ import annotations
 
 import time
+from typing import NoReturn
 
 import casadi as ca
 import numpy as np
@@ -15,20 +16,22 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mpcrl_course.mpc.fast import BufferedFunction
-from mpcrl_course.mpc.solution import Solution, SolverError
+from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription, pick
 
+TOLERANCES = {"eps_abs": 1e-10, "eps_rel": 1e-11, "eps_duality_gap_abs": 1e-10, "eps_duality_gap_rel": 1e-11}
+SILENT = {"print_level": 0, "sb": "yes"}
+TO_THE_END = {"tol": 1e-11, "compl_inf_tol": 1e-10, "acceptable_iter": 0, "max_iter": 500}
+EXACT_BOUNDS = {"bound_relax_factor": 0.0, "honor_original_bounds": "yes"}
 OPTIONS: dict[str, dict] = {
-    "piqp": {
-        "error_on_fail": False,
-        "piqp": {"eps_abs": 1e-10, "eps_rel": 1e-11, "eps_duality_gap_abs": 1e-10, "eps_duality_gap_rel": 1e-11},
-    },
+    "piqp": {"error_on_fail": False, "piqp": TOLERANCES},
     "ipopt": {
-        "expand": True, "print_time": False, "error_on_fail": False,
-        "ipopt": {"print_level": 0, "sb": "yes", "tol": 1e-11, "compl_inf_tol": 1e-10, "acceptable_iter": 0,
-                  "bound_relax_factor": 0.0, "honor_original_bounds": "yes", "max_iter": 500},
+        "expand": True,
+        "print_time": False,
+        "error_on_fail": False,
+        "ipopt": {**SILENT, **TO_THE_END, **EXACT_BOUNDS},
     },
-}  # fmt: skip
+}
 WORDS = {
     "infeasible": ("infeasible", "the hard constraints contradict each other"),
     "unbounded": ("unbounded", "the cost has no lower bound"),
@@ -89,71 +92,79 @@ class LiftedSolver:
             self._built[kind] = solver, bounds
         return self._built[kind]
 
-    def solve(self, theta, state, action=None, perturbation=None, warm_start: Solution | None = None) -> Solution:
-        """Solve V (action None) or Q, from `warm_start` (a Solution) or from the state held over the horizon."""
+    def solve(self, question: Question, guess: Solution | Guess | None = None) -> Solution:
+        """Answer a question, starting from a `guess`, or from the state held over the horizon."""
         start = time.perf_counter()
-        t, problem = self.t, self.t.problem
+        t, problem, theta, state = self.t, self.t.problem, question.theta, question.state
         nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
-        kind = "V" if action is None else "Q"
         weight = self._weights(theta).full().ravel()
         if t.n_rows and weight.min() < 0.0:
             row = t.row_name(int(weight.argmin()))
-            raise SolverError("unbounded", f"negative slack weight {weight.min():.3g} of {row}", state, action, theta)
-        if self.plugin == "piqp" and not self._convex(kind, theta):
-            raise SolverError("unbounded", "the cost is not convex in the inputs", state, action, theta)
-        q = np.zeros(nu) if perturbation is None else perturbation
-        a = np.zeros(problem.n_actions) if action is None else action
-        if warm_start is None:
+            question.fail("unbounded", f"negative slack weight {weight.min():.3g} of {row}")
+        if self.plugin == "piqp" and not self._convex(question):
+            question.fail("unbounded", "the cost is not convex in the inputs")
+        q = np.zeros(nu) if question.perturbation is None else question.perturbation
+        a = np.zeros(problem.n_actions) if question.action is None else question.action
+        if guess is None:
             u = np.clip(np.zeros((N, nu)), problem.input_lower, problem.input_upper)
-            guess = np.concatenate([np.tile(state, N + 1), u.ravel(), np.zeros(t.sigma.numel())])
-        else:
-            guess = np.concatenate([warm_start.x.ravel(), warm_start.u.ravel(), warm_start.flat_slack[t.soft]])
-        p = np.concatenate([theta, state, q, a])
-        solver, bounds = self._solver(kind)
+            guess = Guess(np.tile(state, (N + 1, 1)), u, np.zeros(t.n_rows))
+        first = np.concatenate([guess.x.ravel(), guess.u.ravel(), guess.flat_slack[t.soft]])
+        solver, bounds = self._solver(question.kind)
         try:
-            answer = solver(x0=guess, p=p, **bounds)
+            answer = solver(x0=first, p=np.concatenate([theta, state, q, a]), **bounds)
         except RuntimeError as error:  # CasADi refuses the problem: some bound is not a number
-            reason = str(error).strip().splitlines()[-1]
-            raise SolverError("not converged", f"{self.plugin}: {reason}", state, action, theta) from None
+            question.fail("not converged", f"{self.plugin}: {str(error).strip().splitlines()[-1]}")
         stats = solver.stats()
         y, lam_y, lam_g = (answer[key].full().ravel() for key in ("x", "lam_x", "lam_g"))
-        value = float(answer["f"].full().item())
-        word = str(stats.get("return_status", ""))
+        value, word = float(answer["f"].full().item()), str(stats.get("return_status", ""))
         if not stats["success"] or not np.isfinite(value):
-            status, reason = next((WORDS[key] for key in WORDS if key in word.lower()), ("not converged", ""))
-            g = answer["g"].full().ravel()
-            gap = float(np.maximum(bounds["lbg"] - g, g - bounds["ubg"]).max())
-            if status == "not converged" and t.hard_names and gap > 1e-4:  # piqp seldom says it in words
-                status, reason = WORDS["infeasible"]
-            if status == "infeasible":
-                reason += f" ({', '.join(t.hard_names) or 'none, so it is numbers that overflow'})"
-            said = f"{self.plugin}: {word}"
-            raise SolverError(status, f"{reason} ({said})" if reason else said, state, action, theta)
+            self._explain(question, word, answer["g"].full().ravel(), bounds)
         n_x, n_u = nx * (N + 1), nu * N
         slack, lam_lb, lam_ub = np.zeros(t.n_rows), np.zeros(t.n_rows), np.zeros(t.n_rows)
         slack[t.soft] = y[n_x + n_u :]
-        n_eq = n_x + (0 if action is None else problem.n_actions)
-        n_lower = len(self._has_lower)
-        lam_lb[self._has_lower] = lam_g[n_eq : n_eq + n_lower]
-        lam_ub[self._has_upper] = lam_g[n_eq + n_lower :]
+        lam_rows = lam_g[n_x + (0 if question.action is None else problem.n_actions) :]
+        lam_lb[self._has_lower], lam_ub[self._has_upper] = np.split(lam_rows, [len(self._has_lower)])
         lam_u = lam_y[n_x : n_x + n_u].reshape(N, nu)
         return Solution(
-            kind, value, y[:n_x].reshape(N + 1, nx), y[n_x : n_x + n_u].reshape(N, nu), lam_g[:n_x].reshape(N + 1, nx),
-            np.maximum(-lam_u, 0.0), np.maximum(lam_u, 0.0), theta, state, action, perturbation,
-            word, time.perf_counter() - start, slack, np.maximum(lam_lb, 0.0), np.maximum(lam_ub, 0.0), t,
-        )  # fmt: skip
+            question=question,
+            value=value,
+            x=y[:n_x].reshape(N + 1, nx),
+            u=y[n_x : n_x + n_u].reshape(N, nu),
+            flat_slack=slack,
+            multipliers=Multipliers(
+                nu=lam_g[:n_x].reshape(N + 1, nx),
+                lam_lb=np.maximum(lam_lb, 0.0),
+                lam_ub=np.maximum(lam_ub, 0.0),
+                lam_input_lb=np.maximum(-lam_u, 0.0),
+                lam_input_ub=np.maximum(lam_u, 0.0),
+            ),
+            status=word,
+            time=time.perf_counter() - start,
+            transcription=t,
+        )
 
-    def _convex(self, kind, theta) -> bool:
+    def _explain(self, question: Question, word: str, g, bounds) -> NoReturn:
+        """Raise the SolverError of a failed solve, from the plugin's own word and the constraints g."""
+        status, reason = next((WORDS[key] for key in WORDS if key in word.lower()), ("not converged", ""))
+        gap = float(np.maximum(bounds["lbg"] - g, g - bounds["ubg"]).max())
+        if status == "not converged" and self.t.hard_names and gap > 1e-4:  # piqp seldom says it in words
+            status, reason = WORDS["infeasible"]
+        if status == "infeasible":
+            reason += f" ({', '.join(self.t.hard_names) or 'none, so it is numbers that overflow'})"
+        said = f"{self.plugin}: {word}"
+        question.fail(status, f"{reason} ({said})" if reason else said)
+
+    def _convex(self, question: Question) -> bool:
         """Return whether the cost is convex in the inputs: piqp would call a saddle point solved."""
-        blocks = self._curvature(theta)
+        blocks = self._curvature(question.theta)
         tiny = 1e-10 * (1.0 + max(np.abs(block).max() for block in blocks))
         try:
             for block in blocks:
                 np.linalg.cholesky(block + tiny * np.eye(block.shape[-1]))
         except np.linalg.LinAlgError:  # not in states and inputs taken apart; perhaps along the dynamics
             xu = ca.vertcat(ca.vec(self.t.X), ca.vec(self.t.U))
-            dense = [ca.hessian(self.t.cost, xu)[0], ca.jacobian(self._equalities(kind), xu)]
-            H, G = (part.full() for part in ca.Function("dense", [self.t.theta], dense)(theta))
+            dense = [ca.hessian(self.t.cost, xu)[0], ca.jacobian(self._equalities(question.kind), xu)]
+            H, G = (part.full() for part in ca.Function("dense", [self.t.theta], dense)(question.theta))
             Z = null_space(G)
             return not Z.size or bool(np.linalg.eigvalsh(Z.T @ H @ Z)[0] > -tiny)
         return True
@@ -165,7 +176,7 @@ class LiftedSolver:
         """
         values, first, last = np.empty(len(states)), np.empty((len(states), self.t.problem.n_actions)), None
         for i, state in enumerate(states):
-            last = self.solve(theta, state, None if actions is None else actions[i], warm_start=last)
+            last = self.solve(Question(theta, state, None if actions is None else actions[i]), last)
             values[i], first[i] = last.value, last.u0[: first.shape[1]]
         return values, first
 

@@ -93,8 +93,8 @@ class OptimalControlProblem:
             raise ValueError(f"n_actions must lie between 1 and n_inputs = {self.n_inputs}, not {self.n_actions}")
         if not 0.0 < self.discount <= 1.0:
             raise ValueError(f"discount must lie in (0, 1], not {self.discount}")
-        lower, upper = (np.broadcast_to(np.asarray(b, dtype=float), (self.n_inputs,)).copy()
-                        for b in (self.input_lower, self.input_upper))  # fmt: skip
+        sides = self.input_lower, self.input_upper
+        lower, upper = (np.broadcast_to(np.asarray(side, dtype=float), (self.n_inputs,)).copy() for side in sides)
         if not (lower <= upper).all():
             raise ValueError(f"input_lower {lower} exceeds input_upper {upper}")
         object.__setattr__(self, "input_lower", lower)

@@ -30,9 +30,10 @@ import numpy as np
 import piqp
 from scipy.sparse import csc_matrix
 
+from mpcrl_course.mpc.errors import ACTIVE, SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.lifted import LiftedSolver
-from mpcrl_course.mpc.solution import ACTIVE, Solution, SolverError
+from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription, columns, pick
 
 #: Steps to 0.9999 of the way to the nearest bound (0.99 is piqp's default) save three iterations of eight; scaling the
@@ -51,22 +52,13 @@ BAD_GUESS = "the guess is not finite"
 ROUNDING = 1e-8
 
 
-def _step(t: Transcription) -> BufferedFunction:
-    """Return the dynamics (theta, x, u) -> x_next as a function, built on first use and kept with the problem."""
-    if "_step" not in t.__dict__:
-        x, u = columns(t.X)[0], columns(t.U)[0]
-        t.__dict__["_step"] = BufferedFunction("step", [t.theta, x, u], [t.next[0]])
-    return t.__dict__["_step"]
-
-
 def shift(solution: Solution) -> Solution:
     """Return the prediction one stage further, as the start of the next solve: the last input is held for one more.
 
     It is a guess, not a solution: value and multipliers are those of the old one.
     """
-    t = solution.transcription
     u = np.concatenate([solution.u[1:], solution.u[-1:]])
-    last = _step(t)(solution.theta, solution.x[-1], u[-1])[0]
+    last = solution.transcription.step(solution.theta, solution.x[-1], u[-1])[0]
     return replace(solution, x=np.concatenate([solution.x[1:], last[None]]), u=u)
 
 
@@ -124,11 +116,12 @@ def _sparse(M: ca.SX) -> csc_matrix:
     return csc_matrix((np.ones(s.nnz()), s.row(), s.colind()), shape=s.shape)
 
 
-def _touched(plan: Solution) -> int:
+def _touched(plan: Solution | Guess) -> int:
     """Return which constraints the plan touches: none (0), the box on the inputs (BOX), or rows (ROWS), too."""
-    if max(plan.flat_lb.max(initial=0.0), plan.flat_ub.max(initial=0.0)) > ACTIVE:
+    m = plan.multipliers
+    if m is None or m.lam_lb.max(initial=0.0) > ACTIVE or m.lam_ub.max(initial=0.0) > ACTIVE:
         return ROWS
-    return BOX if max(plan.lam_input_lb.max(), plan.lam_input_ub.max()) > ACTIVE else 0
+    return BOX if m.lam_input_lb.max() > ACTIVE or m.lam_input_ub.max() > ACTIVE else 0
 
 
 class RealTimeSolver:
@@ -145,9 +138,12 @@ class RealTimeSolver:
     """
 
     def __init__(
-        self, transcription: Transcription, residual: Callable | None = None, line_search: bool = True,
+        self,
+        transcription: Transcription,
+        residual: Callable | None = None,
+        line_search: bool = True,
         fallback: bool = True,
-    ):  # fmt: skip
+    ):
         self.t = t = transcription
         self.line_search, self.fallback = line_search, fallback
         self.ipopt = LiftedSolver(t, "ipopt")
@@ -175,11 +171,9 @@ class RealTimeSolver:
         self.hard_rows = np.flatnonzero(np.concatenate([~t.soft[lower], ~t.soft[upper]]))
         u, free = ca.vec(t.U), np.full(self.n_x, np.inf)
         # minimise 1/2 z'H z + g'z  subject to  A z = b,  G z <= h,  below <= z <= above
-        bounds = [
-            -t.gaps, ca.vertcat(above_lower, -above_upper),  # b, h
-            ca.vertcat(-free, np.tile(problem.input_lower, N) - u, np.zeros(n_soft)),  # below
-            ca.vertcat(free, np.tile(problem.input_upper, N) - u, np.full(n_soft, np.inf)),  # above
-        ]  # fmt: skip
+        b, h = -t.gaps, ca.vertcat(above_lower, -above_upper)
+        below = ca.vertcat(-free, np.tile(problem.input_lower, N) - u, np.zeros(n_soft))
+        above = ca.vertcat(free, np.tile(problem.input_upper, N) - u, np.full(n_soft, np.inf))
         g = ca.vertcat(ca.gradient(cost, w), pick(t.weight, soft))
         n = self.box.stop
         without_rows = H[:n, :n], A[:, :n], ca.SX(0, n)
@@ -190,7 +184,7 @@ class RealTimeSolver:
         merit = ca.vertcat(cost, penalty, hard)
         inputs = [t.theta, t.X, t.U, t.perturbation]
         entries = [ca.vertcat(*M.nonzeros()) for M in (H, A, G)]
-        self._linearise = BufferedFunction("linearise", inputs, [merit, *entries, g, *bounds])
+        self._linearise = BufferedFunction("linearise", inputs, [merit, *entries, g, b, h, below, above])
         # soft rows of x_0 are not in the QP: they push with their whole weight where they are violated
         alone = ca.DM((t.fixed_rows["V"] & t.soft).astype(float)) * t.weight
         slack = ca.DM(t.soft.astype(float)) * excess
@@ -201,35 +195,42 @@ class RealTimeSolver:
         inputs = [*inputs[:3], t.sigma, t.nu, t.lam_lb, t.lam_ub, t.perturbation]
         self._first = BufferedFunction("first", inputs, [-stationarity])
 
-    def solve(self, theta, state, action=None, perturbation=None, warm_start: Solution | None = None) -> Solution:
-        """Answer V by one iteration from `warm_start`, a Solution (`shift` it first if it is of the step before)."""
+    def solve(self, question: Question, guess: Solution | Guess | None = None) -> Solution:
+        """Answer V by one iteration from the `guess` (`shift` a Solution of the step before first)."""
         start = time.perf_counter()
-        if action is not None or warm_start is None:
-            return self.ipopt.solve(theta, state, action, perturbation, warm_start)
-        found = self._iterate(theta, state, 0.0 if perturbation is None else perturbation, warm_start)
+        if question.kind == "Q" or guess is None:
+            return self.ipopt.solve(question, guess)
+        found = self._iterate(question, guess)
         if isinstance(found, str):
             if not self.fallback:
-                raise SolverError("not converged", f"real-time iteration: {found}", state, None, theta)
+                question.fail("not converged", f"real-time iteration: {found}")
             try:
-                guess = None if found is BAD_GUESS else warm_start
-                solution = self.ipopt.solve(theta, state, None, perturbation, guess)
+                solution = self.ipopt.solve(question, None if found is BAD_GUESS else guess)
             except SolverError:  # once more, without what led there
-                solution = self.ipopt.solve(theta, state, None, perturbation)
+                solution = self.ipopt.solve(question)
             return replace(solution, status="fallback", time=time.perf_counter() - start)
         status, value, x, u, slack, lam_lb, lam_ub, (lam_gaps, lam_rows, lam_below, lam_above) = found
         n_lower = len(self.lower_rows)
         lam_lb[self.lower_rows], lam_ub[self.upper_rows] = lam_rows[:n_lower], lam_rows[n_lower:]
         nu = np.concatenate([np.zeros(x.shape[1]), lam_gaps])
-        nu[: x.shape[1]] = self._first(theta, x.ravel(), u.ravel(), 0.0, nu, lam_lb, lam_ub, 0.0)[0]
+        nu[: x.shape[1]] = self._first(question.theta, x.ravel(), u.ravel(), 0.0, nu, lam_lb, lam_ub, 0.0)[0]
+        box = lam_below.reshape(u.shape), lam_above.reshape(u.shape)
         return Solution(
-            "V", value, x, u, nu.reshape(x.shape), lam_below.reshape(u.shape), lam_above.reshape(u.shape), theta, state,
-            None, perturbation, status, time.perf_counter() - start, slack, lam_lb, lam_ub, self.t,
-        )  # fmt: skip
+            question=question,
+            value=value,
+            x=x,
+            u=u,
+            flat_slack=slack,
+            multipliers=Multipliers(nu.reshape(x.shape), lam_lb, lam_ub, *box),
+            status=status,
+            time=time.perf_counter() - start,
+            transcription=self.t,
+        )
 
-    def _iterate(self, theta, state, q, guess: Solution):
+    def _iterate(self, question: Question, guess: Solution | Guess):
         """Return status, value, x, u, the rest of `_evaluate` and the QP's multipliers, or why there is no step."""
-        problem, x, u = self.t.problem, guess.x.copy(), guess.u
-        x[0] = state
+        problem, theta, q, x, u = self.t.problem, question.theta, question.q, guess.x.copy(), guess.u
+        x[0] = question.state
         merit, H, A, G, g, *bounds = self._linearise(theta, x.ravel(), u.ravel(), q)
         cost, penalty, hard = merit.tolist()
         if not cost + penalty + hard < OVERFLOW:  # nor if it is not a number
@@ -271,11 +272,10 @@ class RealTimeSolver:
             found = self.qps[kind].solve(H, A, none, g[:n], b, none, *box)
             if found is None:
                 continue
-            d, tolerance = np.concatenate([found[0], np.zeros(g.size - n)]), PIQP["eps_abs"]
-            rows = self.qps[ROWS].matrices[2]
+            d, rows = np.concatenate([found[0], np.zeros(g.size - n)]), self.qps[ROWS].matrices[2]
             rows.data = G
-            kept = d >= below - tolerance, d <= above + tolerance, rows @ d <= h + tolerance
-            if all(each.all() for each in kept):
+            excess = below - d, d - above, rows @ d - h
+            if all(each.max(initial=0.0) <= PIQP["eps_abs"] for each in excess):
                 lam_box = [lam[self.box] if kind == BOX else np.zeros(n - self.n_x) for lam in found[3:]]
                 return d, found[1], np.zeros(h.size), *lam_box
         found = self.qps[ROWS].solve(H, A, G, g, b, h, below, above)

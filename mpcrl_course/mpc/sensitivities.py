@@ -8,13 +8,18 @@ KKT conditions with the active set held fixed; both are taken from one linear sy
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import casadi as ca
 import numpy as np
 
+from mpcrl_course.mpc.errors import ACTIVE, KINK
 from mpcrl_course.mpc.fast import BufferedFunction
-from mpcrl_course.mpc.solution import ACTIVE, KINK, Solution, SolverError
 from mpcrl_course.mpc.transcription import Transcription, pick
+
+if TYPE_CHECKING:
+    from mpcrl_course.mpc.solution import Solution
 
 
 def gradient(solution: Solution) -> np.ndarray:
@@ -41,13 +46,10 @@ def gradient_action(solution: Solution) -> np.ndarray:
 
 
 def _gradients(solution):
-    t = solution.transcription
-    q = 0.0 if solution.perturbation is None else solution.perturbation
+    t, question, m = solution.transcription, solution.question, solution.multipliers
     # arrays of shape (stages, entries), row by row, are what CasADi stores of (entries, stages), column by column
-    return t.gradients(
-        solution.theta, solution.x.ravel(), solution.u.ravel(), solution.flat_slack[t.soft], solution.nu.ravel(),
-        solution.flat_lb, solution.flat_ub, q,
-    )  # fmt: skip
+    x, u, nu = solution.x.ravel(), solution.u.ravel(), m.nu.ravel()
+    return t.gradients(question.theta, x, u, solution.flat_slack[t.soft], nu, m.lam_lb, m.lam_ub, question.q)
 
 
 def activity(solution: Solution) -> SimpleNamespace:
@@ -71,16 +73,16 @@ def activity(solution: Solution) -> SimpleNamespace:
         violated : rows whose slack is positive; input_lower, input_upper : bool (N, n_inputs), active bounds;
         margin : the smallest margin; strict : see `Solution.strict`.
     """
-    t, problem = solution.transcription, solution.transcription.problem
+    t, problem, m = solution.transcription, solution.transcription.problem, solution.multipliers
     h, lower, upper, weight = t.rows(solution.theta, solution.x.ravel(), solution.u.ravel())
     scale = np.maximum(1.0, weight)
     weight = np.where(t.soft, weight, np.inf)
     violated = t.soft & (np.maximum(lower - h, h - upper) > ACTIVE)
     fixed = t.fixed_rows[solution.kind]
 
-    def margin(d, m):
-        active = np.minimum(m, weight - m) / scale
-        return np.select([fixed, m <= ACTIVE * scale, violated], [np.abs(d), d, -d], active)
+    def margin(d, lam):
+        active = np.minimum(lam, weight - lam) / scale
+        return np.select([fixed, lam <= ACTIVE * scale, violated], [np.abs(d), d, -d], active)
 
     # in Q the action is given: it has no bounds
     given = np.zeros(solution.u.shape, bool)
@@ -88,20 +90,19 @@ def activity(solution: Solution) -> SimpleNamespace:
         given[0, : problem.n_actions] = True
     d_lower = np.where(given, np.inf, solution.u - problem.input_lower)
     d_upper = np.where(given, np.inf, problem.input_upper - solution.u)
-    input_lower, input_upper = solution.lam_input_lb > ACTIVE, solution.lam_input_ub > ACTIVE
+    input_lower, input_upper = m.lam_input_lb > ACTIVE, m.lam_input_ub > ACTIVE
     margins = [
-        margin(h - lower, solution.flat_lb),
-        margin(upper - h, solution.flat_ub),
-        np.where(input_lower, solution.lam_input_lb, d_lower).ravel(),
-        np.where(input_upper, solution.lam_input_ub, d_upper).ravel(),
+        margin(h - lower, m.lam_lb),
+        margin(upper - h, m.lam_ub),
+        np.where(input_lower, m.lam_input_lb, d_lower).ravel(),
+        np.where(input_upper, m.lam_input_ub, d_upper).ravel(),
     ]
-    smallest = min(float(m.min()) for m in margins if m.size)
-    row_lower, row_upper = solution.flat_lb > ACTIVE * scale, solution.flat_ub > ACTIVE * scale
+    smallest = min(float(each.min()) for each in margins if each.size)
+    row_lower, row_upper = m.lam_lb > ACTIVE * scale, m.lam_ub > ACTIVE * scale
     pushing = int(((row_lower | row_upper) & ~violated).sum() + input_lower.sum() + input_upper.sum())
-    act = SimpleNamespace(
-        lower=row_lower, upper=row_upper, violated=violated, input_lower=input_lower, input_upper=input_upper,
-        margin=smallest, strict=smallest > KINK and pushing <= (~given).sum(),
-    )  # fmt: skip
+    act = SimpleNamespace(lower=row_lower, upper=row_upper, violated=violated, margin=smallest)
+    act.input_lower, act.input_upper = input_lower, input_upper
+    act.strict = smallest > KINK and pushing <= (~given).sum()
     if act.strict and pushing:
         # few enough active rows can still depend on each other, such as a state bound and the input bound behind it
         kkt = kkt_of(solution)
@@ -144,52 +145,45 @@ class KKT:
         grad_y, grad_p = ca.gradient(L, y), ca.gradient(L, p)
         self.n_y, self.n_p, self.n_equal = int(y.numel()), int(p.numel()), int(equalities.numel())
         self.residual = BufferedFunction("residual", [p, y, m], [grad_y, c])
-        self.blocks = BufferedFunction(
-            "kkt", [p, y, m],
-            [
-                ca.jacobian(grad_y, y), ca.jacobian(grad_y, p), ca.jacobian(grad_p, p),
-                ca.jacobian(c, y), ca.jacobian(c, p),
-            ],
-            matrices={0, 1, 2, 3, 4},
-        )  # fmt: skip
+        blocks = [ca.jacobian(grad_y, y), ca.jacobian(grad_y, p), ca.jacobian(grad_p, p)]
+        blocks += [ca.jacobian(c, y), ca.jacobian(c, p)]
+        self.blocks = BufferedFunction("kkt", [p, y, m], blocks, matrices={0, 1, 2, 3, 4})
 
     def point(self, solution: Solution):
         """Return (p, y, m) of a solution, in this object's order."""
-        t, problem = solution.transcription, solution.transcription.problem
-        nu = problem.n_inputs
+        t, problem, m = solution.transcription, solution.transcription.problem, solution.multipliers
         a = solution.u0[: problem.n_actions] if solution.action is None else solution.action
-        q = np.zeros(nu) if solution.perturbation is None else solution.perturbation
+        q = np.zeros(problem.n_inputs) if solution.perturbation is None else solution.perturbation
         p = np.concatenate([solution.theta, solution.state, a, q])
         sigma = solution.flat_slack[t.soft]
         y = np.concatenate([solution.x.ravel(), solution.u.ravel(), sigma])
         weight = t.rows(solution.theta, solution.x.ravel(), solution.u.ravel())[3]
-        free = (weight - solution.flat_lb - solution.flat_ub)[t.soft]  # multiplier of -sigma <= 0
-        equalities = solution.nu.ravel()
+        free = (weight - m.lam_lb - m.lam_ub)[t.soft]  # multiplier of -sigma <= 0
+        equalities = m.nu.ravel()
         if solution.kind == "Q":
             equalities = np.concatenate([equalities, -gradient_action(solution)])
-        m = np.concatenate([
-            equalities, solution.flat_lb[self.has_lower], solution.flat_ub[self.has_upper], free,
-            solution.lam_input_lb.ravel()[self.box_lower], solution.lam_input_ub.ravel()[self.box_upper],
-        ])  # fmt: skip
-        return p, y, m
+        rows = m.lam_lb[self.has_lower], m.lam_ub[self.has_upper], free
+        box = m.lam_input_lb.ravel()[self.box_lower], m.lam_input_ub.ravel()[self.box_upper]
+        return p, y, np.concatenate([equalities, *rows, *box])
 
     def active(self, solution: Solution, act: SimpleNamespace) -> np.ndarray:
         """Return the indices of the constraints that hold with equality and push, given the `activity`."""
-        t = solution.transcription
-        inequalities = np.concatenate([
-            act.lower[self.has_lower], act.upper[self.has_upper], ~act.violated[t.soft],
-            act.input_lower.ravel()[self.box_lower], act.input_upper.ravel()[self.box_upper],
-        ])  # fmt: skip
+        rows = act.lower[self.has_lower], act.upper[self.has_upper], ~act.violated[solution.transcription.soft]
+        box = act.input_lower.ravel()[self.box_lower], act.input_upper.ravel()[self.box_upper]
+        inequalities = np.concatenate([*rows, *box])
         return np.concatenate([np.arange(self.n_equal), self.n_equal + np.flatnonzero(inequalities)])
 
 
+#: What is compiled for V and Q of every problem, as long as that lives: an MPC that is never differentiated needs none.
+_COMPILED: WeakKeyDictionary[Transcription, dict[str, KKT]] = WeakKeyDictionary()
+
+
 def kkt_of(solution: Solution) -> KKT:
-    """Return the compiled derivatives for the kind of `solution` (built on first use, kept with the problem)."""
-    t = solution.transcription
-    cache = t.__dict__.setdefault("_kkt", {})
-    if solution.kind not in cache:
-        cache[solution.kind] = KKT(t, solution.kind)
-    return cache[solution.kind]
+    """Return the compiled derivatives for the kind of `solution` (built on first use, kept as long as its problem)."""
+    compiled = _COMPILED.setdefault(solution.transcription, {})
+    if solution.kind not in compiled:
+        compiled[solution.kind] = KKT(solution.transcription, solution.kind)
+    return compiled[solution.kind]
 
 
 def kkt_residual(solution: Solution) -> float:
@@ -217,10 +211,8 @@ def _implicit(solution: Solution):
     except np.linalg.LinAlgError:
         step = np.full((n + m, 1), np.nan)
     if not np.isfinite(step).all() or np.abs(K @ step - right).max() > 1e-6 * (1.0 + np.abs(right).max()):
-        raise SolverError(
-            "not converged", "the KKT system is singular here: the multipliers are not unique (see Solution.strict)",
-            solution.state, solution.action, solution.theta,
-        )  # fmt: skip
+        reason = "the KKT system is singular here: the multipliers are not unique (see Solution.strict)"
+        solution.question.fail("not converged", reason)
     return step[:n], step[n:], L_yp, L_pp, c_p
 
 

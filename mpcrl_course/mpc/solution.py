@@ -1,39 +1,85 @@
-"""What a solver answers: a `Solution`, or a `SolverError` that says what went wrong and where."""
+"""What a solver is asked, and what it answers: a `Solution` that knows its derivatives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
+
+from mpcrl_course.mpc import sensitivities
+from mpcrl_course.mpc.errors import SolverError
 
 if TYPE_CHECKING:
     from mpcrl_course.mpc.transcription import Transcription
 
-#: A multiplier, slack or margin below this (relative to the row's weight) counts as zero.
-ACTIVE = 1e-6
-#: A solution closer than this to a change of its active set counts as a kink: there, interior-point solutions
-#: are accurate to the square root of their tolerance only.
-KINK = 1e-5
 
-
-class SolverError(RuntimeError):
-    """An optimal-control problem that could not be solved: infeasible, unbounded or not converged.
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a solver is asked: V, or with an action Q.
 
     Attributes
     ----------
-    status : str
-        'infeasible', 'unbounded' or 'not converged'.
-    state, action, theta : ndarray or None
-        Where it happened.
+    theta : ndarray, shape (n_theta,)
+    state : ndarray, shape (n_states,)
+    action : ndarray, shape (n_actions,), or None
+    perturbation : ndarray, shape (n_inputs,), or None
+        Linear cost of u_0.
     """
 
-    def __init__(self, status: str, reason: str, state, action, theta):
-        self.status, self.state, self.action, self.theta = status, state, action, theta
-        with np.printoptions(precision=6, threshold=40, suppress=True):
-            where = f"state {state}" + ("" if action is None else f", action {action}")
-            super().__init__(f"{status}: {reason}, at {where}, theta {theta}")
+    theta: np.ndarray
+    state: np.ndarray
+    action: np.ndarray | None = None
+    perturbation: np.ndarray | None = None
+
+    @property
+    def kind(self) -> str:
+        """'V' or 'Q'."""
+        return "V" if self.action is None else "Q"
+
+    @property
+    def fixed(self) -> np.ndarray:
+        """What is given of the plan: the state, and in Q the action after it."""
+        return self.state if self.action is None else np.concatenate((self.state, self.action))
+
+    @property
+    def q(self) -> np.ndarray | float:
+        """The linear cost of u_0: the perturbation, or 0."""
+        return 0.0 if self.perturbation is None else self.perturbation
+
+    def fail(self, status: str, reason: str) -> NoReturn:
+        """Raise the `SolverError` that says what is wrong, here."""
+        raise SolverError(status, reason, self.state, self.action, self.theta) from None
+
+
+class Multipliers(NamedTuple):
+    """Multipliers in CasADi's convention: every inequality is a row <= 0, so that all of its multipliers are >= 0.
+
+    Attributes
+    ----------
+    nu : ndarray, shape (N + 1, n_states)
+        Of the initial condition (nu[0]) and of the dynamics (nu[k + 1], from stage k to k + 1).
+    lam_lb, lam_ub : ndarray, shape (rows,)
+        Of the lower and upper sides of all constraint rows, in the order of the transcription.
+    lam_input_lb, lam_input_ub : ndarray, shape (N, n_inputs)
+        Of the box on the inputs (zero for u_0 in Q, where it has none).
+    """
+
+    nu: np.ndarray
+    lam_lb: np.ndarray
+    lam_ub: np.ndarray
+    lam_input_lb: np.ndarray
+    lam_input_ub: np.ndarray
+
+
+class Guess(NamedTuple):
+    """Where an iterative solver may start, as a `Solution` is one too: states, inputs, slacks; no multipliers known."""
+
+    x: np.ndarray
+    u: np.ndarray
+    flat_slack: np.ndarray
+    multipliers: None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,71 +92,45 @@ class Solution:
 
     Attributes
     ----------
-    kind : str
-        'V' or 'Q'.
+    question : Question
+        What was asked; also as `kind` ('V' or 'Q'), `theta`, `state`, `action` and `perturbation` (either may be None).
     value : float
         Optimal cost: V_theta(s) or Q_theta(s, a); with a perturbation q, including its cost q'u_0.
     x : ndarray, shape (N + 1, n_states)
         Predicted states; x[0] is s.
     u : ndarray, shape (N, n_inputs)
         Predicted inputs.
-    nu : ndarray, shape (N + 1, n_states)
-        Multipliers of the initial condition (nu[0]) and of the dynamics (nu[k + 1], from stage k to k + 1).
-    slack, lam_lb, lam_ub : dict of name to ndarray, shape (stages, rows)
-        Slack of every group of constraint rows, and the multipliers of its lower and upper side.
-    lam_input_lb, lam_input_ub : ndarray, shape (N, n_inputs)
-        Multipliers of the box on the inputs (zero for u_0 in Q, where it has none).
-    theta, state, action, perturbation : ndarray
-        What was asked (action and perturbation may be None).
+    flat_slack : ndarray, shape (rows,)
+        Slacks of all constraint rows, in the order of the transcription; by name: `slack`.
+    multipliers : Multipliers
+        Also as `nu`, `lam_input_lb`, `lam_input_ub` and, by name, `lam_lb` and `lam_ub`.
     status : str
         The solver's own word.
     time : float
         Seconds spent.
-    flat_slack, flat_lb, flat_ub : ndarray, shape (rows,)
-        Slack and multipliers of all rows in one array each, in the order of the transcription.
+    transcription : Transcription
+        Of the problem.
     """
 
-    kind: str
+    question: Question
     value: float
     x: np.ndarray
     u: np.ndarray
-    nu: np.ndarray
-    lam_input_lb: np.ndarray
-    lam_input_ub: np.ndarray
-    theta: np.ndarray
-    state: np.ndarray
-    action: np.ndarray | None
-    perturbation: np.ndarray | None
+    flat_slack: np.ndarray = field(repr=False)
+    multipliers: Multipliers = field(repr=False)
     status: str
     time: float
-    flat_slack: np.ndarray = field(repr=False)
-    flat_lb: np.ndarray = field(repr=False)
-    flat_ub: np.ndarray = field(repr=False)
     transcription: Transcription = field(repr=False)
 
-    @property
-    def u0(self) -> np.ndarray:
-        """First input, shape (n_inputs,)."""
-        return self.u[0]
-
-    @property
-    def slack(self) -> dict[str, np.ndarray]:  # noqa: D102 (described above)
-        return self.transcription.by_name(self.flat_slack)
-
-    @property
-    def lam_lb(self) -> dict[str, np.ndarray]:  # noqa: D102
-        return self.transcription.by_name(self.flat_lb)
-
-    @property
-    def lam_ub(self) -> dict[str, np.ndarray]:  # noqa: D102
-        return self.transcription.by_name(self.flat_ub)
-
-    @cached_property
-    def activity(self) -> Any:
-        """Which rows are active, violated or weakly active; see `mpcrl_course.mpc.sensitivities.activity`."""
-        from mpcrl_course.mpc.sensitivities import activity
-
-        return activity(self)
+    # derivatives, and what says how far they may be trusted
+    gradient = sensitivities.gradient
+    gradient_state = sensitivities.gradient_state
+    gradient_action = sensitivities.gradient_action
+    hessian = sensitivities.hessian
+    sensitivity = sensitivities.sensitivity
+    policy_jacobian = sensitivities.policy_jacobian
+    residual = property(sensitivities.kkt_residual)
+    activity = cached_property(sensitivities.activity)
 
     @property
     def strict(self) -> bool:
@@ -120,3 +140,63 @@ class Solution:
         or more active rows than free inputs. A derivative of this solution is then one of several.
         """
         return self.activity.strict
+
+    @property
+    def kind(self) -> str:
+        """'V' or 'Q'."""
+        return self.question.kind
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Parameters that were asked about, shape (n_theta,)."""
+        return self.question.theta
+
+    @property
+    def state(self) -> np.ndarray:
+        """State that was asked about, shape (n_states,)."""
+        return self.question.state
+
+    @property
+    def action(self) -> np.ndarray | None:
+        """Action that was asked about, shape (n_actions,), or None."""
+        return self.question.action
+
+    @property
+    def perturbation(self) -> np.ndarray | None:
+        """Linear cost of u_0, shape (n_inputs,), or None."""
+        return self.question.perturbation
+
+    @property
+    def u0(self) -> np.ndarray:
+        """First input, shape (n_inputs,)."""
+        return self.u[0]
+
+    @property
+    def slack(self) -> dict[str, np.ndarray]:
+        """Slack of every group of constraint rows, by name, shape (stages, rows)."""
+        return self.transcription.by_name(self.flat_slack)
+
+    @property
+    def lam_lb(self) -> dict[str, np.ndarray]:
+        """Multipliers of the lower sides of every group of constraint rows, by name, shape (stages, rows)."""
+        return self.transcription.by_name(self.multipliers.lam_lb)
+
+    @property
+    def lam_ub(self) -> dict[str, np.ndarray]:
+        """Multipliers of the upper sides of every group of constraint rows, by name, shape (stages, rows)."""
+        return self.transcription.by_name(self.multipliers.lam_ub)
+
+    @property
+    def nu(self) -> np.ndarray:
+        """Multipliers of initial condition and dynamics, shape (N + 1, n_states); see `Multipliers`."""
+        return self.multipliers.nu
+
+    @property
+    def lam_input_lb(self) -> np.ndarray:
+        """Multipliers of the lower bounds on the inputs, shape (N, n_inputs)."""
+        return self.multipliers.lam_input_lb
+
+    @property
+    def lam_input_ub(self) -> np.ndarray:
+        """Multipliers of the upper bounds on the inputs, shape (N, n_inputs)."""
+        return self.multipliers.lam_input_ub

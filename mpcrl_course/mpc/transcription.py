@@ -17,6 +17,11 @@ def columns(matrix) -> list:
     return ca.horzsplit(matrix, 1)
 
 
+def entries(column) -> list:
+    """Return the entries of a CasADi column as a list."""
+    return ca.vertsplit(column) if column.numel() else []
+
+
 def pick(column, indices):
     """Return some entries of a CasADi column as a column (indexing turns no entries of a single one into a row)."""
     indices = [int(i) for i in indices]
@@ -107,9 +112,9 @@ class Transcription:
         self.soft, self.groups = rows.soft, rows.groups
         self.n_rows = int(self.h.numel())
         self.has_lower, self.has_upper = (
-            np.array([not (e.is_constant() and np.isinf(float(e))) for e in ca.vertsplit(bound)], bool)
-            if self.n_rows else np.zeros(0, bool) for bound in (self.lower, self.upper)
-        )  # fmt: skip
+            np.array([not (e.is_constant() and np.isinf(float(e))) for e in entries(bound)], dtype=bool)
+            for bound in (self.lower, self.upper)
+        )
         self.sigma = ca.SX.sym("sigma", int(self.soft.sum()))
         full = ca.SX.zeros(self.n_rows, 1)
         full[np.flatnonzero(self.soft).tolist()] = self.sigma
@@ -146,6 +151,23 @@ class Transcription:
             return np.zeros(0, bool)
         by_x, by_u = depends(self.h, ca.vec(self.X)), depends(self.h, ca.vec(self.U))
         return (by_x & np.concatenate(moved)).any(axis=1) | (by_u & free).any(axis=1)
+
+    @cached_property
+    def quadratic(self) -> bool:
+        """Whether cost, dynamics and rows have the structure of a QP in (X, U) for every theta."""
+        y = ca.vertcat(ca.vec(self.X), ca.vec(self.U))
+        curvature = ca.hessian(self.path_cost, y)[0]
+        slopes = ca.jacobian(ca.vertcat(self.gaps, self.h), y)
+        return not (
+            ca.depends_on(ca.vertcat(ca.vec(curvature), ca.vec(slopes)), y)
+            or ca.depends_on(ca.vertcat(self.lower, self.upper, self.weight), y)
+        )
+
+    @cached_property
+    def step(self) -> BufferedFunction:
+        """Function (theta, x, u) -> x_next: the dynamics."""
+        x, u = columns(self.X)[0], columns(self.U)[0]
+        return BufferedFunction("step", [self.theta, x, u], [self.next[0]])
 
     @cached_property
     def rows(self) -> BufferedFunction:

@@ -16,9 +16,7 @@ import numpy as np
 
 from mpcrl_course.envs import cartpole
 from mpcrl_course.envs.cartpole import CartPoleParameters
-from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, Solution, SolverError
-from mpcrl_course.mpc.lqr import riccati
-from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, Solution, SolverError, riccati, shift
 
 MODEL = ("cart_mass", "mass", "length", "gravity", "friction")
 
@@ -118,9 +116,8 @@ def first_plan(mpc: MPC, theta, s) -> Solution:
     nearest = 2.0 * np.pi * np.round(s[1] / (2.0 * np.pi))
     for upright in (nearest - 2.0 * np.pi, nearest, nearest + 2.0 * np.pi):
         line = np.linspace(s, [0.0, upright, 0.0, 0.0], len(plans[0].x))
-        guess = replace(plans[0], x=line, u=0.0 * plans[0].u, flat_slack=0.0 * plans[0].flat_slack)
         try:
-            plans.append(mpc.reference.policy(theta, s, warm_start=guess))
+            plans.append(mpc.reference.policy(theta, s, warm_start=(line, 0.0 * plans[0].u)))
         except SolverError:
             continue  # no optimum is found from there
     return min(plans, key=lambda plan: plan.value)

@@ -24,7 +24,8 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.mpc import Parameters, Rows
-from mpcrl_course.mpc.network import Agent, Edges, Network, line, neighbours_of
+from mpcrl_course.network import Agent, Network, line, neighbours_of
+from mpcrl_course.network.graph import Edges
 
 LOWER, UPPER = np.array([0.0, -1.0]), np.array([1.0, 1.0])
 #: The initial, wrong model of a plant.

@@ -2,7 +2,7 @@
 
     min  mean over the scenarios i of (cost of i)    s.t.  x_{i,k+1} = enter(f(x_ik, u_ik; theta_i), d_i, theta_i),
 
-with every scenario's own rows, f the dynamics of all agents together (`mpcrl_course.mpc.network.Network.problem`), and
+with every scenario's own rows, f the dynamics of all agents together (`mpcrl_course.network.Network.problem`), and
 d_i what scenario i takes the disturbance to be, the same over its whole horizon (as published; more cautious than a new
 one in each stage, whose extremes average out). As in `mpcrl_course.policies.scenario_mpc`, whose `Scenarios` does the
 stacking, ``shared="first"`` binds u_i0 only (from then on every future may react to itself) and ``shared="all"`` the
@@ -21,9 +21,8 @@ from dataclasses import replace
 import casadi as ca
 import numpy as np
 
-from mpcrl_course.mpc import MPC, Parameters
-from mpcrl_course.mpc.network import Network
-from mpcrl_course.mpc.solution import Solution, SolverError
+from mpcrl_course.mpc import MPC, Parameters, Solution, SolverError
+from mpcrl_course.network import Network
 from mpcrl_course.policies.scenario_mpc import Scenarios
 
 #: First inputs that should be the same may differ by this much, relative to 1 or to their size.

@@ -18,7 +18,7 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.envs.pendulum import DT, PendulumParameters, dynamics, wrap
-from mpcrl_course.mpc.lqr import riccati
+from mpcrl_course.mpc import riccati
 
 NOMINAL = PendulumParameters()
 

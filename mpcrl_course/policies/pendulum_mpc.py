@@ -19,9 +19,7 @@ import numpy as np
 
 from mpcrl_course.envs import pendulum
 from mpcrl_course.envs.pendulum import PendulumParameters
-from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, Solution, SolverError
-from mpcrl_course.mpc.lqr import riccati
-from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, Solution, SolverError, riccati, shift
 
 MODEL = ("mass", "length", "gravity", "friction", "max_torque")
 NOMINAL = PendulumParameters()
@@ -103,14 +101,13 @@ def first_plan(mpc: MPC, theta, s) -> Solution:
         If no guess leads to an optimum.
     """
     s = np.asarray(s, dtype=float)
-    template, p = mpc.reference.policy(theta, np.zeros(2)), mpc.parameters.unpack(theta)
+    N, p = mpc.problem.horizon, mpc.parameters.unpack(theta)
     nearest = 2.0 * np.pi * np.round(s[0] / (2.0 * np.pi))
     uprights = [nearest + turn for turn in (-2.0 * np.pi, 0.0, 2.0 * np.pi) if abs(s[0] - nearest - turn) < 1.6 * np.pi]
-    guesses = [(np.linspace(s, [upright, 0.0], len(template.x)), 0.0 * template.u) for upright in uprights]
+    guesses = [(np.linspace(s, [upright, 0.0], N + 1), np.zeros((N, 1))) for upright in uprights]
     plans, failure = [], None
-    for x, u in [*guesses, _swing(s, p, len(template.u))]:
+    for guess in [*guesses, _swing(s, p, N)]:
         try:
-            guess = replace(template, x=x, u=u, flat_slack=0.0 * template.flat_slack)
             plans.append(mpc.reference.policy(theta, s, warm_start=guess))
         except SolverError as error:
             failure = error

@@ -30,7 +30,7 @@ import numpy as np
 from mpcrl_course.envs import power as plant
 from mpcrl_course.envs.power import ANGLE_LIMIT, DISCOUNT, DT, N_X, WEIGHT, PowerParameters, area, continuous, held
 from mpcrl_course.mpc import OptimalControlProblem, Parameters, Rows
-from mpcrl_course.mpc.network import Agent, Network, line
+from mpcrl_course.network import Agent, Network, line
 
 #: The initial, wrong strengths of the tie lines: what area i (row) takes that to area j (column) to be.
 WRONG = np.array([[0.0, 4.768, 0.0, 0.0], [3.262, 0.0, 2.746, 0.0], [0.0, 3.339, 0.0, 0.073], [0.0, 0.0, 3.001, 0.0]])

@@ -25,8 +25,7 @@ import numpy as np
 from scipy.stats import norm
 
 from mpcrl_course.envs.pendulum import DT, PendulumParameters, dynamics
-from mpcrl_course.mpc import MPC, Solution, SolverError
-from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.mpc import MPC, Solution, SolverError, shift
 from mpcrl_course.policies import pendulum_mpc
 from mpcrl_course.policies.scenario_mpc import Scenarios
 
@@ -128,9 +127,7 @@ class ScenarioController:
         plans = [pendulum_mpc.first_plan(self.base, pendulum_mpc.told(self.base, theta, replace(NOMINAL, mass=mass)), s)
                  for mass in self.masses]  # fmt: skip
         x, u = np.hstack([plan.x for plan in plans]), np.hstack([plan.u for plan in plans])
-        template = self.mpc.reference.policy(self.theta, self.scenarios.stack([0.0, 0.0]))
-        guess = replace(template, x=x, u=u)
-        return self.mpc.reference.policy(self.theta, self.scenarios.stack(s), warm_start=guess)
+        return self.mpc.reference.policy(self.theta, self.scenarios.stack(s), warm_start=(x, u))
 
 
 def barrier_torques(x, max_speed: float, kappa: float = 0.3, p: PendulumParameters = NOMINAL):

@@ -17,7 +17,7 @@ has a wrong model of its own, drawn around the true one.)
 chosen, and where that puts the next state on a bound, Q is not differentiable: whatever multiplier of that row lies in
 [0, weight], it gives an element of the generalised gradient. An active-set solver answers 0, an interior-point solver
 (the published one) the middle. It decides: of the seeds 1 … 5, with 0 three runs each, centralised and distributed,
-lose the plant; with the middle, which `Middle` takes, only seed 1 does. (There exploration has soon pushed one agent's
+lose the plant; with the middle, of `middle_gradient`, only seed 1 does. (There exploration has soon pushed one agent's
 offset b far beyond the noise's mean -0.05. What it then expects keeps it off its bound, so that it does not find out;
 it retreats ever further, up to the other bound.)
 
@@ -28,7 +28,7 @@ same noise. How runs are saved, taken up and done in parallel: `mpcrl_course.rep
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from textwrap import shorten
@@ -45,9 +45,7 @@ from mpcrl_course.figures import COLOURS, STYLE, band
 from mpcrl_course.learners.behaviour import exponential, perturbed_cost
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import load_state, save_state, saved_log
-from mpcrl_course.mpc.admm import ADMM, Central, NetworkController, NetworkSolution
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line
+from mpcrl_course.network import ADMM, Central, NetworkController, NetworkSolution, line, mixing_matrix
 from mpcrl_course.policies.network_mpc import LOWER, UPPER, WEIGHT, network_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.reproduce.runs import Run, finish, median, ours, report, run_all, warm, write
@@ -89,61 +87,38 @@ PUBLISHED_LEARNED = {"distributed": ("22.2", "10.2"), "centralised": ("-", "-")}
 # --- learning -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class MiddleSolution(NetworkSolution):
-    """A solution whose gradient is the middle one where Q has a kink."""
+def middle_gradient(q: NetworkSolution, i: int) -> np.ndarray:
+    """Return dQ/dtheta_i, with multiplier weight / 2 in every row of the next state that only just holds.
 
-    def gradient(self, i: int) -> np.ndarray:
-        """Return dQ/dtheta_i, with multiplier weight / 2 in every row of the next state that only just holds.
+    The Lagrangian is linear in the multipliers: replacing lam by weight / 2 adds (weight / 2 - lam) times the row's own
+    derivative in theta_i, of  lb + x_lb - x_1  or  x_1 - ub - x_ub,  x_1 = A x + B u + b + sum A_cj x_j.
 
-        The Lagrangian is linear in the multipliers: replacing lam by weight / 2 adds (weight / 2 - lam) times the
-        row's own derivative in theta_i, of  lb + x_lb - x_1  or  x_1 - ub - x_ub,  x_1 = A x + B u + b + sum A_cj x_j.
-        """
-        g, own, solution = super().gradient(i), self.compiled[i].local, self.local[i]
-        parameters = own.agent.parameters
-        p = parameters.unpack(solution.theta[: own.n_theta])
-        copies = solution.u[0, 1:].reshape(-1, 2)
-        for x_bound, side, bound, lam in (
-            ("x_lb", -1.0, LOWER + p.x_lb, solution.flat_lb), ("x_ub", 1.0, UPPER + p.x_ub, solution.flat_ub),
-        ):  # fmt: skip
-            for j in np.flatnonzero(np.abs(solution.x[1] - bound) < TOUCHING):
-                e = side * np.eye(2)[j]
-                row = {f"A_c{m + 1}": np.outer(e, c) for m, c in enumerate(copies)}
-                row |= {x_bound: -e, "b": e, "A": np.outer(e, solution.x[0]), "B": e * solution.u[0, 0]}
-                g = g + (0.5 * WEIGHT[1] / 2 - lam[j]) * parameters.pack(np.zeros(own.n_theta), **row)
-        return g
-
-
-def _middle(q: NetworkSolution) -> MiddleSolution:
-    return MiddleSolution(**{field.name: getattr(q, field.name) for field in fields(q)})
-
-
-class Middle:
-    """In front of `ADMM` or `Central`: the gradients of Q are those of `MiddleSolution`."""
-
-    def Q(self, theta, s, a, *, start=None):
-        """Solve Q; see `NetworkController`."""
-        return _middle(super().Q(theta, s, a, start=start))  # type: ignore[misc]
-
-    def V_and_Q(self, theta, s_next, s, a, *, perturbation=None, start=(None, None)):
-        """Solve both; see `NetworkController`."""
-        v, q = super().V_and_Q(theta, s_next, s, a, perturbation=perturbation, start=start)  # type: ignore[misc]
-        return v, _middle(q)
-
-
-class MiddleADMM(Middle, ADMM):
-    """`ADMM` of the first-order network with the middle gradients."""
-
-
-class MiddleCentral(Middle, Central):
-    """`Central` of the first-order network with the middle gradients."""
+    Parameters
+    ----------
+    q : NetworkSolution
+        Of the first-order network.
+    i : int
+        Agent, counted from 0.
+    """
+    g, own, solution = q.gradient(i), q.problems[i], q.local[i]
+    parameters, m = own.agent.parameters, solution.multipliers
+    p = parameters.unpack(solution.theta[: own.n_theta])
+    copies = solution.u[0, 1:].reshape(-1, 2)
+    sides = ("x_lb", -1.0, LOWER + p.x_lb, m.lam_lb), ("x_ub", 1.0, UPPER + p.x_ub, m.lam_ub)
+    for x_bound, side, bound, lam in sides:
+        for j in np.flatnonzero(np.abs(solution.x[1] - bound) < TOUCHING):
+            e = side * np.eye(2)[j]
+            row = {f"A_c{n + 1}": np.outer(e, c) for n, c in enumerate(copies)}
+            row |= {x_bound: -e, "b": e, "A": np.outer(e, solution.x[0]), "B": e * solution.u[0, 0]}
+            g = g + (0.5 * WEIGHT[1] / 2 - lam[j]) * parameters.pack(np.zeros(own.n_theta), **row)
+    return g
 
 
 @cache
 def controller(distributed: bool) -> NetworkController:
     """Return what learns and controls: 50 iterations of ADMM, or one central solve."""
     network = network_mpc(order=1)
-    return MiddleADMM(network, RHO, ITERATIONS) if distributed else MiddleCentral(network, RHO)
+    return ADMM(network, RHO, ITERATIONS) if distributed else Central(network, RHO)
 
 
 def schedules() -> tuple[Callable, Callable]:
@@ -171,6 +146,7 @@ def learning_run(method: Method, seed: int, steps: int, folder, save_every: int 
             order=1,
             behaviour=perturbed_cost(epsilon, 1.0),
             every=EVERY,
+            gradient=middle_gradient,
         )
 
     return shorten(finish(learner, state_path(method, seed, folder), steps, save_every), 160, placeholder=" …")

@@ -37,9 +37,7 @@ from mpcrl_course.learners.behaviour import exponential, perturbed_cost
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import load_state, save_state, saved_log
 from mpcrl_course.mpc import MPC
-from mpcrl_course.mpc.admm import ADMM, Central
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line
+from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.power_mpc import joint_mpc, power_mpc
 from mpcrl_course.reproduce.runs import Run, finish, report, run_all, warm, write

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from mpcrl_course.learners.log import load_state
 from mpcrl_course.learners.run import Learner
-from mpcrl_course.mpc.admm import NetworkController
+from mpcrl_course.network import NetworkController
 
 
 class Run(NamedTuple):
@@ -120,12 +120,11 @@ def write(figure: Figure, description: str, path: Path) -> str:
 
 def warm(controller: NetworkController, theta) -> Callable:
     """Return the policy of a network from states to inputs in which each solve starts where the last one ended."""
-    duals = None
+    last = None
 
     def act(s):
-        nonlocal duals
-        v = controller.V(theta, s, start=duals)
-        duals = v.duals
-        return v.u0
+        nonlocal last
+        last = controller.V(theta, s, warm_start=last)
+        return last.u0
 
     return act

@@ -29,9 +29,7 @@ from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.figures import COLOURS, STYLE, band
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import saved_log
-from mpcrl_course.mpc.admm import ADMM, Central
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line
+from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.policies.network_mpc import network_mpc
 from mpcrl_course.reproduce.runs import Run, finish, median, ours, report, run_all, write
 

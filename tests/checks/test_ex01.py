@@ -11,7 +11,7 @@ from mpcrl_course.checks.engine import RAISED, RIGHT, WRONG, assert_item_sound
 from mpcrl_course.dp import FiniteMDP, bellman, policy_iteration
 from mpcrl_course.dp.pendulum import evaluate, greedy_policy, pendulum_grid, pendulum_mdp
 from mpcrl_course.envs.pendulum import PendulumParameters
-from mpcrl_course.mpc.lqr import riccati_iteration
+from mpcrl_course.mpc import riccati_iteration
 from tests.checks.notebooks import check_blank, check_solved, check_texts
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,7 @@ import pytest
 from mpcrl_course.checks import ex02
 from mpcrl_course.checks.engine import RAISED, RIGHT, WRONG, assert_item_sound
 from mpcrl_course.envs import cartpole
-from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError
-from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError, shift
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan, with_model
 from tests.checks.notebooks import check_blank, check_solved, check_texts
 

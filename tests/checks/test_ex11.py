@@ -8,9 +8,7 @@ import pytest
 
 from mpcrl_course.checks import ex11
 from mpcrl_course.checks.engine import RAISED, RIGHT, WRONG, assert_item_sound
-from mpcrl_course.mpc.admm import ADMM
-from mpcrl_course.mpc.consensus import average
-from mpcrl_course.mpc.network import neighbours_of, ring
+from mpcrl_course.network import ADMM, average, neighbours_of, ring
 from tests.checks.notebooks import check_blank, check_solved, check_texts
 
 ROOT = Path(__file__).resolve().parents[2]

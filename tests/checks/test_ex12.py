@@ -9,8 +9,7 @@ import pytest
 from mpcrl_course.checks import ex12
 from mpcrl_course.checks.engine import NOT_ATTEMPTED, RAISED, RIGHT, WRONG, assert_item_sound
 from mpcrl_course.learners.distributed import central_step
-from mpcrl_course.mpc.consensus import average, mixing_matrix
-from mpcrl_course.mpc.network import line
+from mpcrl_course.network import average, line, mixing_matrix
 from tests.checks.notebooks import check_blank, check_solved, check_texts
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.dp import FiniteMDP, Grid, value_iteration
-from mpcrl_course.mpc.lqr import lqr
+from mpcrl_course.mpc import lqr
 
 
 def test_weights_are_probabilities_and_multilinear_functions_are_exact():

@@ -21,9 +21,7 @@ from mpcrl_course.learners.distributed import (
     second_order_local,
     update,
 )
-from mpcrl_course.mpc.admm import ADMM, AgentError, Central
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line, ring, star
+from mpcrl_course.network import ADMM, AgentError, Central, line, mixing_matrix, ring, star
 from mpcrl_course.policies.network_mpc import network_mpc
 
 DATA = np.load(Path(__file__).parents[1] / "data" / "second_order_network.npz")

@@ -9,9 +9,7 @@ import pytest
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning, regularised_inverse
 from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C, take_mean
-from mpcrl_course.mpc.admm import Central
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line
+from mpcrl_course.network import Central, line, mixing_matrix
 from mpcrl_course.policies.network_mpc import network_mpc
 
 CENTRAL, LINE = Central(network_mpc()), mixing_matrix(3, line(3), 0.25)

@@ -46,7 +46,7 @@ def test_every_step_of_the_reference(solver):
         theta, x, u, cost, x_next = (np.array(STEPS[n][k]) for n in ("theta", "X", "U", "R", "X"))
         x_next = np.array(STEPS["X"][k + 1])
         delta, q = td_error(mpc, theta, x, u, cost, x_next)
-        g = mpc.gradient(q)
+        g = q.gradient()
         assert delta == pytest.approx(STEPS["TD"][k], abs=1e-6)
         np.testing.assert_allclose(g, STEPS["dQ"][k], atol=1e-6)
         step = second_order_step(g[None], np.array([delta]), 1e-3)
@@ -158,7 +158,7 @@ def test_one_replayed_step_by_hand():
             if x_next is None:  # the state after the last step: run one step longer, with the same seed
                 x_next = run(4, seed=4, replay=(3, 3, 3), fresh=fresh).x[3]
             delta, q = td_error(MPC10, theta, log.x[k], log.u[k], log.cost[k], x_next)
-            G.append(MPC10.gradient(q))
+            G.append(q.gradient())
             td.append(delta)
         G, td = np.array(G), np.array(td)
         by_hand = log.theta[2] + 0.05 * np.linalg.solve(G.T @ G + 1e-3 * np.eye(16), G.T @ td)
@@ -174,7 +174,7 @@ def test_first_order_run_by_hand():
     for k in range(4):
         delta, q = td_error(MPC10, log.theta[k], log.x[k], log.u[k], log.cost[k], log.x[k + 1])
         assert log.td[k] == pytest.approx(delta, abs=1e-12)
-        expected = log.theta[k] + 0.01 * 0.5**k * delta * MPC10.gradient(q)
+        expected = log.theta[k] + 0.01 * 0.5**k * delta * q.gradient()
         np.testing.assert_allclose(log.theta[k + 1], expected, atol=1e-12)
 
 
@@ -182,7 +182,7 @@ def test_exact_hessian_step_by_hand():
     log = run(5, seed=2, hessian="exact")
     for k in range(4):
         delta, q = td_error(MPC10, log.theta[k], log.x[k], log.u[k], log.cost[k], log.x[k + 1])
-        step = second_order_step(MPC10.gradient(q)[None], np.array([delta]), 1e-3, MPC10.hessian(q)[None])
+        step = second_order_step(q.gradient()[None], np.array([delta]), 1e-3, q.hessian()[None])
         np.testing.assert_allclose(log.theta[k + 1], log.theta[k] + 0.05 * step, atol=1e-12)
     assert np.abs(log.theta - run(5, seed=2, hessian="none").theta).max() > 1e-6
 
@@ -292,7 +292,7 @@ def test_termination_masks_bootstrapping_and_truncation_does_not(terminate, repl
     if replayed:  # a terminated sample stays terminated in the memory
         batch = [td_error(MPC10, log.theta[11], log.x[j], log.u[j], log.cost[j], env.nexts[j], terminate and j % 3 == 2)
                  for j in (11, 10, 9, 8)]  # fmt: skip
-        G, td = np.array([MPC10.gradient(q) for _, q in batch]), np.array([delta for delta, _ in batch])
+        G, td = np.array([q.gradient() for _, q in batch]), np.array([delta for delta, _ in batch])
         np.testing.assert_allclose(log.theta[12], log.theta[11] + 0.05 * second_order_step(G, td, 1e-3), atol=1e-9)
 
 

@@ -19,9 +19,7 @@ from mpcrl_course.learners.log import load_state, saved_log
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
-from mpcrl_course.mpc.admm import ADMM, Central
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line
+from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.policies.linear_mpc import linear_mpc
 from mpcrl_course.policies.network_mpc import network_mpc
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.live.admm import CUT_AT, GRAPHS, HOLD, ITERATIONS, RHOS, ADMMLoop, ADMMScene, admm_live, places
-from mpcrl_course.mpc.admm import ADMM
+from mpcrl_course.network import ADMM
 from tests.live.helpers import alt, ticking, turn
 
 
@@ -54,7 +54,7 @@ def test_a_cut_link_and_lost_messages():
     loop = ADMMLoop()
     whole = loop.solution
     loop.change(cut=(0, 1))
-    np.testing.assert_array_equal(loop.solution.z_history[:CUT_AT], whole.z_history[:CUT_AT])
+    np.testing.assert_array_equal(loop.solution.history.z[:CUT_AT], whole.history.z[:CUT_AT])
     assert loop.solution.primal[-1] > 1e-3 > 1e-6 > loop.solution.dual[-1]  # they settle without agreeing
     loop.change(cut=None, loss=0.3)
     assert loop.solution.messages < whole.messages and loop.distance[-1] < 1e-3
@@ -62,7 +62,7 @@ def test_a_cut_link_and_lost_messages():
     loop.change(loss=0.6)
     assert loop.solution.messages < few
     loop.change(loss=0.0)
-    np.testing.assert_array_equal(loop.solution.z_history, whole.z_history)
+    np.testing.assert_array_equal(loop.solution.history.z, whole.history.z)
 
 
 def test_the_pages_turn_and_begin_again():

@@ -19,7 +19,7 @@ from mpcrl_course.live.cartpole import (
     build_mpc,
     cartpole_live,
 )
-from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.mpc import shift
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan
 from tests.live.helpers import alt, ticking
 
@@ -114,15 +114,15 @@ def test_kicks_beside_the_limit_cross_a_soft_one_and_leave_a_hard_one_no_plan(bu
 
 def test_a_failed_solve_goes_on_with_the_old_plan_and_asks_patiently(build):
     loop, asked = CartPoleLoop(horizon=20, track="hard", start=(1.9, 0.0, 0.0, 0.0), build=build), []
-    solve = loop.mpc.reference._solve.solve
+    solve = loop.mpc.reference.back_end.solve
     before = loop.plan
     loop.plant.x = np.array([1.9, 0.0, 3.0, 0.0])  # 0.1 m before the limit at 3 m/s
-    loop.mpc.reference._solve.solve = lambda *args, **kwargs: (asked.append(1), solve(*args, **kwargs))[1]
+    loop.mpc.reference.back_end.solve = lambda *args, **kwargs: (asked.append(1), solve(*args, **kwargs))[1]
     try:
         for _ in range(PATIENCE + 2):
             loop._solve(shift(loop.plan))
     finally:
-        del loop.mpc.reference._solve.solve
+        del loop.mpc.reference.back_end.solve
     assert len(asked) == 2 and loop.failed == PATIENCE + 2
     np.testing.assert_array_equal(loop.plan.u[: 20 - PATIENCE - 2], before.u[PATIENCE + 2 :])
 

@@ -9,7 +9,7 @@ from PIL import Image
 from mpcrl_course.envs.linear import LinearPlant
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.live import LinearLoop, LinearScene, linear_live
-from mpcrl_course.mpc import MPC, SolverError
+from mpcrl_course.mpc import SolverError
 from mpcrl_course.policies.linear_mpc import linear_mpc
 from tests.live.helpers import alt, ticking, turn
 
@@ -83,7 +83,7 @@ def test_reader_functions_are_called_and_decide():
 
     def gradient(solution):
         calls.append(solution.kind)
-        return MPC.gradient(solution)
+        return solution.gradient()
 
     loop = LinearLoop(gradient=gradient, update=lambda theta, td, grad: theta + 0 * grad)
     trace(loop, 5, learn=True)

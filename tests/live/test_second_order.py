@@ -23,9 +23,7 @@ from mpcrl_course.live.second_order import (
     binned,
     second_order_live,
 )
-from mpcrl_course.mpc.admm import Central
-from mpcrl_course.mpc.consensus import mixing_matrix
-from mpcrl_course.mpc.network import line
+from mpcrl_course.network import Central, line, mixing_matrix
 from mpcrl_course.policies.network_mpc import network_mpc
 from tests.live.helpers import alt, ticking
 

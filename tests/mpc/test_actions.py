@@ -45,7 +45,7 @@ def test_q_is_the_minimum_over_the_other_inputs(solver, s, a):
     assert q.value <= values.min() + 1e-8
     assert q.value == pytest.approx(WHOLE.Q(THETA, s, q.u0).value, abs=1e-7)
     assert grid[values.argmin()] == pytest.approx(q.u0[1], abs=1.1e-3)
-    np.testing.assert_allclose(PARTS[solver].kkt_residual(q), 0.0, atol=1e-6)
+    np.testing.assert_allclose(q.residual, 0.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -63,17 +63,17 @@ def test_v_is_the_minimum_of_q(solver):
 def test_derivatives(solver):
     mpc, s, a = PARTS[solver], np.array([0.4, 0.2]), np.array([0.3])
     q = mpc.Q(THETA, s, a)
-    assert q.strict and mpc.gradient_action(q).shape == (1,)
+    assert q.strict and q.gradient_action().shape == (1,)
     h = 1e-5
     numeric = (mpc.Q(THETA, s, a + h).value - mpc.Q(THETA, s, a - h).value) / (2 * h)
-    assert mpc.gradient_action(q)[0] == pytest.approx(numeric, abs=1e-6)
-    sensitivity = mpc.sensitivity(q)
+    assert q.gradient_action()[0] == pytest.approx(numeric, abs=1e-6)
+    sensitivity = q.sensitivity()
     assert sensitivity.du_da.shape == (4, 2, 1) and sensitivity.du_da[0, 0, 0] == pytest.approx(1.0)
     numeric = (mpc.Q(THETA, s, a + h).u - mpc.Q(THETA, s, a - h).u) / (2 * h)
     np.testing.assert_allclose(sensitivity.du_da[..., 0], numeric, atol=1e-5)
     for i in range(2):
         e = h * np.eye(2)[i]
         numeric = (mpc.Q(THETA + e, s, a).value - mpc.Q(THETA - e, s, a).value) / (2 * h)
-        assert mpc.gradient(q)[i] == pytest.approx(numeric, abs=1e-6)
-        numeric = (mpc.gradient(mpc.Q(THETA + e, s, a)) - mpc.gradient(mpc.Q(THETA - e, s, a))) / (2 * h)
-        np.testing.assert_allclose(mpc.hessian(q)[i], numeric, atol=1e-4)
+        assert q.gradient()[i] == pytest.approx(numeric, abs=1e-6)
+        numeric = (mpc.Q(THETA + e, s, a).gradient() - mpc.Q(THETA - e, s, a).gradient()) / (2 * h)
+        np.testing.assert_allclose(q.hessian()[i], numeric, atol=1e-4)

@@ -6,8 +6,8 @@ import pytest
 
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, SolverError
 from mpcrl_course.mpc.lifted import BlockHessian
-from mpcrl_course.mpc.network import star
 from mpcrl_course.mpc.transcription import Transcription
+from mpcrl_course.network import star
 from mpcrl_course.policies.network_mpc import network_mpc
 
 
@@ -45,7 +45,7 @@ def test_convex_along_the_dynamics_only():
     """u enters with -0.2 u^2, but moves three states that cost more: convex, and answered as daqp does; -8 u^2: not."""
     sparse, condensed = MPC(problem(), "piqp"), MPC(problem(), "daqp")
     theta, s = sparse.parameters.pack(r=-0.2, c=0.0), [0.4, -0.3, 0.2]
-    assert min(np.linalg.eigvalsh(block).min() for block in sparse._solve._curvature(theta)) < -0.1
+    assert min(np.linalg.eigvalsh(block).min() for block in BlockHessian(sparse.transcription)(theta)) < -0.1
     for ask in (lambda mpc: mpc.V(theta, s), lambda mpc: mpc.Q(theta, s, [0.3])):
         assert ask(sparse).value == pytest.approx(ask(condensed).value, abs=1e-8)
     for mpc in (sparse, condensed):

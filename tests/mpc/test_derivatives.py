@@ -85,15 +85,15 @@ def check_all(mpc, theta, s, a, *, h, first, second):
 
     for name, solution, solve in (("V", v, lambda t, r, b: mpc.V(t, r)), ("Q", q, mpc.Q)):
         value = along(lambda t, r, b, solve=solve: solve(t, r, b).value)
-        gradients = {"theta": mpc.gradient(solution), "s": mpc.gradient_state(solution)}
+        gradients = {"theta": solution.gradient(), "s": solution.gradient_state()}
         if name == "Q":
-            gradients["a"] = mpc.gradient_action(solution)
+            gradients["a"] = solution.gradient_action()
         for of, ours in gradients.items():
             at, function = value[of]
             assert_close(ours, difference(function, at, h), first, f"d{name}/d{of}")
-        gradient = along(lambda t, r, b, solve=solve: mpc.gradient(solve(t, r, b)))["theta"]
-        assert_close(mpc.hessian(solution), difference(gradient[1], theta, h), second, f"d2{name}/dtheta2")
-        sensitivity = mpc.sensitivity(solution)
+        gradient = along(lambda t, r, b, solve=solve: solve(t, r, b).gradient())["theta"]
+        assert_close(solution.hessian(), difference(gradient[1], theta, h), second, f"d2{name}/dtheta2")
+        sensitivity = solution.sensitivity()
         for of in gradients:
             at = along(None)[of][0]
             for part in ("x", "u"):
@@ -102,7 +102,7 @@ def check_all(mpc, theta, s, a, *, h, first, second):
                 numeric = difference(function, at, h)
                 assert ours.shape == numeric.shape
                 assert_close(ours, numeric, second, f"d{part}/d{of} of {name}")
-    np.testing.assert_array_equal(mpc.policy_jacobian(v), mpc.sensitivity(v).du_dtheta[0])
+    np.testing.assert_array_equal(v.policy_jacobian(), v.sensitivity().du_dtheta[0])
 
 
 @PROPERTY
@@ -154,9 +154,9 @@ def test_derivatives_of_a_perturbed_solution():
     v = LINEAR.V(theta, s, perturbation=q)
     assert v.strict
     numeric = difference(lambda t: LINEAR.V(t, s, perturbation=q).value, theta, 1e-6)
-    assert_close(LINEAR.gradient(v), numeric, 1e-6, "dV/dtheta")
+    assert_close(v.gradient(), numeric, 1e-6, "dV/dtheta")
     numeric = difference(lambda t: LINEAR.V(t, s, perturbation=q).u0, theta, 1e-6)
-    assert_close(LINEAR.policy_jacobian(v), numeric, 1e-6, "dpi/dtheta")
+    assert_close(v.policy_jacobian(), numeric, 1e-6, "dpi/dtheta")
     numeric = difference(lambda q: LINEAR.V(theta, s, perturbation=q).value, q, 1e-6)
     np.testing.assert_allclose(v.u0, numeric, atol=1e-8)
     assert v.u0[0] < LINEAR.V(theta, s).u0[0] - 0.05  # and it does move the action
@@ -165,6 +165,6 @@ def test_derivatives_of_a_perturbed_solution():
 def test_wrong_kind_of_solution_is_refused():
     theta = LINEAR.parameters.initial()
     with pytest.raises(ValueError, match="Q"):
-        LINEAR.gradient_action(LINEAR.V(theta, [0.3, 0.0]))
+        LINEAR.V(theta, [0.3, 0.0]).gradient_action()
     with pytest.raises(ValueError, match="policy_jacobian needs a solution of V"):
-        LINEAR.policy_jacobian(LINEAR.Q(theta, [0.3, 0.0], 0.1))
+        LINEAR.Q(theta, [0.3, 0.0], 0.1).policy_jacobian()

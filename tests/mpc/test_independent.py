@@ -158,14 +158,14 @@ def test_box_on_the_first_input_is_dropped_in_Q(name):
     assert (np.abs(outside.u[1:]) <= 1 + 1e-8).all()  # the others keep theirs
     for solution in (inside, edge, outside, q(-1.0), q(-7.0)):
         assert solution.lam_input_lb[0] == 0 and solution.lam_input_ub[0] == 0
-    slope = mpc.gradient_action(outside)
+    slope = outside.gradient_action()
     assert slope == pytest.approx((q(1.5 + 1e-4).value - q(1.5 - 1e-4).value) / 2e-4, rel=1e-5)
     # in V the box holds, and its multiplier is the slope of Q there
     s = np.array([0.9, 0.8])
     v = mpc.V(theta, s)
     assert v.lam_input_lb[0, 0] > 0.1
     assert v.u0[0] == pytest.approx(-1.0, abs=1e-9)
-    assert mpc.gradient_action(mpc.Q(theta, s, -1.0))[0] == pytest.approx(v.lam_input_lb[0, 0], abs=1e-6)
+    assert mpc.Q(theta, s, -1.0).gradient_action()[0] == pytest.approx(v.lam_input_lb[0, 0], abs=1e-6)
 
 
 def test_small_lp_by_linprog():

@@ -33,12 +33,12 @@ def test_greedy_action_on_an_active_soft_bound(mpc):
     left, right = mpc.Q(THETA, s, v.u0 - 1e-3), mpc.Q(THETA, s, v.u0 + 1e-3)
     assert left.strict and right.strict
     assert min(left.activity.margin, right.activity.margin) == pytest.approx(1e-3 * 0.0312, rel=1e-2)
-    jump = mpc.gradient_action(right)[0] - mpc.gradient_action(left)[0]
+    jump = right.gradient_action()[0] - left.gradient_action()[0]
     assert jump == pytest.approx(50 * 0.0312, abs=0.02)
-    assert mpc.gradient_action(left)[0] < 0 < mpc.gradient_action(right)[0]
+    assert left.gradient_action()[0] < 0 < right.gradient_action()[0]
     # and so do the gradients in theta: x_lb1 costs on the violated side only
     where = mpc.parameters.index("x_lb").start
-    assert mpc.gradient(left)[where] - mpc.gradient(right)[where] == pytest.approx(50, abs=0.5)
+    assert left.gradient()[where] - right.gradient()[where] == pytest.approx(50, abs=0.5)
     far = mpc.Q(THETA, s, v.u0 + 0.3)
     assert far.strict and far.activity.margin == pytest.approx(0.3 * 0.0312, rel=1e-3)
 
@@ -68,7 +68,7 @@ def test_weakly_active_input_bound(mpc):
     direction = np.array([0.9, 0.8])
 
     def slope(t):  # of Q at a = -1: negative where the bound does not push
-        return mpc.gradient_action(mpc.Q(THETA, t * direction, -1.0))[0]
+        return mpc.Q(THETA, t * direction, -1.0).gradient_action()[0]
 
     low, high = 0.3, 1.0
     assert slope(low) < 0 < slope(high)
@@ -79,8 +79,8 @@ def test_weakly_active_input_bound(mpc):
     assert not at.strict and abs(at.activity.margin) < 1e-5
     assert below.strict and not below.activity.input_lower[0, 0] and below.u0[0] > -1 + 1e-3
     assert above.strict and above.activity.input_lower[0, 0] and above.u0[0] == pytest.approx(-1, abs=1e-8)
-    np.testing.assert_allclose(mpc.policy_jacobian(above), np.zeros((1, 16)), atol=1e-8)
-    assert np.abs(mpc.policy_jacobian(below)).max() > 0.1
+    np.testing.assert_allclose(above.policy_jacobian(), np.zeros((1, 16)), atol=1e-8)
+    assert np.abs(below.policy_jacobian()).max() > 0.1
 
 
 def test_states_of_a_learning_run(mpc):
@@ -139,13 +139,13 @@ def test_violated_row_that_no_input_moves(solver, parameter):
         assert solution.lam_lb["position"][0, 0] == pytest.approx(3.0, abs=1e-6)
         assert solution.slack["position"][0, 0] == pytest.approx(0.2, abs=1e-8)
         assert solution.strict
-        assert mpc.kkt_residual(solution) <= 1e-6
+        assert solution.residual <= 1e-6
 
         def value(s, solution=solution):
             return (mpc.V(theta, s) if solution.kind == "V" else mpc.Q(theta, s, 0.3)).value
 
         numeric = [(value(s + e) - value(s - e)) / 2e-5 for e in 1e-5 * np.eye(2)]
-        np.testing.assert_allclose(mpc.gradient_state(solution), numeric, atol=1e-4)
+        np.testing.assert_allclose(solution.gradient_state(), numeric, atol=1e-4)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -163,9 +163,9 @@ def test_derivatives_at_a_singular_kkt_system_raise():
     mpc = linear_mpc(solver="piqp")
     q = mpc.Q(theta, s, mpc.V(theta, s).u0)
     with pytest.raises(SolverError, match="multipliers are not unique"):
-        mpc.hessian(q)
+        q.hessian()
     with pytest.raises(SolverError, match="multipliers are not unique"):
-        mpc.sensitivity(q)
+        q.sensitivity()
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -182,5 +182,5 @@ def test_soft_row_that_pushes_with_its_full_weight_but_is_not_violated_is_a_kink
     assert held.lam_lb["floor"].item() == pytest.approx(0.4, abs=1e-6) and not held.activity.violated.any()
     assert held.activity.margin == pytest.approx(0.1, abs=1e-5)  # multiplier 0.4 of 0.5
     assert violated.slack["floor"].item() == pytest.approx(0.05, abs=1e-6)
-    np.testing.assert_allclose(mpc.policy_jacobian(held), 0.0, atol=1e-6)
-    np.testing.assert_allclose(mpc.policy_jacobian(violated), 0.5, atol=1e-6)  # u = w/2
+    np.testing.assert_allclose(held.policy_jacobian(), 0.0, atol=1e-6)
+    np.testing.assert_allclose(violated.policy_jacobian(), 0.5, atol=1e-6)  # u = w/2

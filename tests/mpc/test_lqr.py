@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters
-from mpcrl_course.mpc.lqr import lqr, riccati, riccati_iteration
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, lqr, riccati, riccati_iteration
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "lqr.json").read_text())["cases"]
 LOOSE = {"daqp": 1e-9, "piqp": 1e-7, "ipopt": 1e-7}
@@ -105,11 +104,11 @@ def test_mpc_with_riccati_terminal_cost_is_the_lqr(case, horizon, solver):
         assert q.value == pytest.approx(point["Q"], abs=tolerance)
         np.testing.assert_allclose(v.u0, point["pi"], atol=tolerance)
         assert v.strict and q.strict
-        np.testing.assert_allclose(mpc.gradient_state(v), 2 * (ours.P @ s + ours.p), atol=10 * tolerance)
+        np.testing.assert_allclose(v.gradient_state(), 2 * (ours.P @ s + ours.p), atol=10 * tolerance)
         z = 2 * (ours.M @ np.concatenate([s, a]) + ours.q)
-        np.testing.assert_allclose(mpc.gradient_state(q), z[: len(s)], atol=10 * tolerance)
-        np.testing.assert_allclose(mpc.gradient_action(q), z[len(s) :], atol=10 * tolerance)
-        np.testing.assert_allclose(mpc.sensitivity(v).du_ds[0], -ours.K, atol=1e-9)
+        np.testing.assert_allclose(q.gradient_state(), z[: len(s)], atol=10 * tolerance)
+        np.testing.assert_allclose(q.gradient_action(), z[len(s) :], atol=10 * tolerance)
+        np.testing.assert_allclose(v.sensitivity().du_ds[0], -ours.K, atol=1e-9)
 
 
 @pytest.mark.parametrize("solver", LOOSE)
@@ -123,7 +122,7 @@ def test_total_derivative_of_V_is_the_derivative_of_the_riccati_solution(case, s
     tolerance = {"daqp": 1e-8, "piqp": 1e-6, "ipopt": 1e-6}[solver]
     for point in reference["points"]:
         s = np.array(point["s"])
-        p = parameters.unpack(mpc.gradient(mpc.V(parameters.initial(), s)))
+        p = parameters.unpack(mpc.V(parameters.initial(), s).gradient())
         for name, block in (("dP_dA", p.A), ("dP_dB", p.B)):
             for ij, dP in reference[name].items():
                 total = block[int(ij[0]), int(ij[1])] + (p.P * np.array(dP)).sum()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mpcrl_course.envs.cartpole import CartPoleParameters
-from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError
-from mpcrl_course.mpc.real_time import RealTimeSolver, shift
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError, shift
+from mpcrl_course.mpc.real_time import RealTimeSolver
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan
 from mpcrl_course.policies.linear_mpc import linear_mpc
 
@@ -37,8 +37,8 @@ def iterate(mpc, theta, s, guess, times, perturbation=None):
 
 
 def distance(one, other):
-    names = ("x", "u", "nu", "lam_input_lb", "lam_input_ub", "flat_slack", "flat_lb", "flat_ub")
-    return max(np.abs(getattr(one, name) - getattr(other, name)).max() for name in names)
+    pairs = zip(*((part.x, part.u, part.flat_slack, *part.multipliers) for part in (one, other)))
+    return max(np.abs(mine - yours).max() for mine, yours in pairs)
 
 
 def test_iterations_at_a_fixed_state_converge_to_the_solution(mpc, theta, plan):
@@ -49,8 +49,8 @@ def test_iterations_at_a_fixed_state_converge_to_the_solution(mpc, theta, plan):
     assert errors[0] > 1e-2 > errors[1] and errors[2] < 1e-6
     end = iterate(mpc, theta, s, plan, 25)
     assert end.status == "rti" and end.value == pytest.approx(exact.value, abs=1e-7)
-    assert mpc.kkt_residual(end) < 1e-6
-    np.testing.assert_allclose(mpc.gradient(end), mpc.gradient(exact), atol=1e-5, rtol=1e-6)
+    assert end.residual < 1e-6
+    np.testing.assert_allclose(end.gradient(), exact.gradient(), atol=1e-5, rtol=1e-6)
 
 
 def test_one_iteration_is_the_gauss_newton_step(mpc, theta, plan):
@@ -91,12 +91,13 @@ def test_active_bounds_and_slacks(mpc, theta):
     assert exact.flat_slack.max() > 0.05 and (exact.lam_input_lb + exact.lam_input_ub).max() > 1e-2
     assert np.abs(end.u).max() <= 15.0
     np.testing.assert_allclose(end.u, exact.u, atol=1e-5)
-    assert distance(end, exact) < 1e-6 * exact.flat_ub.max() and mpc.kkt_residual(end) < 1e-6 * exact.flat_ub.max()
+    largest = exact.multipliers.lam_ub.max()
+    assert distance(end, exact) < 1e-6 * largest and end.residual < 1e-6 * largest
 
 
 def test_constraints_that_the_plan_does_not_touch_are_left_out_and_nothing_else_changes(mpc, theta, plan, monkeypatch):
     """The multipliers of the guess decide which QP is tried first; each way leads to the same answer."""
-    solved, qps = [], mpc._solve.qps
+    solved, qps = [], mpc.back_end.qps
     for kind, qp in enumerate(qps):
         monkeypatch.setattr(qp, "solve", lambda *q, kind=kind, solve=qp.solve: solved.append(kind) or solve(*q))
     upright = mpc.reference.policy(theta, [0.1, 0.1, 0.0, 0.1])
@@ -106,14 +107,13 @@ def test_constraints_that_the_plan_does_not_touch_are_left_out_and_nothing_else_
         (plan, S + [0.02, -0.05, 0.0, 0.1], 1),  # its force is at the limit
         (outside, outside.x[1], 2),  # and beyond the track
     ]
-    zero, one = np.zeros_like(plan.u), np.ones_like(plan.u)
-    row = np.ones_like(plan.flat_lb)
+    none = plan.multipliers._make(0.0 * part for part in plan.multipliers)
+    box = none._replace(lam_input_ub=np.ones_like(plan.u))
+    rows = box._replace(lam_lb=np.ones_like(none.lam_lb))
     for guess, s, needed in cases:
-        free = replace(guess, lam_input_lb=zero, lam_input_ub=zero, flat_lb=0.0 * row, flat_ub=0.0 * row)
-        boxed = replace(free, lam_input_ub=one)
-        tied = replace(boxed, flat_lb=row)
+        free, boxed, tied = (replace(guess, multipliers=m) for m in (none, box, rows))
         answers = []
-        for start, first in ((guess, needed), (free, 0), (boxed, 1), (tied, 2)):
+        for start, first in ((guess, needed), (free, 0), (boxed, 1), (tied, 2), ((guess.x, guess.u), 2)):
             solved.clear()
             answers.append(mpc.policy(theta, s, warm_start=start))
             assert solved == list(range(first, max(first, needed) + 1))
@@ -200,14 +200,14 @@ def test_the_answer_depends_on_its_arguments_only(mpc, theta, plan):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
 def test_a_guess_that_is_not_finite_is_caught_and_the_next_step_recovers(mpc, theta, plan, bad, capfd):
-    broken = replace(plan, x=np.where(np.arange(41)[:, None] == 7, bad, plan.x))
+    broken = np.where(np.arange(41)[:, None] == 7, bad, plan.x), plan.u
     plain = cartpole_mpc(line_search=False, fallback=False)
     with pytest.raises(SolverError, match="not finite") as error:
         plain.policy(theta, S, warm_start=broken)
     assert error.value.status == "not converged" and (error.value.state == S).all()
     assert distance(iterate(plain, theta, S, plan, 2), plan) < 1e-6  # nothing of the failure is left
     answer = mpc.policy(theta, S, warm_start=broken)
-    assert answer.status == "fallback" and mpc.kkt_residual(answer) < 1e-6
+    assert answer.status == "fallback" and answer.residual < 1e-6
     assert mpc.policy(theta, S, warm_start=answer).status == "rti"
     assert capfd.readouterr().out == ""  # CasADi prints a whole QP that is not a number
 
@@ -229,7 +229,7 @@ def arctan(**options):
 
 def test_a_step_too_long_is_shortened():
     mpc, plain = arctan(), arctan(line_search=False, fallback=False)
-    guess = replace(mpc.policy([1.0], [0.0]), x=np.array([[0.0], [3.0]]), u=np.array([[3.0]]))
+    guess = [[0.0], [3.0]], [[3.0]]
     shorter, full = (m.policy([1.0], [0.0], warm_start=guess) for m in (mpc, plain))
     step = -np.arctan(3.0) * 10.0
     assert shorter.status == "line search" and full.status == "rti"
@@ -237,14 +237,14 @@ def test_a_step_too_long_is_shortened():
     np.testing.assert_allclose(shorter.u0, 3.0 + 0.25 * step, rtol=1e-3)  # the half step, to -3.2, is no better
     assert shorter.value < np.arctan(3.0) ** 2 < full.value
     end = iterate(mpc, [1.0], [0.0], guess, 10)
-    assert abs(end.u0[0]) < 1e-6 and mpc.kkt_residual(end) < 1e-6
+    assert abs(end.u0[0]) < 1e-6 and end.residual < 1e-6
 
 
 def test_where_no_short_step_helps_ipopt_takes_over():
     mpc, strict = arctan(), arctan(fallback=False)
-    guess = replace(mpc.policy([1.0], [0.0]), x=np.array([[0.0], [60.0]]), u=np.array([[60.0]]))
+    guess = [[0.0], [60.0]], [[60.0]]
     answer = mpc.policy([1.0], [0.0], warm_start=guess)
-    assert answer.status == "fallback" and mpc.kkt_residual(answer) < 1e-6
+    assert answer.status == "fallback" and answer.residual < 1e-6
     with pytest.raises(SolverError, match="no short step lowers the merit"):
         strict.policy([1.0], [0.0], warm_start=guess)
 
@@ -252,23 +252,51 @@ def test_where_no_short_step_helps_ipopt_takes_over():
 def test_poor_guesses_lead_to_finite_admissible_plans(mpc, theta, plan):
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        guess = replace(plan, x=plan.x + rng.normal(size=plan.x.shape), u=plan.u + 5.0 * rng.normal(size=plan.u.shape))
+        guess = plan.x + rng.normal(size=plan.x.shape), plan.u + 5.0 * rng.normal(size=plan.u.shape)
         answer = mpc.policy(theta, S, warm_start=guess)
         assert np.isfinite(answer.x).all() and np.abs(answer.u).max() <= 15.0
-        assert answer.status != "fallback" or mpc.kkt_residual(answer) < 1e-6
+        assert answer.status != "fallback" or answer.residual < 1e-6
 
 
 def test_q_batches_and_first_plans_are_ipopt_s(mpc, theta, plan):
     Q = mpc.Q(theta, S, [3.0], warm_start=plan)
-    assert Q.kind == "Q" and mpc.kkt_residual(Q) < 1e-6 and Q.value > plan.value - 1e-6
+    assert Q.kind == "Q" and Q.residual < 1e-6 and Q.value > plan.value - 1e-6
     values, first = mpc.values(theta, [S, S + 0.01])
     cold = mpc.policy(theta, S)
     assert values[0] == pytest.approx(cold.value, rel=1e-9) and first.shape == (2, 1)
-    assert mpc.kkt_residual(cold) < 1e-6
+    assert cold.residual < 1e-6
+
+
+def test_a_guess_may_be_a_pair_of_arrays(mpc, theta, plan):
+    """The same answers as from a Solution with those states and inputs; for ipopt and real-time iteration."""
+    s, line = S + 0.05, np.linspace(S, np.zeros(4), 41)
+    ipopt, pair = mpc.reference, (line.tolist(), np.zeros((40, 1)))
+    template = replace(plan, x=line, u=pair[1], flat_slack=0.0 * plan.flat_slack)
+    assert distance(ipopt.policy(theta, s, warm_start=pair), ipopt.policy(theta, s, warm_start=template)) == 0.0
+    assert distance(ipopt.Q(theta, s, [1.0], warm_start=pair), ipopt.Q(theta, s, [1.0], warm_start=template)) == 0.0
+    one, other = (mpc.policy(theta, s, warm_start=start) for start in ((plan.x, plan.u), plan))
+    assert one.status == other.status == "rti" and distance(one, other) < 1e-6
+
+
+def test_a_guess_that_does_not_fit_is_named(mpc, theta, plan):
+    short, x, u = cartpole_mpc(horizon=30), plan.x, plan.u
+    for start, message in (
+        ((x[:-1], u), r"x of shape \(40, 4\), not \(41, 4\)$"),
+        ((x, u[:, 0]), r"u of shape \(40,\), not \(40, 1\)$"),
+        ((u, x), r"x of shape \(40, 1\), not \(41, 4\), u of shape \(41, 4\), not \(40, 1\)"),
+        (x, "a Solution or a pair .x, u., not ndarray"),
+        ((x, u, 0.0 * u), "a Solution or a pair .x, u., not tuple"),
+        (replace(plan, flat_slack=np.zeros(3)), r"slacks of shape \(3,\)"),
+    ):
+        for solver in (mpc, mpc.reference):
+            with pytest.raises(ValueError, match=message):
+                solver.policy(theta, S, warm_start=start)
+    with pytest.raises(ValueError, match=r"x of shape \(41, 4\), not \(31, 4\), u of shape .*, slacks of shape"):
+        short.policy(theta, S, warm_start=plan)
 
 
 def test_options_and_names(mpc):
-    assert isinstance(mpc._solve, RealTimeSolver) and mpc.solver == "rti"
+    assert isinstance(mpc.back_end, RealTimeSolver) and mpc.solver == "rti"
     reference = mpc.reference
     assert reference.solver == "ipopt" and reference.reference is reference and mpc.solver == "rti"
     with pytest.raises(ValueError, match="'ipopt' has no options"):

@@ -1,6 +1,7 @@
 """The linear MPC against reference values of another implementation, by all three back ends."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,8 @@ def test_values_and_policy(mpc):
 
 def test_gradients(mpc):
     for theta, row in POINTS:
-        close(mpc.gradient(mpc.V(theta, row["s"])), row["dV"], 1e-5)
-        close(mpc.gradient(mpc.Q(theta, row["s"], row["a"])), row["dQ"], 1e-5)
+        close(mpc.V(theta, row["s"]).gradient(), row["dV"], 1e-5)
+        close(mpc.Q(theta, row["s"], row["a"]).gradient(), row["dQ"], 1e-5)
 
 
 def test_exact_hessian_and_policy_jacobian_on_strict_rows(mpc):
@@ -55,14 +56,14 @@ def test_exact_hessian_and_policy_jacobian_on_strict_rows(mpc):
         if not row["strict"]:
             continue
         assert v.strict and q.strict
-        jacobian = mpc.policy_jacobian(v)
+        jacobian = v.policy_jacobian()
         assert jacobian.shape == (1, 16)
         close(jacobian[0], row["dpi"], 1e-5)
-        hessian = mpc.hessian(q)
+        hessian = q.hessian()
         close(hessian, row["d2Q_full"], 1e-3)
         np.testing.assert_array_equal(hessian, hessian.T)
         # the Lagrangian is affine in theta: nothing remains of its own second derivative
-        np.testing.assert_array_equal(mpc.hessian(q, exact=False), np.zeros((16, 16)))
+        np.testing.assert_array_equal(q.hessian(exact=False), np.zeros((16, 16)))
 
 
 def test_gradient_is_the_hand_formula(mpc):
@@ -74,23 +75,22 @@ def test_gradient_is_the_hand_formula(mpc):
                 V0=1.0, x_lb=solution.lam_lb["state"].sum(0), x_ub=-solution.lam_ub["state"].sum(0), b=-nu.sum(0),
                 f=np.hstack([x, u]).sum(0), A=-nu.T @ x, B=-(nu.T @ u).ravel(),
             )  # fmt: skip
-            np.testing.assert_allclose(mpc.gradient(solution), by_hand, rtol=1e-10, atol=1e-10)
+            np.testing.assert_allclose(solution.gradient(), by_hand, rtol=1e-10, atol=1e-10)
 
 
 def test_kkt_residuals(mpc):
     for theta, row in POINTS:
         for solution in (mpc.V(theta, row["s"]), mpc.Q(theta, row["s"], row["a"])):
-            assert mpc.kkt_residual(solution) <= KKT[mpc.solver] * max(1.0, abs(solution.value))
+            assert solution.residual <= KKT[mpc.solver] * max(1.0, abs(solution.value))
 
 
 def test_kkt_residual_sees_a_wrong_solution(mpc):
-    from dataclasses import replace
-
     theta, row = POINTS[0]
     solution = mpc.V(theta, row["s"])
-    assert mpc.kkt_residual(replace(solution, u=solution.u + 1e-3)) > 1e-4
-    assert mpc.kkt_residual(replace(solution, nu=solution.nu * (1 + 1e-3))) > 1e-4
-    assert mpc.kkt_residual(replace(solution, flat_lb=solution.flat_lb - 1e-3)) > 1e-4
+    m = solution.multipliers
+    assert replace(solution, u=solution.u + 1e-3).residual > 1e-4
+    assert replace(solution, multipliers=m._replace(nu=m.nu * (1 + 1e-3))).residual > 1e-4
+    assert replace(solution, multipliers=m._replace(lam_lb=m.lam_lb - 1e-3)).residual > 1e-4
 
 
 def test_solutions_of_the_back_ends_are_the_same():
@@ -123,4 +123,4 @@ def test_kkt_residuals_at_random(solver, count, tolerance):
         theta = mpc.parameters.initial() + 0.1 * rng.standard_normal(16)
         s = rng.uniform(-1, 1, 2) * (1 if i % 3 else 10)
         solution = mpc.V(theta, s) if i % 2 else mpc.Q(theta, s, rng.uniform(-1.5, 1.5))
-        assert mpc.kkt_residual(solution) <= tolerance * max(1.0, abs(solution.value))
+        assert solution.residual <= tolerance * max(1.0, abs(solution.value))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.envs import linear
-from mpcrl_course.mpc.lqr import riccati
+from mpcrl_course.mpc import riccati
 from mpcrl_course.policies import linear_mpc as module
 from mpcrl_course.policies.linear_mpc import linear_mpc
 
@@ -59,9 +59,9 @@ def test_learned_weights_start_as_the_plain_problem_and_change_it():
     for i in (16, 17, 18):
         e = 1e-6 * np.eye(19)[i]
         numeric = (weighted.V(theta + e, s).value - weighted.V(theta - e, s).value) / 2e-6
-        assert weighted.gradient(v)[i] == pytest.approx(numeric, abs=1e-6)
+        assert v.gradient()[i] == pytest.approx(numeric, abs=1e-6)
     # d2L/dW2 = sum gamma^k x^2, d2L/dW_u2 = sum gamma^k u^2 / 2
-    approximate, weights = weighted.hessian(v, exact=False), 0.9 ** np.arange(10)
+    approximate, weights = v.hessian(exact=False), 0.9 ** np.arange(10)
     expected = np.zeros((19, 19))
     expected[[16, 17, 18], [16, 17, 18]] = [*(weights @ v.x[:-1] ** 2), 0.5 * (weights @ v.u[:, 0] ** 2)]
     np.testing.assert_allclose(approximate, expected, atol=1e-12)

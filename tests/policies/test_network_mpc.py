@@ -8,8 +8,7 @@ import pytest
 from mpcrl_course.envs import network as plant
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.mpc import MPC
-from mpcrl_course.mpc.admm import ADMM, Central
-from mpcrl_course.mpc.network import ring, star
+from mpcrl_course.network import ADMM, Central, ring, star
 from mpcrl_course.policies import network_mpc as module
 from mpcrl_course.policies.network_mpc import network_mpc
 

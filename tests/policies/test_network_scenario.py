@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.mpc import SolverError
-from mpcrl_course.mpc.admm import Central
+from mpcrl_course.network import Central
 from mpcrl_course.policies.network_mpc import network_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 

@@ -7,8 +7,7 @@ from scipy.optimize import minimize
 from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
 from mpcrl_course.envs.linear import START, A, B, LinearParameters
-from mpcrl_course.mpc import MPC
-from mpcrl_course.mpc.real_time import shift
+from mpcrl_course.mpc import MPC, shift
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, problem, residual
 from mpcrl_course.policies.linear_mpc import linear_mpc
 from mpcrl_course.policies.scenario_mpc import Scenarios, back_off, cartpole_back_off, linear_back_off

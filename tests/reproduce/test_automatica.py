@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from mpcrl_course.cli import EPISODE, main
-from mpcrl_course.envs.network import LinearNetwork
+from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
 from mpcrl_course.learners.log import saved_log
 from mpcrl_course.mpc import MPC
-from mpcrl_course.mpc.admm import Central
+from mpcrl_course.network import ADMM, Central
 from mpcrl_course.policies.network_mpc import network_mpc
 from mpcrl_course.reproduce import automatica as module
 from mpcrl_course.reproduce import power
@@ -18,7 +18,6 @@ from mpcrl_course.reproduce.automatica import (
     METHODS,
     PUBLISHED,
     STEPS,
-    MiddleADMM,
     Results,
     automatica,
     controller,
@@ -28,6 +27,7 @@ from mpcrl_course.reproduce.automatica import (
     learning_run,
     learning_table,
     make_policy,
+    middle_gradient,
     own_bounds,
     schedules,
     state_path,
@@ -45,8 +45,8 @@ def arrays(folder, method=CENTRALISED, seed=1):
     return saved_log(state_path(method, seed, folder)).arrays()
 
 
-def whole(q):
-    return np.concatenate([q.gradient(i) for i in range(3)])
+def middle(q):
+    return np.concatenate([middle_gradient(q, i) for i in range(3)])
 
 
 def touching_states(n):
@@ -73,8 +73,8 @@ def test_the_middle_gradient_is_the_mean_of_both_one_sided_ones():
             (PLAIN.Q(theta + h * e, s, a).value - PLAIN.Q(theta - h * e, s, a).value) / (2 * h)
             for e in np.eye(theta.size)
         ]
-        np.testing.assert_allclose(whole(controller(False).Q(theta, s, a)), difference, atol=1e-6)
-        assert np.abs(whole(PLAIN.Q(theta, s, a)) - difference).max() > 10.0
+        np.testing.assert_allclose(middle(PLAIN.Q(theta, s, a)), difference, atol=1e-6)
+        assert np.abs(PLAIN.Q(theta, s, a).gradient() - difference).max() > 10.0
 
 
 def test_away_from_kinks_the_gradient_is_the_plain_one():
@@ -82,16 +82,14 @@ def test_away_from_kinks_the_gradient_is_the_plain_one():
     for _ in range(5):
         theta = NETWORK.parameters.initial() + 0.02 * rng.standard_normal(NETWORK.parameters.size)
         s, a = rng.uniform([-0.2, -0.5] * 3, [1.1, 0.5] * 3), rng.uniform(-1.0, 1.0, 3)
-        v, q = controller(False).V_and_Q(theta, s, s, a)
-        plain = PLAIN.Q(theta, s, a)
-        np.testing.assert_allclose([q.value, *whole(q)], [plain.value, *whole(plain)], rtol=1e-12, atol=1e-12)
-        np.testing.assert_allclose(whole(v), whole(PLAIN.V(theta, s)), rtol=1e-12, atol=1e-12)
+        q = PLAIN.Q(theta, s, a)
+        np.testing.assert_allclose(middle(q), q.gradient(), rtol=1e-12, atol=1e-12)
 
 
 def test_agents_find_the_middle_gradient_on_their_own():
-    admm = MiddleADMM(NETWORK, 0.5, 400)
+    admm = ADMM(NETWORK, 0.5, 400)
     for theta, s, a in touching_states(2):
-        np.testing.assert_allclose(whole(admm.Q(theta, s, a)), whole(controller(False).Q(theta, s, a)), atol=1e-4)
+        np.testing.assert_allclose(middle(admm.Q(theta, s, a)), middle(PLAIN.Q(theta, s, a)), atol=1e-4)
 
 
 def test_schedules_and_updates_every_second_step(tmp_path):
@@ -103,7 +101,7 @@ def test_schedules_and_updates_every_second_step(tmp_path):
     saved = arrays(tmp_path, seed=4)
     theta, gradients = saved["theta"], []
     for k in range(4):
-        gradients.append(whole(controller(False).Q(theta[k], saved["x"][k], saved["u"][k])) * saved["td"][k])
+        gradients.append(middle(controller(False).Q(theta[k], saved["x"][k], saved["u"][k])) * saved["td"][k])
         expected = theta[k] + (step_size(k // 2) * np.mean(gradients, axis=0) if k % 2 else 0.0)
         np.testing.assert_allclose(theta[k + 1], expected, rtol=0.0, atol=1e-13)
     assert np.abs(theta[4] - theta[0]).max() > 1e-5
@@ -147,16 +145,16 @@ class Killed(BaseException):
 @pytest.mark.parametrize("after", [6, 25])
 def test_a_killed_reproduction_goes_on_to_the_same_report(uninterrupted, tmp_path, monkeypatch, after):
     """Killed in the distributed run, and in the evaluation of the first controller."""
-    left, step = [after], LinearNetwork.step
+    left, step = [after], NetworkParameters.move
 
-    def dying(self, action):
+    def dying(*arguments):
         left[0] -= 1
         if left[0] < 0:
             raise Killed
-        return step(self, action)
+        return step(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(LinearNetwork, "step", dying)
+        patch.setattr(NetworkParameters, "move", dying)
         reproduce_shortly(tmp_path, save_every=4)
     assert [steps_done(state_path(method, 1, tmp_path)) for method in METHODS] == ([4, -1] if after == 6 else [8, 8])
     assert not (tmp_path / "automatica.txt").exists() and reproduce_shortly(tmp_path, save_every=4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mpcrl_course.envs.power import ANGLE_LIMIT, PowerSystem
+from mpcrl_course.envs.power import ANGLE_LIMIT, PowerParameters, PowerSystem
 from mpcrl_course.learners.log import load_state
 from mpcrl_course.reproduce import power as module
 from mpcrl_course.reproduce.power import (
@@ -160,7 +160,7 @@ def without_times(text):
 
 
 def test_a_killed_reproduction_goes_on_to_the_same_report(tmp_path, monkeypatch, capsys, short):
-    whole, cut, step, left = tmp_path / "whole", tmp_path / "cut", PowerSystem.step, [0]
+    whole, cut, step, left = tmp_path / "whole", tmp_path / "cut", PowerParameters.move, [0]
     assert power(whole, **SMALL)
     out = capsys.readouterr().out
     assert (
@@ -174,16 +174,16 @@ def test_a_killed_reproduction_goes_on_to_the_same_report(tmp_path, monkeypatch,
         "power_evaluation_true_ties.json",
     ]  # fmt: skip
 
-    def dying(self, action):
+    def dying(*arguments):
         left[0] -= 1
         if left[0] < 0:
             raise Killed
-        return step(self, action)
+        return step(*arguments)
 
     for after in (30, 20, 60):  # on the way of learning, and of evaluation
         left[0] = after
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(PowerSystem, "step", dying)
+            patch.setattr(PowerParameters, "move", dying)
             power(cut, **SMALL)
     assert [steps_done(learning_path(name, 1, cut)) for name in module.LEARNED] == [24, 24]
     assert evaluation_path("initial", 0, 3, cut).with_suffix(".json").exists() and not (cut / "power.txt").exists()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpcrl_course.mpc.network import Edges, neighbours_of
+from mpcrl_course.network.graph import Edges, neighbours_of
 
 
 class Average(NamedTuple):

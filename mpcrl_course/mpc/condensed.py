@@ -1,4 +1,4 @@
-"""Quadratic back end: the states are eliminated (condensing) and a small dense QP goes to the active-set solver daqp.
+"""Condensed back end: the states are eliminated (condensing) and a small dense QP goes to the active-set solver daqp.
 
 The states follow from the fixed part (s in V; s and a in Q) and the free inputs z, so the whole problem reads
 
@@ -11,13 +11,14 @@ evaluates all of it; this file only carries arrays between CasADi and daqp.
 from __future__ import annotations
 
 import time
+from typing import NoReturn
 
 import casadi as ca
 import daqp
 import numpy as np
 
 from mpcrl_course.mpc.fast import BufferedFunction
-from mpcrl_course.mpc.solution import Solution, SolverError
+from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription, pick, rollout, stack
 
 #: A violation of a row on which no input has a say counts as none below this (it is rounding, or a kink).
@@ -36,18 +37,6 @@ FLAGS = {
     -5: ("unbounded", "the cost is not convex in the inputs"),
     -6: ("not converged", "the initial working set is overdetermined"),
 }
-
-
-def is_quadratic(transcription: Transcription) -> bool:
-    """Return whether cost, dynamics and rows have the structure of a QP in (X, U) for every theta."""
-    t = transcription
-    y = ca.vertcat(ca.vec(t.X), ca.vec(t.U))
-    curvature = ca.hessian(t.path_cost, y)[0]
-    slopes = ca.jacobian(ca.vertcat(t.gaps, t.h), y)
-    return not (
-        ca.depends_on(ca.vertcat(ca.vec(curvature), ca.vec(slopes)), y)
-        or ca.depends_on(ca.vertcat(t.lower, t.upper, t.weight), y)
-    )
 
 
 class CondensedQP:
@@ -69,10 +58,10 @@ class CondensedQP:
 
     def __init__(self, t: Transcription, kind: str):
         problem = t.problem
-        nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
+        nx, n_u, N = problem.n_states, problem.n_inputs, problem.horizon
         fixed = t.s if kind == "V" else ca.vertcat(t.s, t.a)
-        z = ca.SX.sym("z", nx + N * nu - fixed.numel())
-        U = ca.reshape(ca.vertcat(fixed, z)[nx:], nu, N)
+        z = ca.SX.sym("z", nx + N * n_u - fixed.numel())
+        U = ca.reshape(ca.vertcat(fixed, z)[nx:], n_u, N)
         X = rollout(problem, t.s, U, t.theta)
         rows = stack(problem, X, U, t.theta)
         cost = rows.cost + ca.dot(t.perturbation, U[:, 0])
@@ -81,28 +70,21 @@ class CondensedQP:
         moving = np.flatnonzero(~t.fixed_rows[kind]).tolist()
         self.n_z, self.moving, self.n_rows = int(z.numel()), moving, len(moving)
         self.soft, self.model = t.soft[moving], None
-        self.any_soft = bool(self.soft.any())
+        self.any_soft, self.any_hard = bool(self.soft.any()), bool((~t.soft).any())
         self.n_box = self.n_z if np.isfinite([problem.input_lower, problem.input_upper]).any() else 0
         box_lower, box_upper = (
-            np.tile(b, N)[N * nu - self.n_box :] for b in (problem.input_lower, problem.input_upper)
+            np.tile(b, N)[N * n_u - self.n_box :] for b in (problem.input_lower, problem.input_upper)
         )
         self.sense = np.concatenate([np.zeros(self.n_box), np.where(self.soft, 8, 0)]).astype(np.intc)
         self.reciprocal = np.full(self.sense.size, RECIPROCAL_WEIGHT)
         h = pick(rows.h, moving)
         f, shift = (ca.substitute(e, z, ca.SX.zeros(z.numel())) for e in (gradient, h))
-        self.matrices = BufferedFunction(
-            f"matrices_{kind}", [t.theta],
-            [H, ca.jacobian(h, z), ca.vertcat(ca.SX.zeros(self.n_box), pick(rows.weight, moving)), rows.weight],
-            matrices={0, 1},
-        )  # fmt: skip
-        self.vectors = BufferedFunction(
-            f"vectors_{kind}", [t.theta, fixed, t.perturbation],
-            [
-                f,
-                ca.vertcat(ca.DM(box_lower), pick(rows.lower, moving) - shift),
-                ca.vertcat(ca.DM(box_upper), pick(rows.upper, moving) - shift),
-            ],
-        )  # fmt: skip
+        weight = ca.vertcat(ca.SX.zeros(self.n_box), pick(rows.weight, moving))
+        of_theta = [H, ca.jacobian(h, z), weight, rows.weight]
+        self.matrices = BufferedFunction(f"matrices_{kind}", [t.theta], of_theta, matrices={0, 1})
+        lower = ca.vertcat(ca.DM(box_lower), pick(rows.lower, moving) - shift)
+        upper = ca.vertcat(ca.DM(box_upper), pick(rows.upper, moving) - shift)
+        self.vectors = BufferedFunction(f"vectors_{kind}", [t.theta, fixed, t.perturbation], [f, lower, upper])
         # back from z: every slack, and the multipliers of both sides. A violated soft row pushes with its whole
         # weight, whether an input moves it (then daqp says so too) or not (then daqp has not seen it).
         lam = ca.SX.sym("lam", self.n_rows)
@@ -121,17 +103,15 @@ class CondensedQP:
             excess[hard] = ca.if_else(violation > INFEASIBLE, violation, 0.0)[hard]
         lam_lb, lam_ub = ca.fmax(-net, 0.0), ca.fmax(net, 0.0)
         total = cost + ca.dot(rows.weight, slack)
-        unperturbed = ca.substitute(total, t.perturbation, ca.SX.zeros(nu))
+        unperturbed = ca.substitute(total, t.perturbation, ca.SX.zeros(n_u))
         self.value = BufferedFunction(f"value_{kind}", [t.theta, fixed, z], [unperturbed, excess])
-        self.expand = BufferedFunction(
-            f"expand_{kind}", [t.theta, fixed, z, lam, t.perturbation],
-            [total, X.T, U.T, t.adjoint(t.theta, X, U, lam_lb, lam_ub).T,
-             slack, lam_lb, lam_ub, excess],
-            matrices={1, 2, 3},
-        )  # fmt: skip
+        nu = t.adjoint(t.theta, X, U, lam_lb, lam_ub)
+        answer = [total, X.T, U.T, nu.T, slack, lam_lb, lam_ub, excess]
+        inputs = [t.theta, fixed, z, lam, t.perturbation]
+        self.expand = BufferedFunction(f"expand_{kind}", inputs, answer, matrices={1, 2, 3})
 
 
-class QuadraticSolver:
+class CondensedSolver:
     """Solves V and Q of a quadratic problem by condensing and daqp; keeps nothing from one solve to the next.
 
     Parameters
@@ -150,57 +130,59 @@ class QuadraticSolver:
             self._qps[kind] = CondensedQP(self.t, kind)
         return self._qps[kind]
 
-    def solve(self, theta, state, action=None, perturbation=None, warm_start=None) -> Solution:
-        """Solve V (action None) or Q; `warm_start` is accepted and not needed."""
+    def solve(self, question: Question, guess: Solution | Guess | None = None) -> Solution:
+        """Answer a question; a `guess` is accepted and not needed."""
         start = time.perf_counter()
-        kind = "V" if action is None else "Q"
-        qp = self.qp(kind)
-        fixed = state if action is None else np.concatenate((state, action))
-        q = 0.0 if perturbation is None else perturbation
-
-        def fail(status, reason):
-            raise SolverError(status, reason, state, action, theta)
-
+        qp = self.qp(question.kind)
         old, qp.model = qp.model, None  # only a solve that succeeds puts one back: nothing of a failed one is used
-        model = self.model(qp, self.condense(qp, theta, fixed, q, fail), theta, fixed, q, fail, old)
-        z, lam = self.solve_qp(qp, model, theta, fixed, q, fail)
+        model = self.model(qp, question, self.condense(qp, question), old)
+        z, lam = self.solve_qp(qp, question, model)
         qp.model = model
-        return self.solution(kind, theta, state, action, perturbation, z, lam, fail, start)
+        return self.solution(qp, question, z, lam, start)
 
-    def solution(self, kind, theta, state, action, perturbation, z, lam, fail, start) -> Solution:
+    def solution(self, qp: CondensedQP, question: Question, z, lam, start: float) -> Solution:
         """Return the prediction, slacks and multipliers that belong to daqp's answer (z, lam)."""
-        problem, qp = self.t.problem, self.qp(kind)
-        fixed = state if action is None else np.concatenate((state, action))
-        q = 0.0 if perturbation is None else perturbation
-        value, x, u, nu, slack, lam_lb, lam_ub, excess = qp.expand(theta, fixed, z, lam[qp.n_box :], q)
-        if excess.size and excess.max() > 0.0:
+        problem = self.t.problem
+        value, x, u, nu, slack, lam_lb, lam_ub, excess = qp.expand(
+            question.theta, question.fixed, z, lam[qp.n_box :], question.q
+        )
+        if qp.any_hard and excess.max() > 0.0:
             row = int(excess.argmax())
-            fail("infeasible", f"{self.t.row_name(row)} is violated by {excess[row]:.3g} whatever the inputs do")
+            reason = f"{self.t.row_name(row)} is violated by {excess[row]:.3g} whatever the inputs do"
+            question.fail("infeasible", reason)
         box = np.zeros((problem.horizon, problem.n_inputs))
         box.reshape(-1)[box.size - qp.n_box :] = lam[: qp.n_box]
         return Solution(
-            kind, value.item(), x, u, nu, np.maximum(-box, 0.0), np.maximum(box, 0.0), theta, state, action,
-            perturbation, "solved", time.perf_counter() - start, slack, lam_lb, lam_ub, self.t,
-        )  # fmt: skip
+            question=question,
+            value=value.item(),
+            x=x,
+            u=u,
+            flat_slack=slack,
+            multipliers=Multipliers(nu, lam_lb, lam_ub, np.maximum(-box, 0.0), np.maximum(box, 0.0)),
+            status="solved",
+            time=time.perf_counter() - start,
+            transcription=self.t,
+        )
 
-    def condense(self, qp: CondensedQP, theta, fixed, q, fail) -> tuple[np.ndarray, ...]:
-        """Return H, C, weight, f, lower, upper of the condensed QP; `fail(status, reason)` raises what is wrong."""
-        H, C, weight, all_weights = qp.matrices(theta)
-        f, lower, upper = qp.vectors(theta, fixed, q)
+    def condense(self, qp: CondensedQP, question: Question) -> tuple[np.ndarray, ...]:
+        """Return H, C, weight, f, lower, upper of the condensed QP; raises SolverError if they make none."""
+        H, C, weight, all_weights = qp.matrices(question.theta)
+        f, lower, upper = qp.vectors(question.theta, question.fixed, question.q)
         if not (np.isfinite(H).all() and np.isfinite(C).all() and np.isfinite(f).all()):
-            fail("not converged", "the condensed problem is not finite")
-        if all_weights.size and not (all_weights >= 0.0).all():
+            question.fail("not converged", "the condensed problem is not finite")
+        if all_weights.size and not all_weights.min() >= 0.0:  # nor if it is not a number
             i = int(np.argmin(all_weights))
-            fail("unbounded", f"negative slack weight {all_weights[i]:.3g} of {self.t.row_name(i)}")
+            question.fail("unbounded", f"negative slack weight {all_weights[i]:.3g} of {self.t.row_name(i)}")
         if not (lower <= upper).all():
             i = int(np.argmin(lower <= upper))
             row = self.t.row_name(qp.moving[i - qp.n_box])
             if np.isnan(lower[i] + upper[i]):
-                fail("not converged", f"a bound of {row} is not a number")
-            fail("infeasible", f"the lower bound of {row} lies {lower[i] - upper[i]:.3g} above its upper bound")
+                question.fail("not converged", f"a bound of {row} is not a number")
+            reason = f"the lower bound of {row} lies {lower[i] - upper[i]:.3g} above its upper bound"
+            question.fail("infeasible", reason)
         return H, C, weight, f, lower, upper
 
-    def model(self, qp: CondensedQP, data, theta, fixed, q, fail, model: daqp.Model | None = None) -> daqp.Model | None:
+    def model(self, qp: CondensedQP, question: Question, data, model: daqp.Model | None = None) -> daqp.Model | None:
         """Hand a condensed QP to daqp, in the memory of an earlier `model` if given; None if no input is free."""
         H, C, weight, f, lower, upper = data
         if qp.n_z == 0:
@@ -212,26 +194,26 @@ class QuadraticSolver:
         else:  # everything is new, also the working set; only memory is kept (3 µs instead of 15)
             flag = model.update(H=H, f=f, A=C, bupper=upper, blower=lower, sense=qp.sense)
         if flag < 0:
-            self._explain(qp, flag, theta, fixed, q, fail)
+            self.explain(qp, question, flag)
         if qp.any_soft:
             model.soft_weights(qp.reciprocal, qp.reciprocal, weight, weight)
         return model
 
-    def solve_qp(self, qp, model, theta, fixed, q, fail) -> tuple[np.ndarray, np.ndarray]:
+    def solve_qp(self, qp: CondensedQP, question: Question, model: daqp.Model | None) -> tuple[np.ndarray, np.ndarray]:
         """Return daqp's unknowns z and multipliers (box first, positive: upper side)."""
         if model is None:
             return np.zeros(0), np.zeros(0)
         z, _, flag, info = model.solve()
         if flag < 1 or not z @ z < np.inf:  # nor if it is not a number
-            self._explain(qp, flag, theta, fixed, q, fail)
+            self.explain(qp, question, flag)
         return z.copy(), info["lam"].copy()
 
-    def _explain(self, qp, flag, theta, fixed, q, fail):
+    def explain(self, qp: CondensedQP, question: Question, flag: int) -> NoReturn:
         """Raise the SolverError of a failed solve; if infeasible, name the row that no input can satisfy best."""
         status, reason = FLAGS.get(flag, ("not converged", f"daqp returned {flag}"))
         if status == "infeasible" and qp.n_rows:
-            H, C, weight, _ = qp.matrices(theta)
-            f, lower, upper = qp.vectors(theta, fixed, q)
+            H, C, weight, _ = qp.matrices(question.theta)
+            f, lower, upper = qp.vectors(question.theta, question.fixed, question.q)
             relaxed = daqp.Model()  # the same QP with every hard row soft, dearly
             sense = np.where(np.arange(qp.sense.size) < qp.n_box, 0, 8).astype(np.intc)
             relaxed.setup(H, f, C, upper, lower, sense)
@@ -242,7 +224,7 @@ class QuadraticSolver:
             violation[qp.soft] = 0.0
             i = int(violation.argmax())
             reason = f"{self.t.row_name(qp.moving[i])} cannot be satisfied: it is missed by {violation[i]:.3g} at best"
-        fail(status, reason)
+        question.fail(status, reason)
 
     def solve_batch(self, theta, states, actions=None):
         """Return values and first inputs for many states: one factorisation serves them all.
@@ -250,8 +232,8 @@ class QuadraticSolver:
         A solve takes about 3 µs, less than handing it to a thread costs.
         """
 
-        def fail(status, reason):
-            raise SolverError(status, reason, states[i], None if actions is None else actions[i], theta)
+        def question(i):
+            return Question(theta, states[i], None if actions is None else actions[i])
 
         qp = self.qp("V" if actions is None else "Q")
         fixed = states if actions is None else np.hstack([states, actions])
@@ -259,14 +241,18 @@ class QuadraticSolver:
         vectors = qp.vectors.over(theta, fixed, 0.0) if len(states) else []
         for i, (f, lower, upper) in enumerate(zip(*vectors)):
             if model is None or not qp.n_rows:
-                model = self.model(qp, self.condense(qp, theta, fixed[i], 0.0, fail), theta, fixed[i], 0.0, fail)
-            else:
-                if model.update(f=f, bupper=upper, blower=lower) < 0:
-                    fail("not converged", "daqp refuses the new bounds")
-            Z[i] = self.solve_qp(qp, model, theta, fixed[i], 0.0, fail)[0]
+                model = self.model(qp, question(i), self.condense(qp, question(i)))
+                if model is None:
+                    continue
+            elif model.update(f=f, bupper=upper, blower=lower) < 0:
+                question(i).fail("not converged", "daqp refuses the new bounds")
+            Z[i], _, flag, _ = model.solve()
+            if flag < 1 or not Z[i] @ Z[i] < np.inf:
+                self.explain(qp, question(i), flag)
         values, excess = qp.value.over(theta, fixed, Z) if len(states) else (np.zeros((0, 1)), np.zeros((0, 0)))
         if (excess > 0.0).any():
             i = int((excess > 0.0).any(axis=1).argmax())
-            fail("infeasible", f"{self.t.row_name(int(excess[i].argmax()))} is violated whatever the inputs do")
+            reason = f"{self.t.row_name(int(excess[i].argmax()))} is violated whatever the inputs do"
+            question(i).fail("infeasible", reason)
         first = Z[:, : self.t.problem.n_actions] if actions is None else np.array(actions, dtype=float)
         return values[:, 0], first

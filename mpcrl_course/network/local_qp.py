@@ -1,75 +1,25 @@
 """The local problem of one agent as a QP: condensed once, solved for many tilts, and explicitly where it can be.
 
-Symbols as in `mpcrl_course.mpc.network`: agent i decides z (its free inputs and copies), and its consensus entries are
-c_i = T z + c_0. Everything here is fast bookkeeping; what is solved is `LocalProblem`, which `MPC` would solve as well.
+Symbols as in `mpcrl_course.network.agent`: agent i decides z (its free inputs and copies), and its consensus entries
+are c_i = T z + c_0. Everything here is fast bookkeeping; what is solved is `LocalProblem`, which `MPC` would solve as
+well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from dataclasses import replace
 
-import casadi as ca
 import numpy as np
 
-from mpcrl_course.mpc.fast import BufferedFunction
-from mpcrl_course.mpc.network import LocalProblem
-from mpcrl_course.mpc.quadratic import RECIPROCAL_WEIGHT, QuadraticSolver, is_quadratic
+from mpcrl_course.mpc.condensed import RECIPROCAL_WEIGHT
 from mpcrl_course.mpc.solution import Solution
-from mpcrl_course.mpc.transcription import Transcription, pick
+from mpcrl_course.network.agent import LocalProblem
+from mpcrl_course.network.solution import AgentQuestion
 
 #: A region of the explicit solution is left when a row or a multiplier is beyond its limit by more than this.
 ROUNDING = 1e-11
 #: A region must give the answer that it was made from to this relative accuracy; it does not if its rows are dependent.
 AGREEMENT = 1e-9
-
-
-class CompiledLocal:
-    """What CasADi compiles for one local problem; agents that are alike share it.
-
-    Attributes
-    ----------
-    hessian : (theta, X, U, sigma, nu, lam_lb, lam_ub) -> d2L_i/dtheta_i2
-    share : (the same) -> augmented cost, dL_i/dcopies
-    """
-
-    def __init__(self, local: LocalProblem):
-        self.local, self.t = local, Transcription(local.problem)
-        t, n = self.t, local.n_theta
-        self.quadratic = is_quadratic(t)
-        self._trajectory: dict[str, BufferedFunction] = {}
-        L = ca.substitute(t.lagrangian(), t.perturbation, ca.SX.zeros(t.perturbation.numel()))
-        cost = t.path_cost + ca.dot(t.weight, t.slack)
-        inputs = [t.theta, t.X, t.U, t.sigma, t.nu, t.lam_lb, t.lam_ub]
-        by_theta = pick(ca.gradient(L, t.theta), range(n))
-        copies = ca.vec(ca.gradient(L, t.U)[local.agent.n_inputs :, :])
-        self.hessian = BufferedFunction("hessian", inputs, [ca.jacobian(by_theta, t.theta)[:, :n]], matrices={0})
-        self.share = BufferedFunction("share", inputs, [cost, copies])
-
-    @cached_property
-    def solver(self) -> QuadraticSolver:
-        """Condenses the local problem; of quadratic problems only."""
-        return QuadraticSolver(self.t)
-
-    def flat(self, theta, x, u, slack, nu, lam_lb, lam_ub):
-        """Return the arguments of `hessian` and `share` as flat arrays."""
-        return theta, x.ravel(), u.ravel(), slack[self.t.soft], nu.ravel(), lam_lb, lam_ub
-
-    def trajectory(self, kind: str) -> BufferedFunction:
-        """Return (theta, fixed) -> T, c_0: in terms of the free inputs, c_i = T z + c_0 is the cost's slope in tilt."""
-        if kind not in self._trajectory:
-            qp, t = self.solver.qp(kind), self.t
-            c = pick(ca.gradient(qp.cost, t.theta), range(self.local.n_theta, t.theta.numel()))
-            T, c_0 = ca.jacobian(c, qp.z), ca.substitute(c, qp.z, ca.SX.zeros(qp.z.numel()))
-            self._trajectory[kind] = BufferedFunction(f"trajectory_{kind}", [t.theta, qp.fixed], [T, c_0], {0})
-        return self._trajectory[kind]
-
-
-def compiled(local: LocalProblem) -> CompiledLocal:
-    """Return what is compiled for a local problem (made on first use, kept with the problem)."""
-    if "_compiled" not in local.__dict__:
-        local.__dict__["_compiled"] = CompiledLocal(local)
-    return local.__dict__["_compiled"]
 
 
 class LocalQP:
@@ -80,29 +30,21 @@ class LocalQP:
     active set of the last one.
     """
 
-    def __init__(self, compiled: CompiledLocal, theta, state, action, perturbation, fail: Callable):
-        self.compiled, self.state, self.action, self.fail = compiled, state, action, fail
-        local = compiled.local
-        self.perturbation = perturbation
-        if perturbation is not None:
-            self.perturbation = np.concatenate([perturbation, np.zeros(len(local.copied))])
-        self.kind = "V" if action is None else "Q"
-        self.theta = np.concatenate([theta, np.zeros(local.n_own + local.n_copies)])
-        self.fixed = state if action is None else np.concatenate([state, action])
-        q = 0.0 if perturbation is None else self.perturbation
-        self.q, self.solver, self.qp = q, compiled.solver, compiled.solver.qp(self.kind)
-        data = self.solver.condense(self.qp, self.theta, self.fixed, q, fail)
+    def __init__(self, local: LocalProblem, question: AgentQuestion):
+        self.local, self.question, self.solver = local, question, local.solver
+        self.qp = self.solver.qp(question.kind)
+        data = self.solver.condense(self.qp, question)
         self.H: np.ndarray
         self.H, self.C, self.weight, self.f, self.lower, self.upper = data
-        self.model = self.solver.model(self.qp, data, self.theta, self.fixed, q, fail)
-        self.T, self.c_0 = compiled.trajectory(self.kind)(self.theta, self.fixed)
+        self.model = self.solver.model(self.qp, question, data)
+        self.T, self.c_0 = local.trajectory(question.kind)(question.theta, question.fixed)
         self.z, self.lam, self.active, self.steady = np.zeros(0), np.zeros(0), b"", False
 
     def minimise(self, tilt: np.ndarray) -> np.ndarray:
         """Solve for one tilt; return c_i: the agent's own trajectory and its copies."""
         if self.model is not None and self.model.update(f=self.f + tilt @ self.T) < 0:
-            self.fail("not converged", "daqp refuses the new linear cost")
-        self.z, self.lam = self.solver.solve_qp(self.qp, self.model, self.theta, self.fixed, self.q, self.fail)
+            self.question.fail("not converged", "daqp refuses the new linear cost")
+        self.z, self.lam = self.solver.solve_qp(self.qp, self.question, self.model)
         before, self.active = self.active, np.sign(self.lam).tobytes()
         self.steady = before == self.active
         return self.T @ self.z + self.c_0
@@ -110,10 +52,8 @@ class LocalQP:
     def solution(self, tilt: np.ndarray, start: float) -> Solution:
         """Return the solution for one tilt with all of its multipliers; its theta is (theta_i, tilt)."""
         self.minimise(tilt)
-        theta = np.concatenate([self.theta[: self.compiled.local.n_theta], tilt])
-        return self.solver.solution(
-            self.kind, theta, self.state, self.action, self.perturbation, self.z, self.lam, self.fail, start
-        )
+        theta = np.concatenate([self.question.theta[: self.local.n_theta], tilt])
+        return self.solver.solution(self.qp, replace(self.question, theta=theta), self.z, self.lam, start)
 
     def region(self) -> tuple[np.ndarray, np.ndarray]:
         """Return G, g: as long as e >= 0 in (c_i, e) = G r + g, the active set of the last solve stays what it is.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.mpc import MPC, Parameters, Rows
-from mpcrl_course.mpc.network import Agent, LocalProblem, Network, line, neighbours_of, ring, star
+from mpcrl_course.network import Agent, LocalProblem, Network, line, neighbours_of, ring, star
 
 
 def agent(n_states=2, horizon=3, discount=0.9, feels=1, **changes):

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from mpcrl_course.mpc.consensus import average, laplacian, mixing_matrix, rate
-from mpcrl_course.mpc.network import line, ring, star
+from mpcrl_course.network import average, laplacian, line, mixing_matrix, rate, ring, star
 
 GRAPHS = {"line": line, "ring": ring, "star": star}
 RNG = np.random.default_rng(0)

@@ -4,10 +4,9 @@ import casadi as ca
 import numpy as np
 import pytest
 
-from mpcrl_course.mpc import MPC, Parameters, Rows, SolverError, sensitivities
-from mpcrl_course.mpc.admm import ADMM, AgentError, Central, Duals
-from mpcrl_course.mpc.local_qp import LocalQP
-from mpcrl_course.mpc.network import Agent, Network, line, ring, star
+from mpcrl_course.mpc import MPC, Parameters, Question, Rows, SolverError
+from mpcrl_course.network import ADMM, Agent, AgentError, Central, Duals, Network, line, ring, star
+from mpcrl_course.network.local_qp import LocalQP
 from mpcrl_course.policies.network_mpc import network_mpc
 
 GRAPHS = {"line": line, "ring": ring, "star": star}
@@ -86,7 +85,7 @@ def test_two_scalar_agents_by_hand():
         y_own += rho * (own - z)
         y_copy += rho * (copy - z[::-1, 0])
         flat = np.concatenate([np.append(y_own[i], y_copy[i]) for i in range(2)])
-        np.testing.assert_allclose(ours.y_history[t], flat, atol=1e-12)
+        np.testing.assert_allclose(ours.history.y[t], flat, atol=1e-12)
     np.testing.assert_allclose(ours.duals.z, z.ravel(), atol=1e-12)
     np.testing.assert_allclose(ours.u0, u, atol=1e-12)
     assert ours.value == pytest.approx((own**2).sum() + u @ u, abs=1e-12)
@@ -119,14 +118,14 @@ def test_iterates_are_those_of_the_door(order):
                 c[own] = np.concatenate([local[i].x.ravel(), local[i].u[:, 1:].ravel()])
             z = np.array([np.mean((c + y / rho)[admm.owner == entry]) for entry in range(len(z))])
             y = y + rho * (c - z[admm.owner])
-            np.testing.assert_allclose(fast.y_history[t], y, atol=1e-8 * max(1.0, biggest(y)))
+            np.testing.assert_allclose(fast.history.y[t], y, atol=1e-8 * max(1.0, biggest(y)))
         np.testing.assert_allclose(fast.duals.z, z, atol=1e-8)
         np.testing.assert_allclose(fast.u0, [own.u[0, 0] for own in local], atol=1e-8)
         for i in range(4):
-            n = admm.compiled[i].local.n_theta
-            expected = sensitivities.gradient(local[i])[:n]
+            n = admm.problems[i].n_theta
+            expected = local[i].gradient()[:n]
             np.testing.assert_allclose(fast.gradient(i), expected, atol=1e-7 * max(1.0, biggest(expected)))
-            expected = sensitivities.hessian(local[i], exact=False)[:n, :n]
+            expected = local[i].hessian(exact=False)[:n, :n]
             np.testing.assert_allclose(fast.hessian(i), expected, atol=1e-7)
 
 
@@ -166,7 +165,7 @@ def test_the_central_solution_taken_apart_solves_every_local_problem(order, solv
     v, q = central.V_and_Q(theta, s, s, a, perturbation=0.3 * np.ones(4))
     for solution in (v, q):
         for i, own in enumerate(solution.local):
-            assert sensitivities.kkt_residual(own) <= 2e-6
+            assert own.residual <= 2e-6
             mpc = MPC(net.locals(0.7)[i].problem)
             again = (
                 mpc.V(own.theta, own.state, perturbation=own.perturbation) if own.action is None
@@ -188,16 +187,19 @@ def test_local_gradients_are_the_central_one():
     whole = central.mpc.Q(theta, s, a)
     assert whole.strict and whole.activity.margin > 1e-3 and whole.activity.violated.any()
     for solution in (central.Q(theta, s, a), admm.Q(theta, s, a)):
-        ours = np.concatenate([solution.gradient(i) for i in range(3)])
-        np.testing.assert_allclose(ours, central.mpc.gradient(whole), atol=1e-6 * max(1.0, biggest(ours)))
+        ours = solution.gradient()
+        np.testing.assert_array_equal(ours, np.concatenate([solution.gradient(i) for i in range(3)]))
+        np.testing.assert_allclose(ours, whole.gradient(), atol=1e-6 * max(1.0, biggest(ours)))
         numeric = np.empty(66)
         for n in range(66):
             e = 1e-5 * np.eye(66)[n]
             numeric[n] = (central.mpc.Q(theta + e, s, a).value - central.mpc.Q(theta - e, s, a).value) / 2e-5
         np.testing.assert_allclose(ours, numeric, atol=1e-5 * max(1.0, biggest(ours)))
-        H = central.mpc.hessian(whole, exact=False)
+        H = whole.hessian(exact=False)
         for i, own in enumerate(net.theta_of):
             np.testing.assert_allclose(solution.hessian(i), H[own, own], atol=1e-6 * max(1.0, biggest(H)))
+        np.testing.assert_allclose(solution.hessian(), H, atol=1e-6 * max(1.0, biggest(H)))
+        for own in net.theta_of:
             H[own, own] = 0.0
         assert biggest(H) == 0.0  # block-diagonal over the agents
 
@@ -208,13 +210,13 @@ def test_too_few_iterations_show_and_the_dual_error_falls():
     s, a = random_question(net, rng)
     centre, few = Central(net).Q(theta, s, a), ADMM(net, iterations=5).Q(theta, s, a)
     assert few.primal[-1] > 1e-4 and few.dual[-1] > 1e-4
-    gradients = [np.concatenate([solution.gradient(i) for i in range(3)]) for solution in (few, centre)]
-    assert biggest(gradients[0] - gradients[1]) > 1e-3
+    assert centre.residual < 1e-6 and few.residual == pytest.approx(max(few.primal[-1], few.dual[-1]))
+    assert biggest(few.gradient() - centre.gradient()) > 1e-3
     long = ADMM(net, iterations=2000, record=True).Q(theta, s, a)
-    assert long.y_history.shape == (2000, len(centre.duals.y)) and long.primal.shape == long.dual.shape == (2000,)
-    error = np.abs(long.y_history - centre.duals.y).max(axis=1)
+    assert long.history.y.shape == (2000, len(centre.duals.y)) and long.primal.shape == long.dual.shape == (2000,)
+    error = np.abs(long.history.y - centre.duals.y).max(axis=1)
     assert error[5] > 1e-2 and error[99] < 0.3 * error[5] and error[-1] < 1e-6
-    np.testing.assert_allclose(long.y_history[4], few.duals.y, atol=1e-12)
+    np.testing.assert_allclose(long.history.y[4], few.duals.y, atol=1e-12)
     np.testing.assert_allclose(long.primal[:5], few.primal, atol=1e-12)
 
 
@@ -228,12 +230,12 @@ def test_lockstep_is_one_after_the_other():
     s_next, _ = random_question(net, rng)
     starts = [Duals(rng.standard_normal(len(admm.owner)), rng.standard_normal(66)) for _ in range(2)]
     q_u0 = 0.2 * rng.standard_normal(3)
-    together = admm.V_and_Q(theta, s_next, s, a, perturbation=q_u0, start=starts)
-    alone = admm.V(theta, s_next, perturbation=q_u0, start=starts[0]), admm.Q(theta, s, a, start=starts[1])
+    together = admm.V_and_Q(theta, s_next, s, a, perturbation=q_u0, warm_start=starts)
+    alone = admm.V(theta, s_next, perturbation=q_u0, warm_start=starts[0]), admm.Q(theta, s, a, warm_start=starts[1])
     for one, other in zip(together, alone):
         assert one.kind == other.kind and one.messages == other.messages == 40 * 2 * 4
         assert_agree(one, other, 1e-8)
-        np.testing.assert_allclose(one.y_history, other.y_history, atol=1e-8 * max(1.0, biggest(other.y_history)))
+        np.testing.assert_allclose(one.history.y, other.history.y, atol=1e-8 * max(1.0, biggest(other.history.y)))
         np.testing.assert_allclose(one.primal, other.primal, atol=1e-9)
         np.testing.assert_allclose(one.dual, other.dual, atol=1e-9)
 
@@ -245,8 +247,10 @@ def test_duals_are_explicit_state():
     s, a = random_question(net, rng)
     whole, first, second = (ADMM(net, iterations=n) for n in (60, 25, 35))
     one, half = whole.Q(theta, s, a), first.Q(theta, s, a)
-    two = second.Q(theta, s, a, start=half.duals)
+    two = second.Q(theta, s, a, warm_start=half.duals)
     assert_agree(two, one, 1e-8)
+    for start in (half, tuple(half.duals)):  # a solution, or its duals
+        np.testing.assert_array_equal(second.Q(theta, s, a, warm_start=start).duals.y, two.duals.y)
     np.testing.assert_allclose(two.duals.y, one.duals.y, atol=1e-8 * max(1.0, biggest(one.duals.y)))
     cold = second.Q(theta, s, a)
     assert biggest(cold.duals.y - two.duals.y) > 1e-4
@@ -259,7 +263,7 @@ def test_duals_are_explicit_state():
     # and warm duals save iterations
     converge = ADMM(net, iterations=20_000, tolerance=1e-9)
     far = converge.V(theta, s)
-    assert converge.V(theta, s + 1e-3, start=far.duals).iterations < 0.9 * far.iterations
+    assert converge.V(theta, s + 1e-3, warm_start=far.duals).iterations < 0.9 * far.iterations
 
 
 def test_residuals_stop_it():
@@ -324,7 +328,7 @@ def test_regions_of_the_explicit_solution_are_exact():
         theta = random_theta(net, rng)
         s, a = rng.uniform([-0.4, -1.2] * 3, [1.3, 1.2] * 3), rng.uniform(-1, 1, 3)
         for i in range(3):
-            qp = admm._local(i, net.split(theta)[i], s, a if rng.random() < 0.5 else None, None)
+            qp = admm.local_qp(i, Question(theta, s, a if rng.random() < 0.5 else None))
             r = 3 * rng.standard_normal(len(qp.c_0))
             c, (G, g) = qp.minimise(r), qp.region()
             np.testing.assert_allclose((G @ r + g)[: len(c)], c, atol=1e-9)
@@ -351,11 +355,12 @@ def test_wrong_shapes_and_numbers_that_are_not_finite():
             (lambda c: c.V(theta, s[:5]), r"state has shape \(5,\), but this network's has shape \(6,\)"),
             (lambda c: c.Q(theta, s, a[:2]), r"action has shape \(2,\)"),
             (lambda c: c.V(theta, s, perturbation=a[:1]), r"perturbation has shape \(1,\)"),
-            (lambda c: c.V(theta, s, start=(np.zeros(3), np.zeros(66))), r"y has shape \(3,\)"),
+            (lambda c: c.V(theta, s, warm_start=(np.zeros(3), np.zeros(66))), r"y has shape \(3,\)"),
+            (lambda c: c.V(theta, s, warm_start=np.zeros(3)), "warm_start is a NetworkSolution or its Duals"),
             (lambda c: c.V(theta * np.nan, s), "theta is not finite"),
             (lambda c: c.V(theta, s * np.nan), "state is not finite"),
             (lambda c: c.Q(theta, s, a + np.inf), "action is not finite"),
-            (lambda c: c.V(theta, s, start=(np.zeros(106), np.full(66, np.nan))), "z is not finite"),
+            (lambda c: c.V(theta, s, warm_start=(np.zeros(106), np.full(66, np.nan))), "z is not finite"),
         ):
             with pytest.raises(ValueError, match=message):
                 call(controller)
@@ -464,7 +469,7 @@ def test_problems_that_are_not_quadratic():
     v = centre.V(net.parameters.initial(), [0.4, -0.2])
     assert v.value == pytest.approx(centre.mpc.V(net.parameters.initial(), [0.4, -0.2]).value, abs=1e-9)
     for own in v.local:
-        assert sensitivities.kkt_residual(own) <= 1e-8
+        assert own.residual <= 1e-8
 
 
 def test_lost_messages_delay_consensus_and_a_cut_link_prevents_it():
@@ -483,8 +488,8 @@ def test_lost_messages_delay_consensus_and_a_cut_link_prevents_it():
     assert np.abs(cut.u0 - centre.u0).max() > 1e-3 and cut.messages == 4 * 3 * 3000
     none = ADMM(net, iterations=50, lost=lambda t, i, j: False, record=True).V(theta, s)
     usual = ADMM(net, iterations=50, record=True).V(theta, s)
-    for name in ("y_history", "c_history", "z_history", "primal", "dual"):
-        np.testing.assert_array_equal(getattr(none, name), getattr(usual, name))
+    for one, other in zip((none.primal, none.dual, *none.history), (usual.primal, usual.dual, *usual.history)):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_what_is_recorded_belongs_together():
@@ -493,9 +498,9 @@ def test_what_is_recorded_belongs_together():
     admm = ADMM(LINE, rho=0.7, iterations=20, record=True)
     v, y = admm.V(theta, s), admm.start().y
     for t in range(20):
-        wanted = v.c_history[t] + y / 0.7
-        z = np.array([wanted[admm.owner == k].mean() for k in range(len(v.z_history[t]))])
-        np.testing.assert_allclose(v.z_history[t], z, atol=1e-12)
-        y = y + 0.7 * (v.c_history[t] - z[admm.owner])
-        np.testing.assert_allclose(v.y_history[t], y, atol=1e-12)
-        assert v.primal[t] == pytest.approx(np.abs(v.c_history[t] - z[admm.owner]).max())
+        wanted = v.history.c[t] + y / 0.7
+        z = np.array([wanted[admm.owner == k].mean() for k in range(len(v.history.z[t]))])
+        np.testing.assert_allclose(v.history.z[t], z, atol=1e-12)
+        y = y + 0.7 * (v.history.c[t] - z[admm.owner])
+        np.testing.assert_allclose(v.history.y[t], y, atol=1e-12)
+        assert v.primal[t] == pytest.approx(np.abs(v.history.c[t] - z[admm.owner]).max())

@@ -1,0 +1,192 @@
+"""What a network is asked and answers: one local `Solution` for each agent, and derivatives that need nobody else.
+
+**The value** is the sum of local ones, Q = sum_i J_i. **The gradient** is local: theta_i appears in agent i's
+Lagrangian only,
+
+    L_i = J_i + nu_i'(x_i+ - f_i) + lam_i'(rows) + sum_j y_ij'(c_ij - z_j),
+
+so dQ/dtheta_i = dL_i/dtheta_i at the local solution with the local multipliers, and the Hessian d2L/dtheta2 of the
+Lagrangian is block-diagonal over the agents. Too few iterations leave errors in nu_i, lam_i and so in both.
+
+Source: Mallick, Airaldi, Dabiri & De Schutter, Automatica 167:111803, 2024 (local sensitivities).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from mpcrl_course.mpc.errors import SolverError
+from mpcrl_course.mpc.solution import Question, Solution
+
+if TYPE_CHECKING:
+    from mpcrl_course.network.agent import LocalProblem
+
+
+class AgentError(SolverError):
+    """A local problem that could not be solved; `agent` says whose (counted from 0; messages count from 1)."""
+
+    def __init__(self, agent: int, status: str, reason: str, state, action, theta):
+        super().__init__(status, f"agent {agent + 1}: {reason}", state, action, theta)
+        self.agent = agent
+
+
+@dataclass(frozen=True, eq=False)
+class AgentQuestion(Question):
+    """What one agent is asked about its local problem, at theta = (theta_i, tilt).
+
+    Attributes
+    ----------
+    agent : int
+        Which one, counted from 0.
+    n_theta : int
+        Size of theta_i.
+    """
+
+    agent: int = 0
+    n_theta: int = 0
+
+    def fail(self, status: str, reason: str) -> NoReturn:
+        """Raise the `AgentError` that says what is wrong, whose and where: at theta_i."""
+        theta = self.theta[: self.n_theta]
+        raise AgentError(self.agent, status, reason, self.state, self.action, theta) from None
+
+
+class Duals(NamedTuple):
+    """Where ADMM stands: what a later solve may start from. With few iterations it changes the answer.
+
+    Attributes
+    ----------
+    y : ndarray, shape (n_c,)
+        Multipliers of c = z, agent after agent: of x_i0 … x_iN, then of the copies of stage 0, …, N - 1.
+    z : ndarray, shape (n_z,)
+        The trajectories that all agree on, agent after agent, stage after stage.
+    """
+
+    y: np.ndarray
+    z: np.ndarray
+
+
+class History(NamedTuple):
+    """What ADMM went through: multipliers, copies and common trajectories after every iteration.
+
+    Attributes
+    ----------
+    y, c : ndarray, shape (iterations, n_c)
+    z : ndarray, shape (iterations, n_z)
+    """
+
+    y: np.ndarray
+    c: np.ndarray
+    z: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkSolution:
+    """V or Q of the network: one local `Solution` for each agent, and how the agents came to it.
+
+    Attributes
+    ----------
+    question : Question
+        What was asked, of all agents together.
+    u0 : ndarray, shape (n_inputs,)
+        First inputs of all agents, one after the other.
+    values : ndarray, shape (M,)
+        J_i at the local solutions (with a perturbation, including its cost): they add up to `value`.
+    duals : Duals
+        For the next solve.
+    time : float
+        Seconds spent.
+    problems : list of LocalProblem
+        What every agent solved.
+    make_local : callable () -> list of Solution
+        Makes `local`.
+    missed : ndarray of int, shape (M,)
+        Iterations in which the agent did not answer and its last answer stood in.
+    messages : int
+        Vectors sent from one agent to another. (V and Q solved in lockstep share theirs.)
+    primal, dual : ndarray, shape (iterations,)
+        Residuals after every iteration (empty from the centre).
+    history : History
+        Of ADMM (empty unless it was to be recorded).
+    """
+
+    question: Question
+    u0: np.ndarray
+    values: np.ndarray
+    duals: Duals
+    time: float
+    problems: list[LocalProblem] = field(repr=False)
+    make_local: Callable[[], list[Solution]] = field(repr=False)
+    missed: np.ndarray
+    messages: int = 0
+    primal: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
+    dual: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
+    history: History = field(default_factory=lambda: History(*np.zeros((3, 0, 0))), repr=False)
+
+    @cached_property
+    def local(self) -> list[Solution]:
+        """Solutions of the augmented local problems, one an agent: states, inputs (u_i, copies), multipliers.
+
+        Their `theta` is (theta_i, tilt), their value that of the augmented problem.
+        """
+        return self.make_local()
+
+    @property
+    def kind(self) -> str:
+        """'V' or 'Q'."""
+        return self.question.kind
+
+    @property
+    def value(self) -> float:
+        """V or Q of the whole network."""
+        return float(self.values.sum())
+
+    @property
+    def iterations(self) -> int:
+        """Number of ADMM iterations."""
+        return len(self.primal)
+
+    def gradient(self, i: int | None = None) -> np.ndarray:
+        """Return dV/dtheta or dQ/dtheta, shape (n_theta,): that of every agent, one after the other.
+
+        Parameters
+        ----------
+        i : int, optional
+            Return agent i's part only, from its own solution, shape (n_theta_i,).
+        """
+        if i is None:
+            return np.concatenate([self.gradient(j) for j in range(len(self.problems))])
+        return self.local[i].gradient()[: self.problems[i].n_theta]
+
+    def hessian(self, i: int | None = None) -> np.ndarray:
+        """Return d2L/dtheta2, the second partial derivative of the Lagrangian, shape (n_theta, n_theta).
+
+        It is block-diagonal over the agents. (How the solution moves with theta is not in it: that couples all.)
+
+        Parameters
+        ----------
+        i : int, optional
+            Return agent i's block only, from its own solution, shape (n_theta_i, n_theta_i).
+        """
+        if i is None:
+            return block_diag(*[self.hessian(j) for j in range(len(self.problems))])
+        own, problem = self.local[i], self.problems[i]
+        m = own.multipliers
+        return problem.hessian(*problem.flat(own.theta, own.x, own.u, own.flat_slack, m.nu, m.lam_lb, m.lam_ub))[0]
+
+    @property
+    def strict(self) -> bool:
+        """Whether every local solution is strict, so that multipliers and gradients are unique."""
+        return all(solution.strict for solution in self.local)
+
+    @property
+    def residual(self) -> float:
+        """Largest violation of the KKT conditions of all: locally, by disagreement (primal) and movement (dual)."""
+        own = [solution.residual for solution in self.local]
+        return max(*own, *self.primal[-1:].tolist(), *self.dual[-1:].tolist(), 0.0)
