@@ -42,6 +42,11 @@ FLAGS = {
 class CondensedQP:
     """The functions that turn V or Q into a dense QP and its answer back into a prediction.
 
+    Parameters
+    ----------
+    t : Transcription
+    kind : {'V', 'Q'}
+
     Attributes
     ----------
     z, fixed, cost : casadi.SX
@@ -114,6 +119,9 @@ class CondensedQP:
 class CondensedSolver:
     """Solves V and Q of a quadratic problem by condensing and daqp; keeps nothing from one solve to the next.
 
+    The steps of `solve`, for whoever takes them one by one: `condense` makes the data of the QP `qp` for a `question`,
+    `model` hands them to daqp, `solve_qp` solves, `solution` expands the answer; `explain` says why there is none.
+
     Parameters
     ----------
     transcription : Transcription
@@ -125,7 +133,7 @@ class CondensedSolver:
         self._qps = {"V": CondensedQP(transcription, "V")}
 
     def qp(self, kind: str) -> CondensedQP:
-        """Return the condensed QP of 'V' or 'Q' (that of Q is derived when it is first asked for)."""
+        """Return the condensed QP of a `kind`, 'V' or 'Q' (that of Q is derived when it is first asked for)."""
         if kind not in self._qps:
             self._qps[kind] = CondensedQP(self.t, kind)
         return self._qps[kind]
@@ -141,7 +149,7 @@ class CondensedSolver:
         return self.solution(qp, question, z, lam, start)
 
     def solution(self, qp: CondensedQP, question: Question, z, lam, start: float) -> Solution:
-        """Return the prediction, slacks and multipliers that belong to daqp's answer (z, lam)."""
+        """Return the prediction, slacks and multipliers of daqp's answer (z, lam); `start`: since when it took."""
         problem = self.t.problem
         value, x, u, nu, slack, lam_lb, lam_ub, excess = qp.expand(
             question.theta, question.fixed, z, lam[qp.n_box :], question.q
@@ -183,7 +191,10 @@ class CondensedSolver:
         return H, C, weight, f, lower, upper
 
     def model(self, qp: CondensedQP, question: Question, data, model: daqp.Model | None = None) -> daqp.Model | None:
-        """Hand a condensed QP to daqp, in the memory of an earlier `model` if given; None if no input is free."""
+        """Hand the `data` from `condense` to daqp, in the memory of an earlier `model` if given.
+
+        Returns None if no input is free.
+        """
         H, C, weight, f, lower, upper = data
         if qp.n_z == 0:
             return None
@@ -209,7 +220,7 @@ class CondensedSolver:
         return z.copy(), info["lam"].copy()
 
     def explain(self, qp: CondensedQP, question: Question, flag: int) -> NoReturn:
-        """Raise the SolverError of a failed solve; if infeasible, name the row that no input can satisfy best."""
+        """Raise the SolverError of daqp's `flag`; if infeasible, name the row that no input can satisfy best."""
         status, reason = FLAGS.get(flag, ("not converged", f"daqp returned {flag}"))
         if status == "infeasible" and qp.n_rows:
             H, C, weight, _ = qp.matrices(question.theta)
@@ -227,9 +238,9 @@ class CondensedSolver:
         question.fail(status, reason)
 
     def solve_batch(self, theta, states, actions=None):
-        """Return values and first inputs for many states: one factorisation serves them all.
+        """Return values and first inputs for many states (and actions) at one theta, as `MPC.values` does.
 
-        A solve takes about 3 µs, less than handing it to a thread costs.
+        One factorisation serves them all. A solve takes about 3 µs, less than handing it to a thread costs.
         """
 
         def question(i):

@@ -102,7 +102,10 @@ class MPC:
         return self.answer(self._question(theta, s, None, perturbation), warm_start)
 
     def policy(self, theta, s, *, perturbation=None, warm_start: Solution | tuple | None = None) -> Solution:
-        """Solve for the action: the same problem as V, asked for ``solution.u0`` = pi_theta(s)."""
+        """Solve for the action: the same problem as V, asked for ``solution.u0`` = pi_theta(s).
+
+        theta, s, perturbation and warm_start are those of V.
+        """
         return self.V(theta, s, perturbation=perturbation, warm_start=warm_start)
 
     def Q(self, theta, s, a, *, warm_start: Solution | tuple | None = None) -> Solution:

@@ -17,7 +17,7 @@ class SolverError(RuntimeError):
     Attributes
     ----------
     status : str
-        'infeasible', 'unbounded' or 'not converged'.
+        'infeasible', 'unbounded' or 'not converged'; the reason is in the message.
     state, action, theta : ndarray or None
         Where it happened.
     """

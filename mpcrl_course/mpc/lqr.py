@@ -70,7 +70,10 @@ def riccati(A, B, Q, R, gamma: float = 1.0, N=None) -> tuple[np.ndarray, np.ndar
 
 
 def riccati_iteration(A, B, Q, R, gamma: float = 1.0, N=None, steps: int = 1, P=None):
-    """Return P and K of the problem with `steps` stages and terminal cost x'P x (default 0)."""
+    """Return P and K of the problem with `steps` stages and terminal cost x'P x (default 0).
+
+    A, B, Q, R, gamma and N are those of `riccati`.
+    """
     A, B, Q, R, N = _matrices(A, B, Q, R, N)
     P, K = np.zeros_like(Q) if P is None else np.asarray(P, dtype=float), np.zeros(B.T.shape)
     for _ in range(steps):

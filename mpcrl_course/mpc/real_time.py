@@ -63,7 +63,7 @@ def shift(solution: Solution) -> Solution:
 
 
 def curvature(t: Transcription, w, residual: Callable | None):
-    """Return the Hessian that the QP uses, for the unknowns w: Gauss-Newton's 2 J'J if there are residuals."""
+    """Return the Hessian of the cost of t, for the unknowns w: Gauss-Newton's 2 J'J if there is a `residual`."""
     if residual is None:
         return ca.hessian(t.path_cost, w)[0]
     p, x, u = t.problem.parameters.unpack(t.theta), columns(t.X), [*columns(t.U), None]
@@ -196,7 +196,7 @@ class RealTimeSolver:
         self._first = BufferedFunction("first", inputs, [-stationarity])
 
     def solve(self, question: Question, guess: Solution | Guess | None = None) -> Solution:
-        """Answer V by one iteration from the `guess` (`shift` a Solution of the step before first)."""
+        """Answer a question about V by one iteration from the `guess` (`shift` that of the step before first)."""
         start = time.perf_counter()
         if question.kind == "Q" or guess is None:
             return self.ipopt.solve(question, guess)
@@ -282,5 +282,8 @@ class RealTimeSolver:
         return found and (*found[:3], *(lam[self.box] for lam in found[3:]))
 
     def solve_batch(self, theta, states, actions=None):
-        """Return values and first inputs for many states: strangers to each other, so ipopt solves each."""
+        """Return values and first inputs for many states (and actions) at one theta, as `MPC.values` does.
+
+        They are strangers to each other, so ipopt solves each.
+        """
         return self.ipopt.solve_batch(theta, states, actions)

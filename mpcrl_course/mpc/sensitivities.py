@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def gradient(solution: Solution) -> np.ndarray:
-    """Return dV/dtheta or dQ/dtheta: the partial derivative of the Lagrangian, shape (n_theta,)."""
+    """Return dV/dtheta or dQ/dtheta at a solution: the partial derivative of the Lagrangian, shape (n_theta,)."""
     return _gradients(solution)[0]
 
 
 def gradient_state(solution: Solution) -> np.ndarray:
-    """Return dV/ds or dQ/ds = -nu_0, shape (n_states,)."""
+    """Return dV/ds or dQ/ds at a solution, which is -nu_0, shape (n_states,)."""
     return -solution.nu[0]
 
 
@@ -117,6 +117,11 @@ class KKT:
 
     y = (X, U, sigma) are the unknowns, p = (theta, s, a, q) the data, and c(y, p) all constraints, written = 0 or <= 0,
     in the order: equalities, lower rows, upper rows, -sigma, lower and upper input box.
+
+    Parameters
+    ----------
+    t : Transcription
+    kind : {'V', 'Q'}
     """
 
     def __init__(self, t: Transcription, kind: str):
@@ -167,7 +172,7 @@ class KKT:
         return p, y, np.concatenate([equalities, *rows, *box])
 
     def active(self, solution: Solution, act: SimpleNamespace) -> np.ndarray:
-        """Return the indices of the constraints that hold with equality and push, given the `activity`."""
+        """Return the indices of the constraints that hold with equality and push, given a solution's activity `act`."""
         rows = act.lower[self.has_lower], act.upper[self.has_upper], ~act.violated[solution.transcription.soft]
         box = act.input_lower.ravel()[self.box_lower], act.input_upper.ravel()[self.box_upper]
         inequalities = np.concatenate([*rows, *box])
@@ -187,7 +192,7 @@ def kkt_of(solution: Solution) -> KKT:
 
 
 def kkt_residual(solution: Solution) -> float:
-    """Return the largest violation of the KKT conditions: stationarity, feasibility, signs, complementarity."""
+    """Largest violation of the KKT conditions at a solution: stationarity, feasibility, signs, complementarity."""
     kkt = kkt_of(solution)
     p, y, m = kkt.point(solution)
     stationarity, c = kkt.residual(p, y, m)
@@ -221,6 +226,7 @@ def hessian(solution: Solution, exact: bool = True) -> np.ndarray:
 
     Parameters
     ----------
+    solution : Solution
     exact : bool
         True: including how the solution moves with theta (KKT system; the active set is held fixed, so it is the
         second derivative where `solution.strict`, and one of several at a kink). False: the second partial
@@ -241,7 +247,7 @@ def hessian(solution: Solution, exact: bool = True) -> np.ndarray:
 
 
 def sensitivity(solution: Solution) -> SimpleNamespace:
-    """Return how the whole prediction moves with theta, with the state and (in Q) with the action.
+    """Return how the whole prediction of a solution moves with theta, with the state and (in Q) with the action.
 
     Returns
     -------
@@ -268,7 +274,7 @@ def sensitivity(solution: Solution) -> SimpleNamespace:
 
 
 def policy_jacobian(solution: Solution) -> np.ndarray:
-    """Return dpi/dtheta, the derivative of the first input, shape (n_inputs, n_theta)."""
+    """Return dpi/dtheta at a solution of V, the derivative of the first input, shape (n_inputs, n_theta)."""
     if solution.kind != "V":
         raise ValueError("policy_jacobian needs a solution of V or policy; in Q the first input is fixed")
     return sensitivity(solution).du_dtheta[0]

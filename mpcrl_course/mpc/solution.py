@@ -49,7 +49,7 @@ class Question:
         return 0.0 if self.perturbation is None else self.perturbation
 
     def fail(self, status: str, reason: str) -> NoReturn:
-        """Raise the `SolverError` that says what is wrong, here."""
+        """Raise the `SolverError` of this question, with a status ('infeasible', …) and the reason in words."""
         raise SolverError(status, reason, self.state, self.action, self.theta) from None
 
 

@@ -23,7 +23,7 @@ def entries(column) -> list:
 
 
 def pick(column, indices):
-    """Return some entries of a CasADi column as a column (indexing turns no entries of a single one into a row)."""
+    """Return the entries at `indices` of a CasADi column as a column (plain indexing turns none of one into a row)."""
     indices = [int(i) for i in indices]
     return ca.reshape(column[indices], len(indices), 1)
 
@@ -33,6 +33,7 @@ def stack(problem: OptimalControlProblem, X, U, theta) -> SimpleNamespace:
 
     Parameters
     ----------
+    problem : OptimalControlProblem
     X : casadi.SX, shape (n_states, N + 1)
     U : casadi.SX, shape (n_inputs, N)
     theta : casadi.SX, shape (n_theta,)
@@ -78,7 +79,7 @@ def _column(value, m, name, what):
 
 
 def rollout(problem: OptimalControlProblem, s, U, theta):
-    """Return the states that the inputs U lead to from s, as expressions, shape (n_states, N + 1)."""
+    """Return the states (n_states, N + 1) that the inputs U lead to from s in a `problem` at theta, as expressions."""
     p, x = problem.parameters.unpack(theta), [s]
     for u in columns(U):
         x.append(problem.dynamics(x[-1], u, p))
@@ -205,7 +206,7 @@ class Transcription:
         return L
 
     def by_name(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """Split an array over all rows into named groups of shape (stages, rows)."""
+        """Split an array over all rows (`flat`) into named groups of shape (stages, rows)."""
         parts, start = {}, 0
         for name, (stages, m) in self.groups.items():
             parts[name] = flat[start : start + len(stages) * m].reshape(len(stages), m)

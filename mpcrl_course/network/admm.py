@@ -42,7 +42,7 @@ class Residuals:
         self.reduced: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
 
     def add(self, gap: np.ndarray, move: np.ndarray) -> None:
-        """Add the disagreement c - z and rho times the movement of z, of all questions, one after the other."""
+        """Add the disagreement c - z (`gap`) and rho times the movement of z (`move`), question after question."""
         self.waiting[0].append(gap)
         self.waiting[1].append(move)
         if len(self.waiting[0]) == 256:

@@ -182,11 +182,17 @@ class LocalProblem:
         return BufferedFunction("share", self._point(), [t.path_cost + ca.dot(t.weight, t.slack), copies])
 
     def flat(self, theta, x, u, flat_slack, nu, lam_lb, lam_ub):
-        """Return the arguments of `hessian` and `share` as flat arrays."""
+        """Return the arguments of `hessian` and `share` as flat arrays.
+
+        They are those of a `Solution`: theta, x, u, flat_slack, and of its multipliers nu, lam_lb, lam_ub.
+        """
         return theta, x.ravel(), u.ravel(), flat_slack[self.transcription.soft], nu.ravel(), lam_lb, lam_ub
 
     def trajectory(self, kind: str) -> BufferedFunction:
-        """Return (theta, fixed) -> T, c_0: in terms of the free inputs, c_i = T z + c_0 is the cost's slope in tilt."""
+        """Return (theta, fixed) -> T, c_0 of a `kind`, 'V' or 'Q': c_i = T z + c_0 in terms of the free inputs z.
+
+        It is the cost's slope in the tilt.
+        """
         if kind not in self._trajectories:
             qp, t = self.solver.qp(kind), self.transcription
             c = pick(ca.gradient(qp.cost, t.theta), range(self.n_theta, t.theta.numel()))

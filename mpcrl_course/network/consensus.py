@@ -35,7 +35,7 @@ class Average(NamedTuple):
 
 
 def laplacian(n: int, edges: Edges) -> np.ndarray:
-    """Return the graph's Laplacian, shape (n, n): degrees on the diagonal, -1 for every neighbour."""
+    """Return the Laplacian of the graph with these edges, shape (n, n): degrees on the diagonal, -1 for a neighbour."""
     L = np.zeros((n, n))
     for i, neighbours in enumerate(neighbours_of(n, edges)):
         L[i, i] = len(neighbours)

@@ -79,16 +79,26 @@ class NetworkController:
         return self._solve([question], [self._duals(warm_start)])[0]
 
     def Q(self, theta, s, a, *, warm_start: NetworkSolution | Duals | None = None) -> NetworkSolution:
-        """Solve Q_theta(s, a): every agent's first input is fixed to its part of a, shape (n_inputs,)."""
+        """Solve Q_theta(s, a): every agent's first input is fixed to its part of a, shape (n_inputs,).
+
+        theta, s and warm_start (an earlier Q) are those of V.
+        """
         question = self._question(self.parameters.check(theta).copy(), s, a)
         return self._solve([question], [self._duals(warm_start)])[0]
 
     def V_and_Q(
         self, theta, s_next, s, a, *, perturbation=None, warm_start: Sequence = (None, None)
     ) -> tuple[NetworkSolution, NetworkSolution]:
-        """Solve V_theta(s_next) and Q_theta(s, a) in lockstep.
+        """Solve V_theta(s_next) and Q_theta(s, a) in lockstep: as one after the other, in half as many messages.
 
-        The same numbers as one after the other, in half as many messages. `warm_start` is a pair.
+        Parameters
+        ----------
+        theta, s_next, s, a : array_like
+            As in `V` and `Q`.
+        perturbation : array_like, shape (n_inputs,), optional
+            Of V.
+        warm_start : pair
+            Where V and where Q starts.
         """
         theta = self.parameters.check(theta).copy()
         questions = [self._question(theta, s_next, None, perturbation), self._question(theta, s, a)]

@@ -20,7 +20,7 @@ def ring(n: int) -> list[tuple[int, int]]:
 
 
 def star(n: int) -> list[tuple[int, int]]:
-    """Return the edges of the star with agent 0 in its middle."""
+    """Return the edges of the star of n agents with agent 0 in its middle."""
     return [(0, i) for i in range(1, n)]
 
 

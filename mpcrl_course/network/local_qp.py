@@ -28,6 +28,12 @@ class LocalQP:
     In terms of the free inputs z it reads  min 1/2 z'Hz + (f_0 + T'r)'z + weight'slack,  lower <= A z <= upper,  and
     c_i = T z + c_0. Between two iterations only the tilt r changes, so daqp keeps its factors and starts from the
     active set of the last one.
+
+    Parameters
+    ----------
+    local : LocalProblem
+    question : AgentQuestion
+        At tilt 0.
     """
 
     def __init__(self, local: LocalProblem, question: AgentQuestion):
@@ -50,7 +56,10 @@ class LocalQP:
         return self.T @ self.z + self.c_0
 
     def solution(self, tilt: np.ndarray, start: float) -> Solution:
-        """Return the solution for one tilt with all of its multipliers; its theta is (theta_i, tilt)."""
+        """Return the solution for one tilt with all of its multipliers; its theta is (theta_i, tilt).
+
+        `start` is since when it took.
+        """
         self.minimise(tilt)
         theta = np.concatenate([self.question.theta[: self.local.n_theta], tilt])
         return self.solver.solution(self.qp, replace(self.question, theta=theta), self.z, self.lam, start)

@@ -113,7 +113,7 @@ class Network:
         )
 
     def locals(self, rho: float) -> list[LocalProblem]:
-        """Return the augmented problem of every agent; equal agents with equal neighbours share theirs."""
+        """Return the augmented problem of every agent at a penalty rho; equal agents with equal neighbours share it."""
         found = []
         for agent, neighbours in zip(self.agents, self.neighbours):
             sizes = tuple(self.agents[j].n_states for j in neighbours)
@@ -142,6 +142,6 @@ class Network:
 
 
 def parts(sizes: Sequence[int]) -> list[slice]:
-    """Return consecutive slices of the given lengths."""
+    """Return consecutive slices of the given sizes."""
     ends = np.cumsum(sizes)
     return [slice(int(end - size), int(end)) for end, size in zip(ends, sizes)]

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class AgentError(SolverError):
-    """A local problem that could not be solved; `agent` says whose (counted from 0; messages count from 1)."""
+    """A local problem that could not be solved; `agent` says whose (counted from 0; messages count from 1).
+
+    The rest (status, reason, state, action, theta) is that of `SolverError`; theta is theta_i.
+    """
 
     def __init__(self, agent: int, status: str, reason: str, state, action, theta):
         super().__init__(status, f"agent {agent + 1}: {reason}", state, action, theta)
@@ -52,7 +55,7 @@ class AgentQuestion(Question):
     n_theta: int = 0
 
     def fail(self, status: str, reason: str) -> NoReturn:
-        """Raise the `AgentError` that says what is wrong, whose and where: at theta_i."""
+        """Raise the `AgentError` of this question, with its status and reason, at theta_i."""
         theta = self.theta[: self.n_theta]
         raise AgentError(self.agent, status, reason, self.state, self.action, theta) from None
 
