@@ -9,6 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
+from mpcrl_course.envs.pendulum import wrap
 from mpcrl_course.figures.style import COLOURS
 
 
@@ -77,6 +78,13 @@ class PendulumDrawing:
         along, out = sign * np.array([-np.sin(end), np.cos(end)]), np.array([np.cos(end), np.sin(end)])
         wings = [point - 0.13 * along + 0.09 * out, point, point - 0.13 * along - 0.09 * out]
         self._head.set_data([w[0] for w in wings], [w[1] for w in wings])
+
+
+def without_jumps(angles) -> np.ndarray:
+    """Return wrapped angles with nan where they jump, so that no line crosses the picture there."""
+    angles = wrap(np.asarray(angles, dtype=float)).copy()
+    angles[1:][np.abs(np.diff(angles)) > np.pi] = np.nan
+    return angles
 
 
 def describe_pendulum(q: float, v: float, torque: float) -> str:

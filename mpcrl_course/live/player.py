@@ -219,6 +219,15 @@ class Player:
 
         control.observe(changed, "value")
 
+    def connect(self, change: Callable[..., object], *names: str, then: Callable[[], object] | None = None) -> None:
+        """Call ``change(name=value)``, as `watch` does, when the reader changes one of the controls of these names."""
+
+        def changer(name):
+            return lambda value: change(**{name: value})
+
+        for name in names:
+            self.watch(self.controls[name], changer(name), then)
+
     def set(self, control, value) -> None:
         """Set a watched control without calling its function: the loop moves the slider, not the reader.
 

@@ -173,7 +173,7 @@ def test_the_reader_s_controller_decides(build):
 
 @pytest.mark.parametrize(
     ("answer", "message"),
-    [(None, "returned None"), (np.nan, "one finite number"), ([1.0, 2.0], "one finite number"), ("left", "left")],
+    [(None, "returned None"), (np.nan, "not finite"), ([1.0, 2.0], r"shape \(2,\), but \(1,\) is needed"), ("left", "left")],
 )
 def test_wrong_answers_of_the_reader_are_named_and_change_nothing(build, answer, message):
     loop = CartPoleLoop(lambda x, solution: answer, horizon=20, start=UPRIGHT, build=build)
@@ -213,7 +213,7 @@ def test_the_strips_show_past_and_plan_joined_at_the_present(build):
     loop, scene = CartPoleLoop(horizon=20, build=build), CartPoleScene(640, 320)
     trace(loop, 12)
     scene.draw(loop)
-    for i, (_, past, plan) in enumerate(scene._strips):
+    for i, (_, past, plan) in enumerate(scene.strips):
         ago, was = past.get_data()
         ahead, will = plan.get_data()
         assert ago[-1] == ahead[0] == 0.0 and was[-1] == pytest.approx(will[0], abs=1e-9)
@@ -239,7 +239,7 @@ def test_the_target_and_the_title_are_redrawn_when_they_change(build):
     assert layers == [1] and scene.drawing.target.get_xdata()[0] == 1.0
     loop.status = "failed"
     scene.draw(loop)
-    assert layers == [1, 1] and "NO SOLUTION" in scene._title.get_text()
+    assert layers == [1, 1] and "NO SOLUTION" in scene.title.get_text()
 
 
 # ---- the widget
@@ -274,7 +274,7 @@ def test_every_horizon_and_both_limits_can_be_chosen(live):
     assert tuple(range(horizon.min, horizon.max + 1, horizon.step)) == HORIZONS
     live.controls["track"].value = "hard"
     assert live.loop.mpc.problem.horizon == 20 and live.loop.track == "hard" and live.error == ""
-    assert "hard limit" in live.scene._title.get_text()
+    assert "hard limit" in live.scene.title.get_text()
     live.controls["track"].value = "soft"
     assert live.loop.track == "soft"
 

@@ -261,13 +261,13 @@ def test_curves_hold_the_past_the_plan_and_no_jumps(loop):
     scene = VersusScene()
     states(loop, 45)
     scene.draw(loop)
-    t, q = scene._lines["DDPG"].get_data()
+    t, q = scene.lines["DDPG"].get_data()
     np.testing.assert_allclose(t, 0.05 * np.arange(-45, 1))
     shown = np.isfinite(q)
     np.testing.assert_allclose(q[shown], wrap(np.array(loop.past)[shown, 1]))
     assert 1 <= (~shown).sum() <= 3  # it has swung through pi
     assert np.nanmax(np.abs(np.diff(q))) < np.pi
-    np.testing.assert_allclose(scene._plan.get_xdata(), loop.plan()[0])
+    np.testing.assert_allclose(scene.lines["plan"].get_xdata(), loop.plan()[0])
 
 
 def test_the_picture_says_what_the_plant_is_and_draws_numbers_only_when_they_change(loop, monkeypatch):
@@ -280,7 +280,7 @@ def test_the_picture_says_what_the_plant_is_and_draws_numbers_only_when_they_cha
     assert drawn == []
     loop.change(mass=1.35, friction=0.2, delay=3, max_torque=2.5, process_noise=0.7)
     scene.draw(loop)
-    assert drawn == [list(scene._numbers.values())]
+    assert drawn == [list(scene.numbers.values())]
     texts = sorted(scene.canvas.figure.texts, key=lambda text: text.get_position()[0])
     assert " ".join(text.get_text() for text in texts) == (
         "plant: 1.35 kg, friction 0.20 N m s, delay 3 steps, ≤ 2.5 N m, noise 0.7 N m"

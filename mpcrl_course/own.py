@@ -1,0 +1,32 @@
+"""A reader's own function in the place of one of ours: what it returns is checked, and the mistake named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+
+def checked(name: str, value, shape: tuple, dtype=float) -> np.ndarray:
+    """Return what a reader's function `name` returned as an array.
+
+    Raises
+    ------
+    ValueError
+        It is None, of another shape, or not finite.
+    """
+    if value is None:
+        raise ValueError(f"your {name} function returned None: is its last line a return?")
+    value = np.asarray(value)
+    if value.shape != tuple(shape):
+        raise ValueError(f"your {name} function returned shape {value.shape}, but {tuple(shape)} is needed")
+    if not np.isfinite(value).all():
+        raise ValueError(f"your {name} function returned a number that is not finite")
+    return value.astype(dtype, copy=False)
+
+
+def answering(name: str, function: Callable, shape: Callable, dtype=float) -> Callable:
+    """Return `function` with its answers checked, if it is a reader's own, to be of ``shape(*arguments)``."""
+    if (getattr(function, "__module__", None) or "").startswith("mpcrl_course."):
+        return function
+    return lambda *arguments: checked(name, function(*arguments), shape(*arguments), dtype)
