@@ -303,22 +303,15 @@ class CartPoleScene:
 
 
 def cartpole_live(
-    controller: Callable | None = None,
-    *,
-    horizon: int = 40,
-    track: str = "soft",
-    start=HANGING,
-    build: Callable[[int, str], MPC] = build_mpc,
-    seed: int = 0,
-    width: int = 800,
-    height: int | None = None,
+    controller: Callable | None = None, *, width: int = 800, height: int | None = None, **options
 ) -> Player:
     """Return the live picture of the cart-pole under its MPC; name it in a cell's last line to see it.
 
     Parameters
     ----------
-    controller, horizon, track, start, build, seed
-        See `CartPoleLoop`; `controller(x, solution)` may be the reader's own function.
+    controller, **options
+        `horizon`, `track`, `start`, `build`, `seed`: see `CartPoleLoop`; `controller(x, solution)` may be the reader's
+        own function.
     width, height : int
         Size of the picture in pixels; by default half as high as wide.
 
@@ -334,11 +327,11 @@ def cartpole_live(
     Masses, weights and target are parameters of the problem: to change them builds nothing. Another horizon or kind
     of limit is another problem; they are built ahead, after the picture has been sent and while nothing plays.
     """
-    loop = CartPoleLoop(controller, horizon=horizon, track=track, start=start, build=build, seed=seed)
+    loop = CartPoleLoop(controller, **options)
     scene = CartPoleScene(width, height or width // 2)
     actions = {"Kick": loop.kick, "Reset": loop.reset}
     player = present(loop, scene, _status, _controls(loop), actions=actions, words=138, width=width, rate=36.0)
-    last = horizon
+    horizon = last = loop.horizon
 
     def look_ahead():
         nonlocal last

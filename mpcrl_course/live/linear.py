@@ -337,24 +337,15 @@ class LinearScene:
 
 
 def linear_live(
-    mpc: MPC | None = None,
-    theta=None,
-    *,
-    gradient: Callable | None = None,
-    update: Callable | None = None,
-    build: Callable[[int, float], MPC] = linear_mpc,
-    noise: float = 0.1,
-    seed: int = 1,
-    learn_steps: int = 5,
-    width: int = 800,
-    height: int | None = None,
+    mpc: MPC | None = None, theta=None, *, learn_steps: int = 5, width: int = 800, height: int | None = None, **options
 ) -> Player:
     """Return the live picture of the linear plant under its MPC; name it in a cell's last line to see it.
 
     Parameters
     ----------
-    mpc, theta, gradient, update, build, noise, seed
-        See `LinearLoop`; `gradient(solution)` and `update(theta, td, grad)` may be the reader's own functions.
+    mpc, theta, **options
+        `gradient`, `update`, `build`, `noise`, `seed`: see `LinearLoop`; `gradient(solution)` and
+        `update(theta, td, grad)` may be the reader's own functions.
     learn_steps : int
         Steps of plant and learner in each frame while playing with learning on (else, and by Step, one).
     width, height : int
@@ -371,7 +362,7 @@ def linear_live(
     Reset also takes theta back to where it was given, and with it the slider of the back-off; horizon, discount and
     noise stay.
     """
-    loop = LinearLoop(mpc, theta, gradient=gradient, update=update, build=build, noise=noise, seed=seed)
+    loop = LinearLoop(mpc, theta, **options)
     scene = LinearScene(width, height or width // 2)
     controls = {
         "back_off": slider("back-off of x₁ (–)", min(max(loop.back_off(), 0.0), 0.3), 0.0, 0.3, 0.01),

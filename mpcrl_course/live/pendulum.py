@@ -276,23 +276,13 @@ class ValueScene:
         )
 
 
-def pendulum_live(
-    backup: Backup | None = None,
-    *,
-    gamma: float = 0.98,
-    noise: float = 0.0,
-    size: int = 41,
-    start=(np.pi, 0.0),
-    seed: int = 0,
-    width: int = 800,
-    height: int | None = None,
-) -> Player:
+def pendulum_live(backup: Backup | None = None, *, width: int = 800, height: int | None = None, **options) -> Player:
     """Return value iteration on the pendulum as a live picture; name it in a cell's last line to see it.
 
     Parameters
     ----------
-    backup, gamma, noise, size, start, seed
-        See `ValueLoop`; `backup(mdp, V)` may be the reader's own function.
+    backup, **options
+        `gamma`, `noise`, `size`, `start`, `seed`: see `ValueLoop`; `backup(mdp, V)` may be the reader's own function.
     width, height : int
         Size of the picture in pixels; by default half as high as wide.
 
@@ -306,7 +296,7 @@ def pendulum_live(
     -----
     Reset sets V to 0; a slider leaves it, so that one sees how the value moves on to the new fixed point.
     """
-    loop = ValueLoop(backup, gamma=gamma, noise=noise, size=size, start=start, seed=seed)
+    loop = ValueLoop(backup, **options)
     scene = ValueScene(width, height or width // 2)
     controls = {
         "gamma": slider("discount γ (–)", loop.gamma, 0.8, 1.0, 0.005, ".3f"),

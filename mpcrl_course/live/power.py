@@ -12,16 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mpcrl_course.envs.power import (
-    ANGLE_LIMIT,
-    DT,
-    NOISE,
-    SCENARIO,
-    PowerParameters,
-    PowerSystem,
-    continuous,
-    held,
-)  # fmt: skip
+from mpcrl_course.envs.power import ANGLE_LIMIT, DT, NOISE, SCENARIO, PowerParameters, PowerSystem, continuous, held
 from mpcrl_course.figures.power import LOOKS, PowerDrawing, describe_power
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Canvas
@@ -283,12 +274,12 @@ def power_live(
         if loop.part == 1:  # decided just now: what the reader has set acts, too
             follow()
 
-    def loads_changed(_):
+    def set_loads(_=None):
         loop.set_loads([control.value for control in sliders])
 
     def restart():
         loop.restart(())
-        loop.set_loads([control.value for control in sliders])
+        set_loads()
 
     def scenario():
         loop.restart()
@@ -297,6 +288,6 @@ def power_live(
     actions = {"Restart": restart, "Scenario": scenario}
     player = present(loop, scene, _status, controls, step=step, actions=actions, words=130, width=width)
     for control in sliders:
-        player.watch(control, loads_changed)
+        player.watch(control, set_loads)
     player.watch(controls["noise"], loop.set_noise)
     return player

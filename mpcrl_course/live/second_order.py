@@ -389,7 +389,8 @@ class SecondOrderScene:
         self.canvas.legend([self._curves[name][0] for name in NAMES], 8, height, ncols=3, columnspacing=1.2)
 
     def _make_matrices(self, width, height, side):
-        self.images, self._borders = [], []
+        self.images: list[Pixels] = []
+        self._borders = []
         self._palette = (255 * colormaps["RdBu_r"](np.linspace(0.0, 1.0, 513))).astype(np.uint8)
         self._side = side
         left = width - side - 84
@@ -398,7 +399,8 @@ class SecondOrderScene:
             ax.set_title(title, fontsize=9.5, pad=4)
             ax.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
             ax.grid(False)
-            self.images.append(self.canvas.figure.add_artist(Pixels(left, 18 + (1 - row) * (side + 36))))
+            self.images.append(Pixels(left, 18 + (1 - row) * (side + 36)))
+            self.canvas.figure.add_artist(self.images[-1])
             self._borders.append(self.canvas.curve(ax, "black", linewidth=0.9))
             if row == 1:
                 ax.set_xlabel("sample τ, newest first", fontsize=8.5, labelpad=3)
