@@ -16,7 +16,7 @@ from mpcrl_course.envs import linear
 from mpcrl_course.envs.network import COUPLING
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Canvas
-from mpcrl_course.live.controls import present, slider
+from mpcrl_course.live.controls import slider
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc.admm import ADMM, Central, NetworkSolution
 from mpcrl_course.mpc.network import Network, line, ring, star
@@ -379,7 +379,7 @@ def admm_live(graph: str = "line of 3", *, rho: float = 1.0, seed: int = 0, widt
         loop.change(graph=value)
         controls["cut"].options = _links(loop)
 
-    player = present(loop, scene, status, controls, actions={"New states": loop.renew}, width=width)
+    player = Player(loop, scene, status, controls, actions={"New states": loop.renew}, width=width)
     player.connect(loop.change, "rho", "cut", "loss")
     player.watch(controls["t"], loop.show)
     player.watch(controls["graph"], change_graph)

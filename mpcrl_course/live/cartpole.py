@@ -16,7 +16,7 @@ import numpy as np
 from mpcrl_course.envs.cartpole import DT, TRACK, TRACK_END, CartPole, CartPoleParameters
 from mpcrl_course.figures.cartpole import CartPoleDrawing, describe_cartpole
 from mpcrl_course.live.canvas import Canvas
-from mpcrl_course.live.controls import checked_kick, present, slider, toggle
+from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import MPC, Solution, SolverError
 from mpcrl_course.mpc.real_time import shift
@@ -330,7 +330,7 @@ def cartpole_live(
     loop = CartPoleLoop(controller, **options)
     scene = CartPoleScene(width, height or width // 2)
     actions = {"Kick": loop.kick, "Reset": loop.reset}
-    player = present(loop, scene, _status, _controls(loop), actions=actions, words=138, width=width, rate=36.0)
+    player = Player(loop, scene, _status, _controls(loop), actions=actions, label=138, width=width, rate=36.0)
     horizon = last = loop.horizon
 
     def look_ahead():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import ipywidgets
 import numpy as np
 
-from mpcrl_course.live.player import Player
+#: Controls that stand beside the buttons.
+BESIDE = (ipywidgets.ToggleButton, ipywidgets.IntProgress)
 
 
 def slider(text: str, value, low, high, step=1, form: str | None = None, log: bool = False) -> Any:
@@ -35,45 +35,11 @@ def toggle(text: str, icon: str) -> ipywidgets.ToggleButton:
     return ipywidgets.ToggleButton(value=False, description=text, icon=icon, layout={"width": "auto"})
 
 
-def row(controls: Iterable[Any], words: int, width: int) -> ipywidgets.HBox:
-    """Return controls side by side, two in the `width` of the picture, each with `words` pixels for its text."""
-    controls = list(controls)
+def row(controls: list, label: int, width: int) -> ipywidgets.HBox:
+    """Return controls side by side, two in the `width` of the picture, each with `label` pixels for its text."""
     for control in controls:
-        control.style.description_width, control.layout.width = f"{words}px", f"{min(width // 2 - 10, 390)}px"
+        control.style.description_width, control.layout.width = f"{label}px", f"{min(width // 2 - 10, 390)}px"
     return ipywidgets.HBox(controls, layout={"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"})
-
-
-def present(loop, scene, status, controls, *, step=None, words: int = 150, width: int = 800, **options) -> Player:
-    """Return the player of a loop and its scene, with what can be slid or chosen in rows below the buttons.
-
-    Parameters
-    ----------
-    loop
-        Its `step` is a frame, unless another `step` is given: callable ().
-    scene
-        Its ``draw(loop)`` gives the picture, its ``describe(loop)`` the words.
-    status : callable (loop) -> str
-    controls : dict of str to widgets
-        Toggles and progress bars join the row of the buttons.
-    words, width : int
-        As in `row`.
-    **options
-        `actions`, `rate` and whatever else `Player` takes.
-    """
-    beside = [one for one in controls.values() if isinstance(one, ipywidgets.ToggleButton | ipywidgets.IntProgress)]
-    below = row((one for one in controls.values() if one not in beside), words, width)
-    return Player(
-        step or loop.step,
-        lambda: scene.draw(loop),
-        lambda: scene.describe(loop),
-        status=lambda: status(loop),
-        controls=controls,
-        rows=[*beside, below],
-        width=width,
-        loop=loop,
-        scene=scene,
-        **options,
-    )
 
 
 def checked_kick(amount, *units: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners import ddpg
 from mpcrl_course.learners.ddpg import Agent, Batch, ReplayBuffer, noisy_action, pendulum_policy
 from mpcrl_course.live.canvas import Canvas
-from mpcrl_course.live.controls import checked_kick, present, slider, toggle
+from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 
 #: Training steps between two tests on the fixed starts, and with random actions before learning starts.
@@ -334,7 +334,7 @@ def ddpg_live(
         loop.step()
 
     actions = {"Kick": loop.kick, "Restart": loop.restart, "Forget": loop.reset}
-    player = present(loop, scene, _status, controls, step=step, actions=actions, words=160, width=width)
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, label=160, width=width)
     player.connect(loop.change, "rate", "tau", "noise")
     player.watch(controls["start"], lambda value: loop.restart(np.deg2rad(value)))
     player.watch(controls["learn"], lambda value: None)

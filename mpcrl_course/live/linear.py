@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from mpcrl_course.envs.linear import LOWER, UPPER, LinearPlant
 from mpcrl_course.learners.q_learning import second_order_step
 from mpcrl_course.live.canvas import Canvas
-from mpcrl_course.live.controls import checked_kick, present, slider, toggle
+from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import MPC, Solution
 from mpcrl_course.policies.linear_mpc import linear_mpc
@@ -314,8 +314,8 @@ class LinearScene:
         self._cost.set_data(ago, np.maximum(rows[:, 1], 1e-6))
         self._mean.set_data(ago, rows[:, 2])
         self._td.set_data(ago, np.maximum(rows[:, 3], 1e-9))
-        plane, strips = (self._bound, self._tail, self._plan, self._now), (self._u, self._cost, self._mean, self._td)
-        return self.canvas.frame([*plane, *strips])
+        return self.canvas.frame([self._bound, self._tail, self._plan, self._now,
+                                  self._u, self._cost, self._mean, self._td])  # fmt: skip
 
     def describe(self, loop: LinearLoop) -> str:
         """Return the state in words."""
@@ -403,7 +403,7 @@ def linear_live(
         return then
 
     actions = {"Kick": loop.kick, "Reset": reset}
-    player = present(loop, scene, _status, controls, step=step, actions=actions, words=130, width=width)
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, label=130, width=width)
     player.connect(loop.change, "back_off", "noise", then=lambda: scene.shade(loop))
     for name in ("horizon", "discount"):
         player.connect(loop.change, name, then=shade_and_look_ahead(name))

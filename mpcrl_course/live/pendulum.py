@@ -18,7 +18,7 @@ from mpcrl_course.dp.pendulum import greedy_policy, pendulum_grid, pendulum_mdp
 from mpcrl_course.envs.pendulum import MAX_SPEED, Pendulum, PendulumParameters, wrap
 from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
 from mpcrl_course.live.canvas import Canvas
-from mpcrl_course.live.controls import present, slider, toggle
+from mpcrl_course.live.controls import slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.own import checked
 
@@ -306,7 +306,7 @@ def pendulum_live(backup: Backup | None = None, *, width: int = 800, height: int
         "velocity": slider("start: velocity (rad/s)", loop.start[1], -8.0, 8.0, 0.1, ".1f"),
         "torques": toggle("Show the greedy torque", "map"),
     }
-    player = present(loop, scene, _status, controls, actions={"Kick": loop.kick, "Reset": loop.reset}, width=width)
+    player = Player(loop, scene, _status, controls, actions={"Kick": loop.kick, "Reset": loop.reset}, width=width)
 
     def show_torques(value):
         scene.torques = value

@@ -16,7 +16,7 @@ from mpcrl_course.envs.power import ANGLE_LIMIT, DT, NOISE, SCENARIO, PowerParam
 from mpcrl_course.figures.power import LOOKS, PowerDrawing, describe_power
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Canvas
-from mpcrl_course.live.controls import present, slider
+from mpcrl_course.live.controls import slider
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc.admm import Central
 from mpcrl_course.policies.power_mpc import power_mpc
@@ -70,6 +70,8 @@ class PowerLoop:
         start.
     violated : ndarray of int, shape (2,)
         Seconds, of those that have ended, at whose end some angle was beyond its limit.
+    inputs : list of ndarray, shape (8,)
+        What acts on each system in this second: u, and the loads with their noise.
     count, part : int
         Decisions since the start, and how many quarters of the last one's second have passed.
     seconds : ndarray, shape (2,)
@@ -126,7 +128,7 @@ class PowerLoop:
             self._decide()
         self.part += 1
         A, B = self._parts[self.part - 1]
-        for i, (start, inputs) in enumerate(zip(self._starts, self._inputs)):
+        for i, (start, inputs) in enumerate(zip(self._starts, self.inputs)):
             self.x[i, :, :4] = (A @ start + B @ inputs).reshape(-1, 4)
         self.x[:, :, 4] = self._shown_loads
         if self.part == PARTS:
@@ -143,11 +145,11 @@ class PowerLoop:
                 raise ValueError(f"the inputs of '{self.names[i]}' are not finite: {u[i]}")
         self.seconds, limit, costs = seconds, np.array(self.parameters.limit), []
         self.u = np.clip(u, -limit, limit)
-        self._starts, self._inputs = [env.x[:, :4].ravel() for env in self.envs], []
+        self._starts, self.inputs = [env.x[:, :4].ravel() for env in self.envs], []
         for env, u_i in zip(self.envs, self.u):
             *_, info = env.step(u_i)
             costs.append(info["cost"])
-            self._inputs.append(np.concatenate([u_i, env.x[:, 4] + info["noise"]]))
+            self.inputs.append(np.concatenate([u_i, env.x[:, 4] + info["noise"]]))
         self.cost, self.count, self.part = self.cost + costs, self.count + 1, 0
         self._shown_loads = self.loads
 
@@ -286,7 +288,7 @@ def power_live(
         follow()
 
     actions = {"Restart": restart, "Scenario": scenario}
-    player = present(loop, scene, _status, controls, step=step, actions=actions, words=130, width=width)
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, label=130, width=width)
     for control in sliders:
         player.watch(control, set_loads)
     player.watch(controls["noise"], loop.set_noise)

@@ -16,7 +16,7 @@ from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import LocalLearner, update
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.live.canvas import Canvas
-from mpcrl_course.live.controls import present, slider, toggle
+from mpcrl_course.live.controls import slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc.admm import Central
 from mpcrl_course.mpc.consensus import average, mixing_matrix
@@ -497,7 +497,7 @@ def second_order_live(*, local_step: Callable | None = None, seed: int = 1, widt
             loop.step()
 
     actions = {"Restart": begin, "Next seed": lambda: begin(loop.seed + 1)}
-    player = present(loop, scene, _status, controls, step=step, actions=actions, words=170, width=width)
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, label=170, width=width)
     player.connect(loop.change, *controls)
     player.guard(begin)
     player.refresh()

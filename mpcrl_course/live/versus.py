@@ -17,7 +17,7 @@ from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum, wi
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.ddpg import Agent, ReplayBuffer, noisy_action, pendulum_policy
 from mpcrl_course.live.canvas import Canvas
-from mpcrl_course.live.controls import checked_kick, present, slider, toggle
+from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.policies.pendulum_mpc import PendulumController, pendulum_mpc
 
@@ -29,9 +29,6 @@ STEPS, WARM_UP, BUDGET = 20_000, 1000, 0.012
 PAST = 160
 #: In steps; as many commands of the past are kept, so that another delay only means another one of them.
 LONGEST_DELAY = 4
-#: What the picture says of the plant: words before each number, and how the number is written.
-PLANT = {"mass": ("plant:", "{:.2f}"), "friction": ("kg, friction", "{:.2f}"), "delay": ("N m s, delay", "{:d}"),
-         "max_torque": ("steps, ≤", "{:.1f}"), "process_noise": ("N m, noise", "{:.1f}")}  # fmt: skip
 
 
 class Retraining:
@@ -222,32 +219,16 @@ class VersusScene:
             for name, (colour, line) in LOOKS.items():
                 self.lines[name] = canvas.curve(ax, colour, line, linewidth=2, label=name)
             self.lines["plan"] = canvas.curve(ax, "blue", ":", linewidth=2)
-            self.numbers = self._write_plant(side + 20, height - 32)
-
-    def _write_plant(self, x, y):
-        """Write words into the base, and return the numbers between them: a letter takes 0.1 ms to draw."""
-        numbers = {}
-
-        def write(words, **options):
-            nonlocal x
-            text = self.canvas.text(x, y, words, fontsize=8.5, **options)
-            x = text.get_window_extent().x1 + 3
-            return text
-
-        for name, (before, form) in PLANT.items():
-            write(before)
-            numbers[name] = write(form.format(0), animated=True)
-        write("N m")
-        return numbers
+            self.plant = canvas.text(side + 20, height - 32, "", fontsize=8.5, animated=True)
 
     def draw(self, loop: VersusLoop) -> bytes:
         """Return the picture as JPEG."""
         p = loop.parameters
-        words = {name: form.format(getattr(p, name)) for name, (_, form) in PLANT.items()}
-        if words != {name: number.get_text() for name, number in self.numbers.items()}:
-            for name, number in self.numbers.items():
-                number.set_text(words[name])
-            self.canvas.layer(self.numbers.values())
+        words = f"plant: {p.mass:.2f} kg, friction {p.friction:.2f} N m s, delay {p.delay} steps, "
+        words += f"≤ {p.max_torque:.1f} N m, noise {p.process_noise:.1f} N m"
+        if words != self.plant.get_text():  # text is slow to draw, and this one changes seldom
+            self.plant.set_text(words)
+            self.canvas.layer([self.plant])
         past = np.array(loop.past)
         t = DT * np.arange(1 - len(past), 1)
         for i, name in enumerate(NAMES):
@@ -338,7 +319,7 @@ def versus_live(agent: Agent, *, horizon: int = 80, start: float = 2.5, seed: in
             player.set(control, value)
 
     actions = {"Kick": loop.kick, "Restart": loop.restart, "Retrain the RL": retrain, "Back to nominal": back}
-    player = present(loop, scene, _status, controls, step=step, actions=actions, width=width)
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, width=width)
     player.connect(loop.change, "mass", "friction", "delay")
     player.watch(controls["torque"], lambda value: loop.change(max_torque=value))
     player.watch(controls["noise"], lambda value: loop.change(process_noise=value))

@@ -67,7 +67,7 @@ def test_between_decisions_the_states_are_exact():
     for _ in range(PARTS):
         loop.step()
         quarters.append(loop.x[0, :, :4].copy())
-    load, u, x = loop._inputs[0][4:], loop.u[0], start
+    load, u, x = loop.inputs[0][4:], loop.u[0], start
     for k in range(1000):
         angle, omega, P_m, P_v = x.T
         out = (P.ties() * (angle[:, None] - angle)).sum(1)
