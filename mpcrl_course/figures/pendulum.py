@@ -9,6 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
+from mpcrl_course.envs.pendulum import wrap
 from mpcrl_course.figures.style import COLOURS
 
 
@@ -30,6 +31,8 @@ class PendulumDrawing:
     ----------
     mass : float
         In kg: the bob's area grows with it; 1 by default.
+    bob, arc, head : Artist
+        The bob; the torque's arc, and the arrow's head at its end.
     artists : list of Artist
         What moves, in drawing order.
     """
@@ -50,33 +53,40 @@ class PendulumDrawing:
         ax.plot([0, 0], [1.0, 1.15], color="0.6", linewidth=1.5, marker="", linestyle="-")  # where upright is
         line: dict[str, Any] = {"marker": "", "linestyle": "-", "animated": animated, "solid_capstyle": "round"}
         (self._rod,) = ax.plot([], [], color=colour, linewidth=6, **line)
-        (self._arc,) = ax.plot([], [], color=COLOURS["vermilion"], linewidth=2.5, **line)
-        (self._head,) = ax.plot([], [], color=COLOURS["vermilion"], linewidth=2.5, **line)
-        self._bob = Circle((0, 1), self.BOB, facecolor=colour, edgecolor="black", animated=animated, zorder=3)
+        (self.arc,) = ax.plot([], [], color=COLOURS["vermilion"], linewidth=2.5, **line)
+        (self.head,) = ax.plot([], [], color=COLOURS["vermilion"], linewidth=2.5, **line)
+        self.bob = Circle((0, 1), self.BOB, facecolor=colour, edgecolor="black", animated=animated, zorder=3)
         self._pivot = Circle((0, 0), 0.05, facecolor="black", animated=animated, zorder=4)
-        ax.add_patch(self._bob)
+        ax.add_patch(self.bob)
         ax.add_patch(self._pivot)
-        self.artists: list[Artist] = [self._rod, self._arc, self._head, self._bob, self._pivot]
+        self.artists: list[Artist] = [self._rod, self.arc, self.head, self.bob, self._pivot]
         self.set(np.pi, 0.0)
 
     def set(self, q: float, torque: float = 0.0) -> None:
         """Show the angle q (rad, 0 upright, positive counter-clockwise) and the torque (N m)."""
         tip = np.array([-np.sin(q), np.cos(q)])
         self._rod.set_data([0.0, tip[0]], [0.0, tip[1]])
-        self._bob.center, self._bob.radius = (tip[0], tip[1]), self.BOB * np.sqrt(self.mass)
+        self.bob.center, self.bob.radius = (tip[0], tip[1]), self.BOB * np.sqrt(self.mass)
         reach = self.REACH * float(np.clip(torque / self.max_torque, -1.0, 1.0))
         if abs(reach) < 0.05:
-            self._arc.set_data([], [])
-            self._head.set_data([], [])
+            self.arc.set_data([], [])
+            self.head.set_data([], [])
             return
         # counter-clockwise torque: an arc that starts on the right of the pivot and runs to the left over the top
         angles = np.pi / 2 - reach / 2 + np.linspace(0.0, reach, 25)
-        self._arc.set_data(self.ARC * np.cos(angles), self.ARC * np.sin(angles))
+        self.arc.set_data(self.ARC * np.cos(angles), self.ARC * np.sin(angles))
         end, sign = angles[-1], np.sign(reach)
         point = self.ARC * np.array([np.cos(end), np.sin(end)])
         along, out = sign * np.array([-np.sin(end), np.cos(end)]), np.array([np.cos(end), np.sin(end)])
         wings = [point - 0.13 * along + 0.09 * out, point, point - 0.13 * along - 0.09 * out]
-        self._head.set_data([w[0] for w in wings], [w[1] for w in wings])
+        self.head.set_data([w[0] for w in wings], [w[1] for w in wings])
+
+
+def without_jumps(angles) -> np.ndarray:
+    """Return wrapped angles with nan where they jump, so that no line crosses the picture there."""
+    angles = wrap(np.asarray(angles, dtype=float)).copy()
+    angles[1:][np.abs(np.diff(angles)) > np.pi] = np.nan
+    return angles
 
 
 def describe_pendulum(q: float, v: float, torque: float) -> str:

@@ -16,6 +16,7 @@ from mpcrl_course.envs import linear
 from mpcrl_course.envs.network import COUPLING
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.controls import slider
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import ADMM, Central, Network, NetworkSolution, line, ring, star
 from mpcrl_course.policies.network_mpc import network_mpc
@@ -200,29 +201,26 @@ class ADMMScene:
     MARKERS = ("x", "+", "^", "v")
 
     def __init__(self, loop: ADMMLoop, width: int = 800, height: int = 420):
-        self.width, self.height = width, height
+        self._size = width, height
         self._make(loop)
 
     def _make(self, loop):
         """Make the picture of a graph: it has as many panels as there are agents."""
-        width, height = self.width, self.height
-        self.canvas, self.graph = Canvas(width, height), loop.graph
-        self._solution = None
+        self.canvas, self.graph, self._solution = Canvas(*self._size), loop.graph, None
         with self.canvas.style():
-            self._make_plans(loop, width, height)
-            self._make_residuals(width, height)
-            self._make_graph(loop, width, height)
+            self._make_plans(loop, *self._size)
+            self._make_residuals(*self._size)
+            self._make_graph(loop, *self._size)
 
     def _make_plans(self, loop, width, height):
-        n, columns = loop.problem.network.n_agents, 2
+        n, columns, canvas = loop.problem.network.n_agents, 2, self.canvas
         rows = -(-(n + 1) // columns)  # the last place is the legend's
-        left, right, bottom, top = 46 / width, 0.52, 42 / height, 1 - 24 / height
+        left, right, bottom, top = 46, 0.52 * width, 42, height - 24
         w, h = (right - left) / columns, (top - bottom) / rows
         self._plans = []
         for j in range(n):
             row, column = divmod(j, columns)
-            ax = self.canvas.figure.add_axes((left + column * w, top - (row + 1) * h + 12 / height, w - 14 / width,
-                                              h - 26 / height))  # fmt: skip
+            ax = canvas.axes(left + column * w, top - (row + 1) * h + 12, w - 14, h - 26)
             ax.set(xlim=(-0.4, 10.4), ylim=(-1.1, 1.1), yticks=[-1, 0, 1])
             ax.set_xticks([0, 5, 10], ["0", "5", "10"] if j + columns >= n else [])
             if column:
@@ -230,39 +228,34 @@ class ADMMScene:
             ax.set_title(f"agent {j + 1}", loc="left", pad=2)
             if j + columns >= n:
                 ax.set_xlabel("stage k (steps)", labelpad=0)
-            moving: dict[str, Any] = {"animated": True, "linestyle": ""}
-            (best,) = ax.plot([], [], color="0.72", linewidth=6, marker="", label="optimum (centre)", animated=True)
-            (own,) = ax.plot([], [], color=COLOURS["blue"], linestyle="-", linewidth=1.6, marker=".", markevery=1,
-                             animated=True, label="own plan")  # fmt: skip
+            best = canvas.curve(ax, "0.72", linewidth=6, label="optimum (centre)")
+            own = canvas.curve(ax, "blue", linewidth=1.6, marker=".", markevery=1, label="own plan")
             held = {
-                i: ax.plot([], [], color=COLOURS["vermilion"], marker=mark, markersize=6, markevery=1, **moving)[0]
+                i: canvas.curve(ax, "vermilion", "", marker=mark, markersize=6, markevery=1)
                 for i, mark in zip(loop.problem.network.neighbours[j], self.MARKERS)
             }
             self._plans.append((best, own, held))
-        figure = self.canvas.figure
-        figure.text(14 / width, (bottom + top) / 2, "planned $x_2$ of each agent (–)", rotation=90, va="center",
-                    ha="center")  # fmt: skip
+        canvas.text(14, (bottom + top) / 2, "planned $x_2$ of each agent (–)", rotation=90, va="center", ha="center")
         row, column = divmod(n, columns)
         (copy,) = ax.plot([], [], "x", color=COLOURS["vermilion"], label="neighbours' copies of it")
-        figure.legend(handles=[own, copy, best], loc="upper left", frameon=False,
-                      bbox_to_anchor=(left + column * w, top - row * h - 22 / height))  # fmt: skip
+        canvas.legend([own, copy, best], left + column * w, top - row * h - 22, borderaxespad=0.5)
 
     def _make_residuals(self, width, height):
-        ax = self.canvas.figure.add_axes((0.52 + 62 / width, 0.58, 0.48 - 76 / width, 0.42 - 26 / height))
+        canvas = self.canvas
+        ax = canvas.axes(0.52 * width + 62, 0.58 * height, 0.48 * width - 76, 0.42 * height - 26)
         ax.set(yscale="log", xlim=(0, ITERATIONS), ylim=(1e-8, 20), yticks=[1e-6, 1e-3, 1])
         ax.set_ylabel("distance (–)", labelpad=0)
         ax.set_xlabel("iteration of ADMM", labelpad=0)
         ax.minorticks_off()
-        thin: dict[str, Any] = {"marker": "", "linewidth": 1.5, "animated": True}
-        (self._primal,) = ax.plot([], [], color=COLOURS["blue"], label="primal residual", linestyle="-", **thin)
-        (self._dual,) = ax.plot([], [], color=COLOURS["vermilion"], label="dual residual", linestyle="--", **thin)
-        (self._away,) = ax.plot([], [], color="black", label="to the optimum", linestyle=":", **thin)
-        (self._cursor,) = ax.plot([], [], color="0.4", marker="", linewidth=1, linestyle="-", animated=True)
-        ax.legend(handles=[self._primal, self._dual, self._away], loc="upper right", bbox_to_anchor=(1.0, 1.13),
-                  ncols=3, columnspacing=0.8, handlelength=1.6, frameon=False, borderaxespad=0.0)  # fmt: skip
+        self._primal = canvas.curve(ax, "blue", linewidth=1.5, label="primal residual")
+        self._dual = canvas.curve(ax, "vermilion", "--", linewidth=1.5, label="dual residual")
+        self._away = canvas.curve(ax, "black", ":", linewidth=1.5, label="to the optimum")
+        self._cursor = canvas.curve(ax, "0.4", linewidth=1)
+        look = {"ncols": 3, "columnspacing": 0.8, "handlelength": 1.6, "frameon": False, "borderaxespad": 0.0}
+        ax.legend(handles=[self._primal, self._dual, self._away], bbox_to_anchor=(1.0, 1.13), loc="upper right", **look)
 
     def _make_graph(self, loop, width, height):
-        ax = self.canvas.figure.add_axes((0.52 + 30 / width, 4 / height, 0.48 - 44 / width, 0.4 - 4 / height))
+        ax = self.canvas.axes(0.52 * width + 30, 4, 0.48 * width - 44, 0.4 * height - 4)
         ax.set(xlim=(-1.9, 1.9), ylim=(-1.15, 1.25))
         ax.axis("off")
         ax.set_title("the network: thick links disagree", pad=-4)
@@ -270,15 +263,13 @@ class ADMMScene:
         self._edges, self._labels = [], []
         for i, j in loop.admm.links:
             ends = [[0.87, 0.13], [0.13, 0.87]] @ at[[i, j]] if len(at) < 5 else [[0.8, 0.2], [0.2, 0.8]] @ at[[i, j]]
-            (link,) = ax.plot(*ends.T, color=COLOURS["vermilion"], marker="", linestyle="-", animated=True,
-                              solid_capstyle="butt", zorder=1)  # fmt: skip
-            self._edges.append(link)
+            self._edges.append(self.canvas.curve(ax, "vermilion", solid_capstyle="butt", zorder=1))
+            self._edges[-1].set_data(*ends.T)
             along = at[j] - at[i]
             beside = np.array([-along[1], along[0]]) / np.hypot(*along)
             beside *= np.copysign(0.3, beside[0] if abs(beside[0]) > 0.5 else beside[1])  # to the right, or above
             x, y = at[[i, j]].mean(axis=0) + beside
-            self._labels.append(ax.text(x, y, "", ha="center", va="center",
-                                        animated=True, fontsize=8.5))  # fmt: skip
+            self._labels.append(ax.text(x, y, "", ha="center", va="center", animated=True, fontsize=8.5))
         for i, (x, y) in enumerate(at):
             ax.plot(x, y, "o", color="white", markeredgecolor="black", markersize=19, markevery=1)
             ax.text(x, y, str(i + 1), ha="center", va="center")
@@ -368,20 +359,17 @@ def admm_live(graph: str = "line of 3", *, rho: float = 1.0, seed: int = 0, widt
     for value in RHOS:  # what is compiled now does not delay the slider
         loop.problem.by(value).V(loop.problem.theta, loop.s)
     scene = ADMMScene(loop, width, height or round(0.525 * width))
-    half = {"style": {"description_width": "150px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
+    rhos = [(f"{value:g}", value) for value in RHOS]
     controls: dict[str, Any] = {
-        "rho": ipywidgets.SelectionSlider(options=[(f"{value:g}", value) for value in RHOS], value=loop.rho,
-                                          description="penalty ρ (–)", **half),
-        "t": ipywidgets.IntSlider(value=0, min=0, max=ITERATIONS, description="iteration shown (–)", **half),
-        "graph": ipywidgets.Dropdown(options=list(GRAPHS), value=graph, description="graph", **half),
-        "cut": ipywidgets.Dropdown(options=_links(loop), description="cut a link", **half),
-        "loss": ipywidgets.FloatSlider(value=0.0, min=0.0, max=0.9, step=0.05, readout_format=".2f",
-                                       description="messages lost (share)", **half),
-    }  # fmt: skip
-
+        "rho": ipywidgets.SelectionSlider(options=rhos, value=loop.rho, description="penalty ρ (–)"),
+        "t": slider("iteration shown (–)", 0, 0, ITERATIONS),
+        "graph": ipywidgets.Dropdown(options=list(GRAPHS), value=graph, description="graph"),
+        "cut": ipywidgets.Dropdown(options=_links(loop), description="cut a link"),
+        "loss": slider("messages lost (share)", 0.0, 0.0, 0.9, 0.05),
+    }
     player: Player | None = None
 
-    def status():  # several times a second, and when it pauses: often enough for the slider to follow
+    def status(loop):  # several times a second, and when it pauses: often enough for the slider to follow
         if player is not None:
             player.set(controls["t"], loop.t)
         return _status(loop)
@@ -390,17 +378,10 @@ def admm_live(graph: str = "line of 3", *, rho: float = 1.0, seed: int = 0, widt
         loop.change(graph=value)
         controls["cut"].options = _links(loop)
 
-    rows = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap", "width": f"{width}px",
-                                                            "max_width": "100%"})  # fmt: skip
-    player = Player(
-        loop.step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=status,
-        actions={"New states": loop.renew}, controls=controls, rows=[rows], width=width, loop=loop, scene=scene,
-    )  # fmt: skip
-    player.watch(controls["rho"], lambda value: loop.change(rho=value))
+    player = Player(loop, scene, status, controls, actions={"New states": loop.renew}, width=width)
+    player.connect(loop.change, "rho", "cut", "loss")
     player.watch(controls["t"], loop.show)
     player.watch(controls["graph"], change_graph)
-    player.watch(controls["cut"], lambda value: loop.change(cut=value))
-    player.watch(controls["loss"], lambda value: loop.change(loss=value))
     return player
 
 

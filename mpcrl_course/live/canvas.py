@@ -11,12 +11,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from PIL import Image
 
-from mpcrl_course.figures.style import STYLE
+from mpcrl_course.figures.style import COLOURS, STYLE
 
 #: Live pictures are smaller than printed ones: smaller type, and axes placed by hand (nothing may jump).
 LIVE_STYLE: dict[Any, Any] = STYLE | {
@@ -35,9 +40,11 @@ class Canvas:
     Attributes
     ----------
     figure : matplotlib.figure.Figure
+    width, height : int
     """
 
     def __init__(self, width: int = 800, height: int = 400):
+        self.width, self.height = width, height
         with self.style():
             self.figure = Figure(figsize=(width / 100, height / 100), dpi=100)
         self._agg = FigureCanvasAgg(self.figure)
@@ -46,6 +53,40 @@ class Canvas:
     def style(self):
         """Return a context in which new axes and artists get the style of live pictures."""
         return matplotlib.rc_context(LIVE_STYLE)
+
+    def axes(self, x: float, y: float, width: float, height: float, **options) -> Axes:
+        """Return new axes by their lower left corner and size in pixels; `options` as `Axes.set` takes them."""
+        ax = self.figure.add_axes((x / self.width, y / self.height, width / self.width, height / self.height))
+        ax.set(**options)
+        return ax
+
+    def curve(self, ax: Axes, colour: str, line: str = "-", **options) -> Line2D:
+        """Return an animated line without data, by its colour's name in `COLOURS` or as Matplotlib knows it."""
+        look: dict[str, Any] = {"color": COLOURS.get(colour, colour), "linestyle": line, "marker": ""} | options
+        return ax.plot([], [], animated=True, **look)[0]
+
+    def image(self, ax: Axes, extent, bar: tuple, ticks=None, **options) -> tuple[AxesImage, Axes]:
+        """Return an animated image over `extent`, without data, and the axes of its colour bar.
+
+        `bar` are their x, y, width and height in pixels, `ticks` the levels that are marked there.
+        """
+        look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "animated": True} | options
+        image, bar_axes = ax.imshow(np.zeros((2, 2)), extent=extent, **look), self.axes(*bar)
+        ax.grid(False)
+        self.figure.colorbar(image, cax=bar_axes, ticks=ticks)
+        return image, bar_axes
+
+    def text(self, x: float, y: float, words: str, **options) -> Text:
+        """Return words on the figure, at x, y in pixels."""
+        return self.figure.text(x / self.width, y / self.height, words, **options)
+
+    def legend(self, handles: list, x: float, y: float, **options) -> None:
+        """Write a legend outside of all axes, its upper left corner at x, y in pixels.
+
+        There it belongs to the base. On top of axes a frame would draw it, which costs more than all else in a frame.
+        """
+        look: dict[str, Any] = {"loc": "upper left", "frameon": False, "borderaxespad": 0.2} | options
+        self.figure.legend(handles=handles, bbox_to_anchor=(x / self.width, y / self.height), **look)
 
     def layer(self, artists: Iterable[Artist] = (), redraw_base: bool = False) -> None:
         """Draw the middle layer, on top of the base (drawn the first time, and when `redraw_base`)."""

@@ -15,10 +15,11 @@ import numpy as np
 
 from mpcrl_course.envs.cartpole import DT, TRACK, TRACK_END, CartPole, CartPoleParameters
 from mpcrl_course.figures.cartpole import CartPoleDrawing, describe_cartpole
-from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import MPC, Solution, SolverError, shift
+from mpcrl_course.own import checked
 from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan, with_model
 
 #: Horizons to choose from, steps that the strips show of the past and of the plan.
@@ -175,10 +176,7 @@ class CartPoleLoop:
         """Push cart and pole: add `amount` (2,) in m/s and rad/s, or a random one, to the velocities; plan again."""
         if amount is None:
             amount = self._kicks.choice([-1.0, 1.0], 2) * self._kicks.uniform([0.3, 1.0], [2.5, 5.0])
-        amount = np.asarray(amount, dtype=float)
-        if amount.shape != (2,) or not np.isfinite(amount).all():
-            raise ValueError(f"a kick is two finite numbers (m/s, rad/s), not {amount}")
-        self.plant.x = self.plant.x + np.concatenate([[0.0, 0.0], amount])
+        self.plant.x = self.plant.x + np.append([0.0, 0.0], checked_kick(amount, "m/s", "rad/s"))
         self._solve(self.plan)
 
     def step(self) -> None:
@@ -186,7 +184,8 @@ class CartPoleLoop:
         x = self.plant.x
         if abs(x[0]) > TRACK_END:
             raise RuntimeError(f"the cart has run into the end of the track, {TRACK_END} m. Press Reset")
-        u = _checked(self.controller(x.copy(), self.plan))
+        u = self.controller(x.copy(), self.plan)
+        u = checked("controller", None if u is None else np.asarray(u, dtype=float).ravel(), (1,))
         _, reward, *_, info = self.plant.step(u)
         self.history.append(Step(x, float(info["force"]), -reward, self.seconds, self.status))
         self.cost, self.count = self.cost - reward, self.count + 1
@@ -225,49 +224,36 @@ def _fitted(plan: Solution, mpc: MPC) -> Solution:
     return replace(plan, x=x, u=u, transcription=t, flat_slack=np.zeros(t.n_rows))
 
 
-def _checked(u) -> np.ndarray:
-    if u is None:
-        raise ValueError("your controller returned None: is its last line a return?")
-    u = np.asarray(u, dtype=float).reshape(-1)
-    if u.shape != (1,) or not np.isfinite(u).all():
-        raise ValueError(f"your controller returned {u}, but a force is one finite number")
-    return u
-
-
 class CartPoleScene:
     """Draws a `CartPoleLoop`: track, cart and plan above; position, angle and force over time below."""
 
     def __init__(self, width: int = 800, height: int = 400):
-        self.canvas = Canvas(width, height)
-        figure = self.canvas.figure
-        with self.canvas.style():
-            top = figure.add_axes((8 / width, 1 - 222 / height, 1 - 16 / width, 196 / height))
+        canvas = self.canvas = Canvas(width, height)
+        with canvas.style():
+            top = canvas.axes(8, height - 222, width - 16, 196)
             self.drawing = CartPoleDrawing(top, animated=True)
             top.tick_params(pad=1)
             top.set_xlabel("position $p$ (m); dashed: limit, black: end of the track", labelpad=0)
-            left, each = 48 / width, (1 - 48 / width - 12 / width - 2 * 52 / width) / 3
-            self._strips = []
-            names = ("position (m)", "angle (rad), 0 = upright", "force (N)")
+            left, each = 48, (width - 48 - 12 - 2 * 52) / 3
+            self.strips = []
+            titles = ("position (m)", "angle (rad), 0 = upright", "force (N)")
             limits, ticks = ((-2.6, 2.6), (-0.3, 6.6), (-17, 17)), ((-2, 0, 2), (0, np.pi, 2 * np.pi), (-15, 0, 15))
-            for i, name in enumerate(names):
-                ax = figure.add_axes((left + i * (each + 52 / width), 36 / height, each, 84 / height))
+            for i, title in enumerate(titles):
+                ax = canvas.axes(left + i * (each + 52), 36, each, 84)
                 ax.set(xlim=(-PAST * DT, AHEAD * DT), ylim=limits[i], yticks=ticks[i])
                 ax.set_xlabel("time from now (s)", labelpad=0)
-                ax.set_title(name, loc="left", pad=2)
+                ax.set_title(title, loc="left", pad=2)
                 ax.axvline(0.0, color="black", linewidth=1, marker="", linestyle="-")
                 for bound in (ticks[i][0], ticks[i][2]) if i != 1 else ():
                     ax.axhline(bound, color="black", linestyle="--", linewidth=1, marker="")
-                thin: dict[str, Any] = {"marker": "", "animated": True}
-                style: dict[str, Any] = {"drawstyle": "steps-post"} if i == 2 else {}
-                (past,) = ax.plot([], [], color=COLOURS["vermilion"], linestyle="-", linewidth=1.4, **style, **thin)
-                (plan,) = ax.plot([], [], color=COLOURS["blue"], linestyle="--", linewidth=1.4, **style, **thin)
-                self._strips.append((ax, past, plan))
-            self._strips[1][0].set_yticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
-            keys = {"past": self._strips[0][1], "plan": self._strips[0][2], "poles of the plan": self.drawing.ghost,
-                    "force": self.drawing.arrow, "target": self.drawing.target}  # fmt: skip
-            figure.legend(handles=list(keys.values()), labels=list(keys), loc="upper left", ncols=5, frameon=False,
-                          bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2, columnspacing=1.5)  # fmt: skip
-            self._title = figure.text(1 - 10 / width, 1 - 18 / height, "", ha="right", animated=True, fontsize=9.5)
+                look: dict[str, Any] = {"linewidth": 1.4, "drawstyle": "steps-post" if i == 2 else "default"}
+                past = canvas.curve(ax, "vermilion", **look)
+                self.strips.append((ax, past, canvas.curve(ax, "blue", "--", **look)))
+            self.strips[1][0].set_yticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
+            keys = [*self.strips[0][1:], self.drawing.ghost, self.drawing.arrow, self.drawing.target]
+            names = ["past", "plan", "poles of the plan", "force", "target"]
+            canvas.legend(keys, 0, height, labels=names, ncols=5, columnspacing=1.5)
+            self.title = canvas.text(width - 10, height - 18, "", ha="right", animated=True, fontsize=9.5)
             self._still: tuple[str, float] | None = None  # title and target that are drawn
 
     def draw(self, loop: CartPoleLoop) -> bytes:
@@ -281,20 +267,20 @@ class CartPoleScene:
         ago, ahead = DT * np.arange(-len(past), 1), DT * np.arange(min(loop.horizon, AHEAD) + 1)
         turns = 2.0 * np.pi * np.floor((loop.x[1] + 0.3) / (2.0 * np.pi))  # the strip shows one turn
         for i in (0, 1):
-            _, line, dashes = self._strips[i]
+            _, line, dashes = self.strips[i]
             line.set_data(ago, x[:, i] - (turns if i == 1 else 0.0))
             dashes.set_data(ahead, plan.x[: len(ahead), i] - (turns if i == 1 else 0.0))
-        _, line, dashes = self._strips[2]
+        _, line, dashes = self.strips[2]
         line.set_data(ago[: len(u) + 1], np.append(u, plan.u[0, 0]))
         dashes.set_data(ahead[:-1], plan.u[: len(ahead) - 1, 0])
         words = {"rti": "one iteration", "line search": "one iteration, shortened", "fallback": "solved by ipopt"}
         title = f"N = {loop.horizon}, {loop.track} limit; {words.get(loop.status, 'NO SOLUTION: last plan goes on')}"
         if (title, loop.target) != self._still:  # text is slow to draw, and this one changes seldom
             self._still = title, loop.target
-            self._title.set_text(title)
+            self.title.set_text(title)
             self.drawing.set_target(loop.target)
-            self.canvas.layer([self.drawing.target, self._title])
-        lines = [line for strip in self._strips for line in strip[1:]]
+            self.canvas.layer([self.drawing.target, self.title])
+        lines = [line for strip in self.strips for line in strip[1:]]
         return self.canvas.frame([*self.drawing.artists, *lines])
 
     def describe(self, loop: CartPoleLoop) -> str:
@@ -316,22 +302,15 @@ class CartPoleScene:
 
 
 def cartpole_live(
-    controller: Callable | None = None,
-    *,
-    horizon: int = 40,
-    track: str = "soft",
-    start=HANGING,
-    build: Callable[[int, str], MPC] = build_mpc,
-    seed: int = 0,
-    width: int = 800,
-    height: int | None = None,
+    controller: Callable | None = None, *, width: int = 800, height: int | None = None, **options
 ) -> Player:
     """Return the live picture of the cart-pole under its MPC; name it in a cell's last line to see it.
 
     Parameters
     ----------
-    controller, horizon, track, start, build, seed
-        See `CartPoleLoop`; `controller(x, solution)` may be the reader's own function.
+    controller, **options
+        `horizon`, `track`, `start`, `build`, `seed`: see `CartPoleLoop`; `controller(x, solution)` may be the reader's
+        own function.
     width, height : int
         Size of the picture in pixels; by default half as high as wide.
 
@@ -347,33 +326,23 @@ def cartpole_live(
     Masses, weights and target are parameters of the problem: to change them builds nothing. Another horizon or kind
     of limit is another problem; they are built ahead, after the picture has been sent and while nothing plays.
     """
-    loop = CartPoleLoop(controller, horizon=horizon, track=track, start=start, build=build, seed=seed)
+    loop = CartPoleLoop(controller, **options)
     scene = CartPoleScene(width, height or width // 2)
-    controls = _controls(loop, width)
-    player = Player(
-        loop.step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
-        actions={"Kick": loop.kick, "Reset": loop.reset}, controls=controls, rows=_arrange(controls, width),
-        width=width, loop=loop, scene=scene, rate=36.0,
-    )  # fmt: skip
-
-    def changer(name):
-        return lambda value: loop.change(**{name: value})
-
-    last = horizon
+    actions = {"Kick": loop.kick, "Reset": loop.reset}
+    player = Player(loop, scene, _status, _controls(loop), actions=actions, label=138, width=width, rate=36.0)
+    horizon = last = loop.horizon
 
     def look_ahead():
         nonlocal last
-        now = controls["horizon"].value
+        now = player.controls["horizon"].value
         loop.prepare(horizon=2 * now - last if now != last else now + 10)  # a slider that moves goes on moving
         last = now
 
     def other_limit():
         loop.prepare(track="hard" if loop.track == "soft" else "soft")
 
-    for name in ("position_weight", "force_weight", "target", "cart_mass", "mass", "told"):
-        player.watch(controls[name], changer(name))
-    player.watch(controls["horizon"], changer("horizon"), then=look_ahead)
-    player.watch(controls["track"], changer("track"), then=look_ahead)
+    player.connect(loop.change, "position_weight", "force_weight", "target", "cart_mass", "mass", "told")
+    player.connect(loop.change, "horizon", "track", then=look_ahead)
     nearest = sorted(HORIZONS, key=lambda other: abs(other - horizon))
     _when_idle(player, [other_limit, *(partial(loop.prepare, other) for other in nearest)])
     return player
@@ -398,35 +367,18 @@ def _when_idle(player: Player, jobs: list[Callable]) -> None:
     player.ahead = loop.create_task(work())  # type: ignore[attr-defined]  # kept, or it would be forgotten
 
 
-def _controls(loop, width):
-    style, layout = {"description_width": "138px"}, {"width": f"{min(width // 2 - 10, 390)}px"}
-    half: dict[str, Any] = {"style": style, "layout": layout}
+def _controls(loop):
     p, m = loop.mpc.parameters.unpack(loop.theta), loop.plant.parameters
-    slider, log_slider = ipywidgets.FloatSlider, ipywidgets.FloatLogSlider
     return {
-        "horizon": ipywidgets.IntSlider(value=loop.horizon, min=HORIZONS[0], max=HORIZONS[-1], step=10,
-                                        description="horizon N (steps)", **half),
-        "track": ipywidgets.Dropdown(options=["soft", "hard"], value=loop.track, description="track limit ±2 (m)",
-                                     **half),
-        "position_weight": log_slider(value=p.weights[0], min=-2, max=1, step=0.25, readout_format=".2f",
-                                      description="weight of p² (1/m²)", **half),
-        "force_weight": log_slider(value=p.weights[4], min=-4, max=0, step=0.25, readout_format=".4f",
-                                   description="weight of F² (1/N²)", **half),
-        "target": slider(value=loop.target, min=-1.9, max=1.9, step=0.1, readout_format=".1f",
-                         description="target of p (m)", **half),
-        "cart_mass": slider(value=m.cart_mass, min=0.5, max=2.0, step=0.05, readout_format=".2f",
-                            description="plant: cart (kg)", **half),
-        "mass": slider(value=m.mass, min=0.05, max=0.6, step=0.05, readout_format=".2f",
-                       description="plant: pole (kg)", **half),
-        "told": ipywidgets.ToggleButton(value=False, description="Tell the MPC the masses", icon="comment",
-                                        layout={"width": "auto"}),
-    }  # fmt: skip
-
-
-def _arrange(controls, width):
-    names = ("horizon", "track", "position_weight", "force_weight", "cart_mass", "mass", "target")
-    layout = {"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"}
-    return [controls["told"], ipywidgets.HBox([controls[name] for name in names], layout=layout)]
+        "horizon": slider("horizon N (steps)", loop.horizon, HORIZONS[0], HORIZONS[-1], 10),
+        "track": ipywidgets.Dropdown(options=["soft", "hard"], value=loop.track, description="track limit ±2 (m)"),
+        "position_weight": slider("weight of p² (1/m²)", p.weights[0], -2, 1, 0.25, ".2f", log=True),
+        "force_weight": slider("weight of F² (1/N²)", p.weights[4], -4, 0, 0.25, ".4f", log=True),
+        "cart_mass": slider("plant: cart (kg)", m.cart_mass, 0.5, 2.0, 0.05),
+        "mass": slider("plant: pole (kg)", m.mass, 0.05, 0.6, 0.05),
+        "target": slider("target of p (m)", loop.target, -1.9, 1.9, 0.1, ".1f"),
+        "told": toggle("Tell the MPC the masses", "comment"),
+    }
 
 
 def _status(loop):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
-import ipywidgets
 import numpy as np
 
 from mpcrl_course.dp.pendulum import evaluate
 from mpcrl_course.envs.pendulum import DT, Pendulum, PendulumParameters, dynamics, stage_cost, wrap
-from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
+from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum, without_jumps
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.behaviour import constant
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 
 #: Training steps between two tests on the fixed starts, and with random actions before learning starts.
@@ -98,10 +99,8 @@ class DDPGLoop:
 
     def kick(self, amount: float | None = None) -> None:
         """Change the shown pendulum's velocity by `amount` in rad/s, or by 3 to either side."""
-        amount = float(self._kicks.choice([-3.0, 3.0])) if amount is None else float(amount)
-        if not np.isfinite(amount):
-            raise ValueError(f"a kick must be finite, not {amount}")
-        self.x = self.x + [0.0, amount]
+        amount = self._kicks.choice([-3.0, 3.0]) if amount is None else amount
+        self.x = self.x + np.append(0.0, checked_kick(amount, "rad/s"))
 
     def change(self, rate: float | None = None, tau: float | None = None, noise: float | None = None) -> None:
         """Change the critic's learning rate (the actor's is a quarter of it), tau, or the exploration noise."""
@@ -148,74 +147,59 @@ class DDPGScene:
     def __init__(self, width: int = 800, height: int = 460, yardstick: float | None = None):
         self.canvas, self.yardstick = Canvas(width, height), yardstick
         q, v = np.linspace(-np.pi, np.pi, self.GRID[0]), np.linspace(-8, 8, self.GRID[1])
-        self._grid = np.stack(np.meshgrid(q, v), axis=-1)
+        self.grid = np.stack(np.meshgrid(q, v), axis=-1)
         self._shaded: tuple[int, ActorCritic | None] = (0, None)
         self._span = 0
         self.canvas.figure.set_facecolor("white")
         with self.canvas.style():
-            self._make_pendulum(width, height)
+            ax = self.canvas.axes(6, height - 208, 190, 182, title="driven by the policy")
+            self._pendulum = PendulumDrawing(ax, animated=True)
             self._make_maps(width, height)
             self._make_curve(width, height)
 
-    def _axes(self, x, y, w, h, size):
-        """Axes by their lower left corner and size in pixels."""
-        return self.canvas.figure.add_axes((x / size[0], y / size[1], w / size[0], h / size[1]))
-
-    def _make_pendulum(self, width, height):
-        ax = self._axes(6, height - 208, 190, 182, (width, height))
-        ax.set_title("driven by the policy")
-        self._pendulum = PendulumDrawing(ax, animated=True)
-
     def _make_maps(self, width, height):
-        view, names = (
-            (-np.pi, np.pi, -8.0, 8.0),
-            (("Q(s, μ(s)): cost to go", "cividis_r"), ("policy μ(s) (N m)", "PuOr")),
-        )
-        self._images, self._tails, self._dots = [], [], []
-        room = (width - 250) / 2
-        for i, (title, colours) in enumerate(names):
-            ax = self._axes(246 + i * (room + 2), height - 208, room - 78, 182, (width, height))
-            image = ax.imshow(np.zeros(self.GRID[::-1]), extent=view, origin="lower", aspect="auto", cmap=colours,
-                              vmin=-2.0 if i else 0.0, vmax=2.0 if i else self.LEVELS, interpolation="bilinear",
-                              interpolation_stage="data", animated=True)  # fmt: skip
-            ax.set(title=title, xlabel="angle q (rad)", xlim=view[:2], ylim=view[2:])
+        view, canvas, room = (-np.pi, np.pi, -8.0, 8.0), self.canvas, (width - 250) / 2
+        looks = ("cividis_r", 0.0, self.LEVELS), ("PuOr", -2.0, 2.0)
+        self.images, self._tails, self._dots = [], [], []
+        for i, (title, look) in enumerate(zip(("Q(s, μ(s)): cost to go", "policy μ(s) (N m)"), looks)):
+            left = 246 + i * (room + 2)
+            ax = canvas.axes(left, height - 208, room - 78, 182, title=title, xlabel="angle q (rad)")
+            smooth = {"interpolation": "bilinear", "interpolation_stage": "data"}
+            colours = dict(zip(("cmap", "vmin", "vmax"), look))
+            bar = left + room - 70, height - 208, 9, 182
+            self.images.append(canvas.image(ax, view, bar, **colours, **smooth)[0])
+            ax.set(xlim=view[:2], ylim=view[2:])
             ax.set_xticks([-np.pi, 0, np.pi], ["−π", "0", "π"])
             ax.xaxis.labelpad = 0
-            ax.grid(False)
             if i == 0:
                 ax.set_ylabel("velocity v (rad/s)", labelpad=0)
             else:
                 ax.set_yticklabels([])
-            bar_axes = self._axes(246 + i * (room + 2) + room - 70, height - 208, 9, 182, (width, height))
-            self.canvas.figure.colorbar(image, cax=bar_axes)
-            (tail,) = ax.plot([], [], color=COLOURS["vermilion"], lw=1.6, ls="-", marker="none", animated=True)
-            (dot,) = ax.plot([], [], "o", color=COLOURS["vermilion"], mec="white", ms=9, markevery=1, animated=True)
-            self._images.append(image)
-            self._tails.append(tail)
-            self._dots.append(dot)
+            self._tails.append(canvas.curve(ax, "vermilion", linewidth=1.6))
+            self._dots.append(canvas.curve(ax, "vermilion", "", marker="o", mec="white", markersize=9, markevery=1))
 
     def _make_curve(self, width, height):
-        ax = self._curve = self._axes(62, 46, width - 92, height - 208 - 46 - 66, (width, height))
+        canvas = self.canvas
+        ax = self._curve = canvas.axes(62, 46, width - 92, height - 208 - 46 - 66)
         ax.set(yscale="log", ylim=self.COSTS, xlabel="training step", ylabel="cost of 10 s")
         ax.set_title("cost while learning", loc="left")
         if self.yardstick is not None:
-            ax.axhline(self.yardstick, color=COLOURS["black"], ls="--", marker="none",
-                       label=f"value iteration, {self.yardstick:.0f}")  # fmt: skip
-        (self._episodes,) = ax.plot([], [], "x", color="0.55", ms=4, markevery=1, ls="none", animated=True,
-                                    label="training episode")  # fmt: skip
-        (self._tests,) = ax.plot([], [], "o-", color=COLOURS["blue"], ms=4, markevery=1, animated=True,
-                                 label="mean of 100 fixed starts, no noise")  # fmt: skip
+            label = f"value iteration, {self.yardstick:.0f}"
+            ax.axhline(self.yardstick, color=COLOURS["black"], ls="--", marker="none", label=label)
+        look: dict[str, Any] = {"markersize": 4, "markevery": 1}
+        self._episodes = canvas.curve(ax, "0.55", "", marker="x", label="training episode", **look)
+        self._tests = canvas.curve(ax, "blue", marker="o", label="mean of 100 fixed starts, no noise", **look)
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, borderaxespad=0.1)
 
     def shade(self, loop: DDPGLoop) -> None:
         """Compute critic and policy over the state, and draw them and the curve (the slow part of the picture)."""
-        x = self._grid
+        x = self.grid
         s = np.stack([np.cos(x[..., 0]), np.sin(x[..., 0]), x[..., 1]], axis=-1).reshape(-1, 3)
         # in parts that are too small to be spread over threads, which would wait for each other on a busy machine
         parts = np.array_split(s, 20)
         actions = [loop.agent.policy(part) for part in parts]
         values = [loop.agent.value(*pair) for pair in zip(parts, actions, strict=True)]
-        for image, numbers in zip(self._images, (values, actions), strict=True):
+        for image, numbers in zip(self.images, (values, actions), strict=True):
             image.set_data(np.concatenate(numbers).reshape(self.GRID[::-1]))
         for line, data in ((self._episodes, loop.episodes()), (self._tests, loop.tests)):
             line.set_data(*np.array(data).T if len(data) else ([], []))
@@ -223,7 +207,7 @@ class DDPGScene:
         if changed := span != self._span:
             self._curve.set_xlim(0, span)
             self._span = span
-        self.canvas.layer([*self._images, self._episodes, self._tests], redraw_base=changed)
+        self.canvas.layer([*self.images, self._episodes, self._tests], redraw_base=changed)
         self._shaded = (loop.count, loop.agent)
 
     def draw(self, loop: DDPGLoop) -> bytes:
@@ -234,8 +218,7 @@ class DDPGScene:
         q, v = loop.x
         self._pendulum.set(q, loop.u)
         trail = np.array(loop.trail)
-        angle = wrap(trail[:, 0])
-        angle[1:][np.abs(np.diff(angle)) > np.pi] = np.nan  # no line across the picture where the angle jumps
+        angle = without_jumps(trail[:, 0])
         for tail, dot in zip(self._tails, self._dots, strict=True):
             tail.set_data(angle, trail[:, 1])
             dot.set_data([wrap(q)], [v])
@@ -289,7 +272,13 @@ def ddpg_live(
     loop = DDPGLoop(make_agent, noise=noise, seed=seed)
     loop.learn(train_first)
     scene = DDPGScene(width, round(width * 0.575), yardstick)
-    controls = _controls(loop, width)
+    controls = {
+        "start": slider("start angle (degrees)", round(np.rad2deg(loop.start)), 0, 360, 5),
+        "rate": slider("critic's learning rate (–)", loop.agent.critic_adam.rate, -5, -1, 0.1, ".1e", log=True),
+        "tau": slider("τ of the targets (–)", loop.agent.tau, -4, 0, 0.05, ".1e", log=True),
+        "noise": slider("noise σ (of the limit)", loop.noise, 0.0, 1.0, 0.05),
+        "learn": toggle("Learn while you watch", "graduation-cap"),
+    }
 
     def step():
         if controls["learn"].value:
@@ -297,35 +286,12 @@ def ddpg_live(
                 loop.learn()
         loop.step()
 
-    sliders = ipywidgets.HBox([controls[name] for name in ("start", "rate", "tau", "noise")],
-                              layout={"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"})  # fmt: skip
-    player = Player(
-        step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
-        actions={"Kick": loop.kick, "Restart": loop.restart, "Forget": loop.reset}, controls=controls,
-        rows=[controls["learn"], sliders], width=width, loop=loop, scene=scene,
-    )  # fmt: skip
-    for name in ("rate", "tau", "noise"):
-        player.watch(controls[name], lambda value, name=name: loop.change(**{name: value}))  # type: ignore[misc]
+    actions = {"Kick": loop.kick, "Restart": loop.restart, "Forget": loop.reset}
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, label=160, width=width)
+    player.connect(loop.change, "rate", "tau", "noise")
     player.watch(controls["start"], lambda value: loop.restart(np.deg2rad(value)))
     player.watch(controls["learn"], lambda value: None)
     return player
-
-
-def _controls(loop, width):
-    half = {"style": {"description_width": "160px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
-    log = ipywidgets.FloatLogSlider
-    return {
-        "rate": log(value=loop.agent.critic_adam.rate, min=-5, max=-1, step=0.1, readout_format=".1e",
-                    description="critic's learning rate (–)", **half),
-        "tau": log(value=loop.agent.tau, min=-4, max=0, step=0.05, readout_format=".1e",
-                   description="τ of the targets (–)", **half),
-        "noise": ipywidgets.FloatSlider(value=loop.noise, min=0.0, max=1.0, step=0.05, readout_format=".2f",
-                                        description="noise σ (of the limit)", **half),
-        "start": ipywidgets.IntSlider(value=round(np.rad2deg(loop.start)), min=0, max=360, step=5,
-                                      description="start angle (degrees)", **half),
-        "learn": ipywidgets.ToggleButton(value=False, description="Learn while you watch", icon="graduation-cap",
-                                         layout={"width": "auto"}),
-    }  # fmt: skip
 
 
 def _status(loop):

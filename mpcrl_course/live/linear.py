@@ -6,16 +6,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-import ipywidgets
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.patches import Rectangle
 
 from mpcrl_course.envs.linear import LOWER, UPPER, LinearPlant
-from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import MPC, Solution
 from mpcrl_course.policies.linear_mpc import linear_mpc
@@ -160,7 +159,7 @@ class LinearLoop:
             to = before + self._kicks.uniform([-0.3, -0.5], [0.5, 0.5])
             self.plant.x = np.clip(to, [-0.3, -1.0], [1.0, 1.0])
         else:
-            self.plant.x = before + np.asarray(amount, dtype=float)
+            self.plant.x = before + checked_kick(amount, "x1", "x2")
         try:
             self._plan()
         except Exception:
@@ -218,70 +217,56 @@ class LinearScene:
         self._grid = np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)
         self._shown: Any = None
         with self.canvas.style():
-            left, top = 58 / width, 1 - 44 / height
-            bottom, plane_width = 40 / height, 0.5 - 58 / width
-            self._make_plane(left, bottom, plane_width, top - bottom)
-            self._make_strips(0.5 + 118 / width, bottom, 0.5 - 130 / width, top - bottom, 26 / height)
+            self._make_plane(width, height)
+            self._make_strips(width, height)
 
-    def _make_plane(self, left, bottom, width, height):
-        figure, pixels = self.canvas.figure, self.canvas.figure.get_figwidth() * 100
-        ax = figure.add_axes((left, bottom, width, height))
-        ax.set(xlim=self.VIEW[:2], ylim=self.VIEW[2:], title="closed loop, plan, and value (grey)")
+    def _make_plane(self, width, height):
+        canvas, wide, tall = self.canvas, 0.5 * width - 58, height - 84
+        ax = self._plane = canvas.axes(58, 40, wide, tall, title="closed loop, plan, and value (grey)")
+        ax.set(xlim=self.VIEW[:2], ylim=self.VIEW[2:])
         ax.set(xlabel="state $x_1$ (dimensionless)", ylabel="state $x_2$ (dimensionless)")
         ax.set_yticks([-1, -0.5, 0, 0.5, 1])
         ax.yaxis.labelpad = 0
-        ax.grid(False)
-        colours = ListedColormap([str(g) for g in np.linspace(1.0, 0.62, len(self.LEVELS) + 1)])
-        norm = BoundaryNorm(np.log10(self.LEVELS), colours.N, extend="both")
-        self._value = ax.imshow(np.zeros((self.GRID, self.GRID)), extent=self.VIEW, origin="lower", aspect="auto",
-                                cmap=colours, norm=norm, interpolation="bilinear", interpolation_stage="data",
-                                animated=True)  # fmt: skip
-        bar_axes = figure.add_axes((left + width + 8 / pixels, bottom, 9 / pixels, height))
-        bar = figure.colorbar(self._value, cax=bar_axes, ticks=np.log10(self.LEVELS))
-        bar.ax.set_yticklabels([f"{level:g}" for level in self.LEVELS])
-        bar.ax.set_title(r"$V_\theta(s)$", loc="left")
-        self._set = Rectangle((LOWER[0], LOWER[1]), *(UPPER - LOWER), fill=False, edgecolor="black", linewidth=1.6,
-                              label="constraint set", animated=True)  # fmt: skip
-        ax.add_patch(self._set)
-        (self._bound,) = ax.plot([0, 0], [LOWER[1], UPPER[1]], color=COLOURS["green"], linestyle="--", marker="",
-                                 animated=True, label="bound with back-off")  # fmt: skip
-        fade = np.linspace(0.05, 1.0, self.TAIL)
-        self._tail = LineCollection([], colors=[(0.835, 0.369, 0.0, alpha) for alpha in fade], linewidths=1.4,
-                                    animated=True)  # fmt: skip
+        levels, greys = np.log10(self.LEVELS), ListedColormap(np.linspace(1.0, 0.62, len(self.LEVELS) + 1).astype(str))
+        look: dict[str, Any] = {"cmap": greys, "norm": BoundaryNorm(levels, greys.N, extend="both")}
+        bar = 58 + wide + 8, 40, 9, tall
+        look |= {"interpolation": "bilinear", "interpolation_stage": "data"}
+        self._value, bar_axes = canvas.image(ax, self.VIEW, bar, levels, **look)
+        bar_axes.set_yticklabels([f"{level:g}" for level in self.LEVELS])
+        bar_axes.set_title(r"$V_\theta(s)$", loc="left")
+        look = {"fill": False, "edgecolor": "black", "linewidth": 1.6, "animated": True, "label": "constraint set"}
+        self._set = ax.add_patch(Rectangle((LOWER[0], LOWER[1]), *(UPPER - LOWER), **look))
+        self._bound = canvas.curve(ax, "green", "--", label="bound with back-off")
+        self._bound.set_data([0, 0], [LOWER[1], UPPER[1]])
+        fade = [(0.835, 0.369, 0.0, alpha) for alpha in np.linspace(0.05, 1.0, self.TAIL)]
+        self._tail = LineCollection([], colors=fade, linewidths=1.4, animated=True)
         ax.add_collection(self._tail)
-        shared: dict[str, Any] = {"linestyle": "-", "markevery": 1, "animated": True}
-        (self._plan,) = ax.plot([], [], color=COLOURS["blue"], linewidth=1.2, marker="o", markersize=4,
-                                markerfacecolor="white", label="plan $x_0 … x_N$", **shared)  # fmt: skip
-        (self._now,) = ax.plot([], [], color=COLOURS["vermilion"], marker="D", markersize=8,
-                               markeredgecolor="black", label="state and its past", **shared)  # fmt: skip
-        # outside of the plane it is drawn once: a legend on top of it would cost more than all the rest of a frame
-        figure.legend(handles=[self._set, self._bound, self._plan, self._now], loc="upper left", ncols=4,
-                      bbox_to_anchor=(left, 1.0), borderaxespad=0.2, frameon=False, columnspacing=1.5)  # fmt: skip
-        self._plane = ax
+        look = {"marker": "o", "markersize": 4, "markevery": 1, "linewidth": 1.2, "markerfacecolor": "white"}
+        self._plan = canvas.curve(ax, "blue", label="plan $x_0 … x_N$", **look)
+        look = {"marker": "D", "markersize": 8, "markevery": 1, "markeredgecolor": "black"}
+        self._now = canvas.curve(ax, "vermilion", label="state and its past", **look)
+        canvas.legend([self._set, self._bound, self._plan, self._now], 58, height, ncols=4, columnspacing=1.5)
 
-    def _make_strips(self, left, bottom, width, height, gap):
-        figure = self.canvas.figure
-        each = (height - 2 * gap) / 3
-        axes = [figure.add_axes((left, bottom + k * (each + gap), width, each)) for k in (2, 1, 0)]
-        for ax in axes:
-            ax.set_xlim(-MEMORY, 0)
-        for ax in axes[:2]:
-            ax.tick_params(labelbottom=False)
+    def _make_strips(self, width, height):
+        canvas, gap = self.canvas, 26
+        each = (height - 84 - 2 * gap) / 3
+        axes = [canvas.axes(0.5 * width + 118, 40 + k * (each + gap), 0.5 * width - 130, each) for k in (2, 1, 0)]
         axes[0].set(ylim=(-1.25, 1.25), ylabel="input $u$", yticks=[-1, 0, 1])
         for bound in (-1, 1):
             axes[0].axhline(bound, color="black", linestyle="--", linewidth=1)
         axes[1].set(yscale="log", ylim=(1e-3, 1e2), ylabel="stage cost", yticks=[1e-2, 1, 1e2])
-        axes[2].set(yscale="log", ylim=(1e-4, 1e2), ylabel="|TD error|", yticks=[1e-4, 1e-2, 1, 1e2],
-                    xlabel="steps before now")  # fmt: skip
+        axes[2].set(yscale="log", ylim=(1e-4, 1e2), ylabel="|TD error|", yticks=[1e-4, 1e-2, 1, 1e2])
         for ax in axes:
+            ax.set_xlim(-MEMORY, 0)
+            ax.tick_params(labelbottom=ax is axes[2])
             ax.minorticks_off()
+        axes[2].set_xlabel("steps before now")
         axes[0].set_title("dashed: bounds", loc="right", pad=3)
         axes[1].set_title(f"thick: mean of {WINDOW} steps", loc="right", pad=3)
-        thin: dict[str, Any] = {"linewidth": 1.0, "marker": "", "linestyle": "-", "animated": True}
-        (self._u,) = axes[0].step([], [], where="post", color=COLOURS["blue"], **thin)
-        (self._cost,) = axes[1].plot([], [], color=COLOURS["sky"], **thin)
-        (self._mean,) = axes[1].plot([], [], color=COLOURS["vermilion"], **(thin | {"linewidth": 2.2}))
-        (self._td,) = axes[2].plot([], [], color=COLOURS["purple"], **thin)
+        self._u = canvas.curve(axes[0], "blue", linewidth=1.0, drawstyle="steps-post")
+        self._cost = canvas.curve(axes[1], "sky", linewidth=1.0)
+        self._mean = canvas.curve(axes[1], "vermilion", linewidth=2.2)
+        self._td = canvas.curve(axes[2], "purple", linewidth=1.0)
 
     def shade(self, loop: LinearLoop) -> None:
         """Compute V_theta on the grid and shade the plane with it (about 12 ms), if theta or the MPC have changed."""
@@ -338,24 +323,15 @@ class LinearScene:
 
 
 def linear_live(
-    mpc: MPC | None = None,
-    theta=None,
-    *,
-    gradient: Callable | None = None,
-    update: Callable | None = None,
-    build: Callable[[int, float], MPC] = linear_mpc,
-    noise: float = 0.1,
-    seed: int = 1,
-    learn_steps: int = 5,
-    width: int = 800,
-    height: int | None = None,
+    mpc: MPC | None = None, theta=None, *, learn_steps: int = 5, width: int = 800, height: int | None = None, **options
 ) -> Player:
     """Return the live picture of the linear plant under its MPC; name it in a cell's last line to see it.
 
     Parameters
     ----------
-    mpc, theta, gradient, update, build, noise, seed
-        See `LinearLoop`; `gradient(solution)` and `update(theta, td, grad)` may be the reader's own functions.
+    mpc, theta, **options
+        `gradient`, `update`, `build`, `noise`, `seed`: see `LinearLoop`; `gradient(solution)` and
+        `update(theta, td, grad)` may be the reader's own functions.
     learn_steps : int
         Steps of plant and learner in each frame while playing with learning on (else, and by Step, one).
     width, height : int
@@ -372,9 +348,15 @@ def linear_live(
     Reset also takes theta back to where it was given, and with it the slider of the back-off; horizon, discount and
     noise stay.
     """
-    loop = LinearLoop(mpc, theta, gradient=gradient, update=update, build=build, noise=noise, seed=seed)
+    loop = LinearLoop(mpc, theta, **options)
     scene = LinearScene(width, height or width // 2)
-    controls = _controls(loop, width)
+    controls = {
+        "back_off": slider("back-off of x₁ (–)", min(max(loop.back_off(), 0.0), 0.3), 0.0, 0.3, 0.01),
+        "horizon": slider("horizon N (steps)", loop.mpc.problem.horizon, 1, 20),
+        "discount": slider("discount γ (–)", loop.mpc.discount, 0.5, 0.99, 0.01),
+        "noise": slider("noise width (–)", loop.plant.noise, 0.0, 0.3, 0.01),
+        "learn": toggle("Learn while you watch", "graduation-cap"),
+    }
     learn, frames = controls["learn"], 0
 
     def step():
@@ -394,18 +376,6 @@ def linear_live(
         loop.reset()
         follow()
 
-    player = Player(
-        step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
-        actions={"Kick": loop.kick, "Reset": reset}, controls=controls, rows=_arrange(controls, width), width=width,
-        loop=loop, scene=scene,
-    )  # fmt: skip
-
-    def changer(name):
-        return lambda value: loop.change(**{name: value})
-
-    def shade():
-        scene.shade(loop)
-
     def shade_and_look_ahead(name):
         last = controls[name].value
 
@@ -418,35 +388,13 @@ def linear_live(
 
         return then
 
-    for name in ("back_off", "noise"):
-        player.watch(controls[name], changer(name), then=shade)
+    actions = {"Kick": loop.kick, "Reset": reset}
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, label=130, width=width)
+    player.connect(loop.change, "back_off", "noise", then=lambda: scene.shade(loop))
     for name in ("horizon", "discount"):
-        player.watch(controls[name], changer(name), then=shade_and_look_ahead(name))
+        player.connect(loop.change, name, then=shade_and_look_ahead(name))
     player.watch(learn, lambda value: follow())
     return player
-
-
-def _controls(loop, width):
-    half = {"style": {"description_width": "130px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
-    back_off = min(max(loop.back_off(), 0.0), 0.3)
-    return {
-        "back_off": ipywidgets.FloatSlider(value=back_off, min=0.0, max=0.3, step=0.01, readout_format=".2f",
-                                           description="back-off of x₁ (–)", **half),
-        "horizon": ipywidgets.IntSlider(value=loop.mpc.problem.horizon, min=1, max=20,
-                                        description="horizon N (steps)", **half),
-        "discount": ipywidgets.FloatSlider(value=loop.mpc.discount, min=0.5, max=0.99, step=0.01,
-                                           readout_format=".2f", description="discount γ (–)", **half),
-        "noise": ipywidgets.FloatSlider(value=loop.plant.noise, min=0.0, max=0.3, step=0.01, readout_format=".2f",
-                                        description="noise width (–)", **half),
-        "learn": ipywidgets.ToggleButton(value=False, description="Learn while you watch", icon="graduation-cap",
-                                         layout={"width": "auto"}),
-    }  # fmt: skip
-
-
-def _arrange(controls, width):
-    sliders = [controls[name] for name in ("back_off", "horizon", "discount", "noise")]
-    layout = {"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"}
-    return [controls["learn"], ipywidgets.HBox(sliders, layout=layout)]
 
 
 def _status(loop):

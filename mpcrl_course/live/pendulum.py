@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-import ipywidgets
 import numpy as np
 from matplotlib.collections import LineCollection
 
@@ -18,9 +17,10 @@ from mpcrl_course.dp.grid import Grid
 from mpcrl_course.dp.pendulum import greedy_policy, pendulum_grid, pendulum_mdp
 from mpcrl_course.envs.pendulum import MAX_SPEED, Pendulum, PendulumParameters, wrap
 from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
-from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.controls import slider, toggle
 from mpcrl_course.live.player import Player
+from mpcrl_course.own import checked
 
 #: Steps of one run (10 s), sweeps that the strip shows, and torques to choose from.
 RUN, SWEEPS = 200, 400
@@ -145,7 +145,7 @@ class ValueLoop:
     def sweep(self) -> None:
         """Improve the value by one sweep."""
         begun = time.perf_counter()
-        V = _checked(self.backup(self.mdp, self.V.copy()), self.V)
+        V = checked("backup", self.backup(self.mdp, self.V.copy()), self.V.shape)
         self.sweep_time = time.perf_counter() - begun
         self.residuals.append(float(np.abs(V - self.V).max()))
         self.changed = self.changed or self.residuals[-1] > 1e-3
@@ -172,17 +172,6 @@ def _process(size: int, noise: float) -> tuple[Grid, FiniteMDP]:
     return grid, pendulum_mdp(grid, TORQUES, 0.9, PendulumParameters(process_noise=noise), nodes=3)
 
 
-def _checked(V, before):
-    if V is None:
-        raise ValueError("your backup function returned None: is its last line a return?")
-    V = np.asarray(V, dtype=float)
-    if V.shape != before.shape:
-        raise ValueError(f"your backup function returned shape {V.shape}, but V has shape {before.shape}")
-    if not np.isfinite(V).all():
-        raise ValueError("your backup function returned a number that is not finite")
-    return V
-
-
 class ValueScene:
     """Draws a `ValueLoop`: value (or greedy torque) and run in the phase plane, pendulum, torque and residual."""
 
@@ -198,57 +187,43 @@ class ValueScene:
             self._make_right(width, height)
 
     def _make_plane(self, width, height):
-        figure = self.canvas.figure
-        left, bottom, top = 52 / width, 42 / height, 1 - 44 / height
-        ax = figure.add_axes((left, bottom, 0.5 - 64 / width, top - bottom))
+        canvas, tall = self.canvas, height - 86
+        ax = self._plane = canvas.axes(52, 42, 0.5 * width - 64, tall)
         ax.set(xlim=(-np.pi, np.pi), ylim=(-MAX_SPEED, MAX_SPEED), xlabel="angle $q$ (rad), 0 = upright")
         ax.set_ylabel("velocity $v$ (rad/s)", labelpad=0)
         ax.set_xticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
-        ax.grid(False)
-        extent = (-np.pi, np.pi, -MAX_SPEED, MAX_SPEED)
-        image: dict[str, Any] = {"extent": extent, "origin": "lower", "aspect": "auto", "animated": True}
         # colours of the square root of V, so that small values differ too
-        self._value = ax.imshow(np.zeros((2, 2)), vmin=0.0, vmax=np.sqrt(self.HIGHEST), cmap="cividis",
-                                interpolation="nearest", **image)  # fmt: skip
-        bar_axes = figure.add_axes((0.5 - 4 / width, bottom, 9 / width, top - bottom))
+        look = {"vmin": 0.0, "vmax": np.sqrt(self.HIGHEST), "cmap": "cividis", "interpolation": "nearest"}
         levels = np.array([0, 10, 50, 100, 200, 400])
-        bar = figure.colorbar(self._value, cax=bar_axes, ticks=np.sqrt(levels))
-        bar.ax.set_yticklabels([str(level) for level in levels])
-        bar.ax.set_title("$V$", loc="left", pad=3)
-        fade = np.linspace(0.05, 1.0, self.TAIL)
-        self._tail = LineCollection([], colors=[(1.0, 1.0, 1.0, alpha) for alpha in fade], linewidths=2.0,
-                                    animated=True)  # fmt: skip
+        self._value, bar = canvas.image(ax, None, (0.5 * width - 4, 42, 9, tall), np.sqrt(levels), **look)
+        bar.set_yticklabels(levels)
+        bar.set_title("$V$", loc="left", pad=3)
+        fade = [(1.0, 1.0, 1.0, alpha) for alpha in np.linspace(0.05, 1.0, self.TAIL)]
+        self._tail = LineCollection([], colors=fade, linewidths=2.0, animated=True)
         ax.add_collection(self._tail)
-        point: dict[str, Any] = {"linestyle": "", "markeredgecolor": "black", "markevery": 1, "animated": True}
-        (self._start,) = ax.plot([], [], color="white", marker="o", markersize=7, label="start", **point)
-        (self._now,) = ax.plot([], [], color=COLOURS["vermilion"], marker="D", markersize=8, label="state", **point)
-        figure.legend(handles=[self._start, self._now], loc="upper left", ncols=2, frameon=False,
-                      bbox_to_anchor=(left, 1.0), borderaxespad=0.2)  # fmt: skip
-        (self._title,) = [ax.text(1.0, 1.02, "", transform=ax.transAxes, ha="right", animated=True)]
-        self._plane = ax
+        point: dict[str, Any] = {"line": "", "markeredgecolor": "black", "markevery": 1}
+        self._start = canvas.curve(ax, "white", marker="o", markersize=7, label="start", **point)
+        self._now = canvas.curve(ax, "vermilion", marker="D", markersize=8, label="state", **point)
+        canvas.legend([self._start, self._now], 52, height, ncols=2)
+        self._title = ax.text(1.0, 1.02, "", transform=ax.transAxes, ha="right", animated=True)
 
     def _make_right(self, width, height):
-        figure = self.canvas.figure
-        left = 0.5 + 62 / width
-        side = 188
-        ax = figure.add_axes((left - 22 / width, 1 - (side + 12) / height, side / width, side / height))
-        self.drawing = PendulumDrawing(ax, max_torque=TORQUES[-1], animated=True)
-        thin: dict[str, Any] = {"linewidth": 1.3, "marker": "", "linestyle": "-", "animated": True}
-        torque_left = left + (side + 12) / width
-        ax = figure.add_axes((torque_left, 1 - 178 / height, 1 - torque_left - 14 / width, 134 / height))
+        canvas, left, side = self.canvas, 0.5 * width + 62, 188
+        self.drawing = PendulumDrawing(canvas.axes(left - 22, height - side - 12, side, side), animated=True)
+        ax = canvas.axes(left + side + 12, height - 178, width - left - side - 26, 134)
         ax.set(xlim=(-self.STRIP * 0.05, 0), ylim=(-2.3, 2.3), yticks=[-2, 0, 2], title="torque (N m)")
         ax.set_xlabel("time before now (s)", labelpad=1)
         for bound in (-2, 2):
             ax.axhline(bound, color="black", linestyle="--", linewidth=1, marker="")
-        (self._u,) = ax.step([], [], where="post", color=COLOURS["vermilion"], **thin)
-        ax = figure.add_axes((left + 32 / width, 42 / height, 1 - left - 46 / width, 116 / height))
+        self._u = canvas.curve(ax, "vermilion", linewidth=1.3, drawstyle="steps-post")
+        ax = canvas.axes(left + 32, 42, width - left - 46, 116)
         ax.set(yscale="log", xlim=(-SWEEPS, 0), ylim=(1e-5, 30), yticks=[1e-4, 1e-2, 1], xlabel="sweeps before now")
         ax.set_xticks(range(-SWEEPS, 1, 100))
         ax.set_ylabel("change (cost)", labelpad=1)
         ax.set_title("largest change of V in each sweep; dotted: factor γ", loc="right", pad=3)
         ax.minorticks_off()
-        (self._residual,) = ax.plot([], [], color=COLOURS["blue"], **thin)
-        (self._slope,) = ax.plot([], [], color="black", **(thin | {"linestyle": ":"}))
+        self._residual = canvas.curve(ax, "blue", linewidth=1.3)
+        self._slope = canvas.curve(ax, "black", ":", linewidth=1.3)
 
     def shade(self, loop: ValueLoop) -> None:
         """Colour the plane with the value, or the greedy torque, if it has changed."""
@@ -284,8 +259,8 @@ class ValueScene:
         ago = np.arange(-len(recent), 0)
         self._residual.set_data(ago, recent)
         self._slope.set_data(ago, recent[0] * loop.gamma ** np.arange(len(recent)) if len(recent) else [])
-        return self.canvas.frame([self._tail, self._start, self._now, self._u, self._residual, self._slope,
-                                  *self.drawing.artists])  # fmt: skip
+        curves = [self._tail, self._start, self._now, self._u, self._residual, self._slope]
+        return self.canvas.frame([*curves, *self.drawing.artists])
 
     def describe(self, loop: ValueLoop) -> str:
         """Return the state in words."""
@@ -301,23 +276,13 @@ class ValueScene:
         )
 
 
-def pendulum_live(
-    backup: Backup | None = None,
-    *,
-    gamma: float = 0.98,
-    noise: float = 0.0,
-    size: int = 41,
-    start=(np.pi, 0.0),
-    seed: int = 0,
-    width: int = 800,
-    height: int | None = None,
-) -> Player:
+def pendulum_live(backup: Backup | None = None, *, width: int = 800, height: int | None = None, **options) -> Player:
     """Return value iteration on the pendulum as a live picture; name it in a cell's last line to see it.
 
     Parameters
     ----------
-    backup, gamma, noise, size, start, seed
-        See `ValueLoop`; `backup(mdp, V)` may be the reader's own function.
+    backup, **options
+        `gamma`, `noise`, `size`, `start`, `seed`: see `ValueLoop`; `backup(mdp, V)` may be the reader's own function.
     width, height : int
         Size of the picture in pixels; by default half as high as wide.
 
@@ -331,51 +296,26 @@ def pendulum_live(
     -----
     Reset sets V to 0; a slider leaves it, so that one sees how the value moves on to the new fixed point.
     """
-    loop = ValueLoop(backup, gamma=gamma, noise=noise, size=size, start=start, seed=seed)
+    loop = ValueLoop(backup, **options)
     scene = ValueScene(width, height or width // 2)
-    controls = _controls(loop, width)
-    player = Player(
-        loop.step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
-        actions={"Kick": loop.kick, "Reset": loop.reset}, controls=controls, rows=_arrange(controls, width),
-        width=width, loop=loop, scene=scene,
-    )  # fmt: skip
-
-    def changer(name):
-        return lambda value: loop.change(**{name: value})
+    controls = {
+        "gamma": slider("discount γ (–)", loop.gamma, 0.8, 1.0, 0.005, ".3f"),
+        "noise": slider("torque noise (N m)", loop.noise, 0.0, 3.0, 0.1, ".1f"),
+        "size": slider("grid (points an axis)", loop.size, 11, 81, 2),
+        "angle": slider("start: angle (rad)", loop.start[0], -3.15, 3.15, 0.05),
+        "velocity": slider("start: velocity (rad/s)", loop.start[1], -8.0, 8.0, 0.1, ".1f"),
+        "torques": toggle("Show the greedy torque", "map"),
+    }
+    player = Player(loop, scene, _status, controls, actions={"Kick": loop.kick, "Reset": loop.reset}, width=width)
 
     def show_torques(value):
         scene.torques = value
 
-    for name in ("gamma", "noise", "size"):
-        player.watch(controls[name], changer(name))
+    player.connect(loop.change, "gamma", "noise", "size")
     player.watch(controls["angle"], lambda value: loop.change(start=[value, loop.start[1]]))
     player.watch(controls["velocity"], lambda value: loop.change(start=[loop.start[0], value]))
     player.watch(controls["torques"], show_torques)
     return player
-
-
-def _controls(loop, width):
-    half = {"style": {"description_width": "150px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
-    return {
-        "gamma": ipywidgets.FloatSlider(value=loop.gamma, min=0.8, max=1.0, step=0.005, readout_format=".3f",
-                                        description="discount γ (–)", **half),
-        "noise": ipywidgets.FloatSlider(value=loop.noise, min=0.0, max=3.0, step=0.1, readout_format=".1f",
-                                        description="torque noise (N m)", **half),
-        "size": ipywidgets.IntSlider(value=loop.size, min=11, max=81, step=2,
-                                     description="grid (points an axis)", **half),
-        "angle": ipywidgets.FloatSlider(value=loop.start[0], min=-3.15, max=3.15, step=0.05, readout_format=".2f",
-                                        description="start: angle (rad)", **half),
-        "velocity": ipywidgets.FloatSlider(value=loop.start[1], min=-8.0, max=8.0, step=0.1, readout_format=".1f",
-                                           description="start: velocity (rad/s)", **half),
-        "torques": ipywidgets.ToggleButton(value=False, description="Show the greedy torque", icon="map",
-                                           layout={"width": "auto"}),
-    }  # fmt: skip
-
-
-def _arrange(controls, width):
-    sliders = [controls[name] for name in ("gamma", "noise", "size", "angle", "velocity")]
-    layout = {"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"}
-    return [controls["torques"], ipywidgets.HBox(sliders, layout=layout)]
 
 
 def _status(loop):

@@ -12,13 +12,14 @@ import math
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
 
 from mpcrl_course.live.clock import Clock
+from mpcrl_course.live.controls import BESIDE, row
 
 #: Descriptions are renewed this often at most, in seconds: nobody reads faster.
 SAY_EVERY = 0.25
@@ -32,23 +33,21 @@ class Player:
 
     Parameters
     ----------
-    step : callable ()
-        Advances the loop by one frame.
-    draw : callable () -> bytes
-        Draws the loop's state, as JPEG.
-    describe : callable () -> str
-        The state in words: the picture's alt text.
-    status : callable () -> str, optional
+    loop
+        Its ``step()`` advances it by one frame.
+    scene
+        Its ``draw(loop)`` returns the picture as JPEG, its ``describe(loop)`` the same in words: the alt text.
+    status : callable (loop) -> str, optional
         A short line (HTML) shown under the picture.
+    controls : mapping of str to widgets, optional
+        By name; connect them with `connect` or `watch`. Toggles and progress bars join the row of the buttons, what
+        can be slid or chosen stands below it.
+    step : callable (), optional
+        Advances the loop by one frame instead.
     actions : mapping of str to callable (), optional
         Further buttons by their text, such as 'Kick' and 'Reset'.
-    controls : mapping of str to widgets, optional
-        Further controls by name; connect them with `watch`.
-    rows : iterable of widgets, optional
-        How the controls are arranged below the buttons: boxes that hold them; by default one below the other. One
-        that is no box joins the row of the buttons.
-    loop, scene : optional
-        Kept as attributes, for the reader and for tests.
+    label : int
+        Pixels of a control's text.
     rate : float
         Frames a second at most.
     width : int
@@ -76,7 +75,7 @@ class Player:
 
     Notes
     -----
-    Whatever `step`, `draw`, an action or a watched function raises is shown below the picture; the player pauses and
+    Whatever loop, scene, an action or a watched function raises is shown below the picture; the player pauses and
     stays alive. Only one player plays at a time: a new one, or one that starts to play, pauses the other.
 
     JupyterLab delivers what the reader does in a thread of its own (a subshell). Loops and solvers are not made for
@@ -86,22 +85,20 @@ class Player:
 
     def __init__(
         self,
-        step: Callable[[], object],
-        draw: Callable[[], bytes],
-        describe: Callable[[], str],
+        loop: Any,
+        scene: Any,
+        status: Callable[[Any], str] | None = None,
+        controls: Mapping[str, Any] | None = None,
         *,
-        status: Callable[[], str] | None = None,
+        step: Callable[[], object] | None = None,
         actions: Mapping[str, Callable[[], object]] | None = None,
-        controls: Mapping[str, ipywidgets.Widget] | None = None,
-        rows: Iterable[ipywidgets.Widget] | None = None,
-        loop: Any = None,
-        scene: Any = None,
-        rate: float = 38.0,
+        label: int = 150,
         width: int = 800,
+        rate: float = 38.0,
         idle: float = 900.0,
         clock: Clock | None = None,
     ):
-        self._step, self._draw, self._describe, self._status = step, draw, describe, status or (lambda: "")
+        self._step, self._status = step or loop.step, status or (lambda loop: "")
         self.loop, self.scene, self.controls = loop, scene, dict(controls or {})
         self.rate, self.idle, self.clock = float(rate), float(idle), clock or Clock()
         self.error, self.frames = "", 0
@@ -123,11 +120,11 @@ class Player:
         self._button("Step", "step-forward", self.step)
         for text, action in (actions or {}).items():
             self._button(text, "", self._acting(action))
-        rows = list(self.controls.values() if rows is None else rows)
-        boxes = [row for row in rows if isinstance(row, ipywidgets.Box)]
-        beside = [row for row in rows if not isinstance(row, ipywidgets.Box)]
-        row = ipywidgets.HBox([*self.buttons.values(), *beside], layout={"flex_flow": "row wrap"})
-        self.box = ipywidgets.VBox([self.picture, self.words, row, *boxes, self.message])
+        beside = [one for one in self.controls.values() if isinstance(one, BESIDE)]
+        below = [one for one in self.controls.values() if one not in beside]
+        buttons = ipywidgets.HBox([*self.buttons.values(), *beside], layout={"flex_flow": "row wrap"})
+        rows = [row(below, label, width)] if below else []
+        self.box = ipywidgets.VBox([self.picture, self.words, buttons, *rows, self.message])
         _pause_other(self)
         self.refresh()
 
@@ -219,6 +216,15 @@ class Player:
 
         control.observe(changed, "value")
 
+    def connect(self, change: Callable[..., object], *names: str, then: Callable[[], object] | None = None) -> None:
+        """Call ``change(name=value)``, as `watch` does, when the reader changes one of the controls of these names."""
+
+        def changer(name):
+            return lambda value: change(**{name: value})
+
+        for name in names:
+            self.watch(self.controls[name], changer(name), then)
+
     def set(self, control, value) -> None:
         """Set a watched control without calling its function: the loop moves the slider, not the reader.
 
@@ -270,7 +276,7 @@ class Player:
             self._say()
 
     def _show(self):
-        self.picture.value = self._draw()
+        self.picture.value = self.scene.draw(self.loop)
         self.frames += 1
 
     def _afterwards(self, then):
@@ -302,7 +308,10 @@ class Player:
     def _say_now(self):
         self._said, self._saying = self.clock.now(), None
         if not self._closed():
-            self.guard(lambda: setattr(self.words, "value", _with_alt(self._status(), self._describe())))
+            self.guard(self._renew_words)
+
+    def _renew_words(self):
+        self.words.value = _with_alt(self._status(self.loop), self.scene.describe(self.loop))
 
     def _closed(self):
         return self.box.comm is None or self.picture.comm is None

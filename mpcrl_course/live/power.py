@@ -10,22 +10,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import ipywidgets
 import numpy as np
 
-from mpcrl_course.envs.power import (
-    ANGLE_LIMIT,
-    DT,
-    NOISE,
-    SCENARIO,
-    PowerParameters,
-    PowerSystem,
-    continuous,
-    held,
-)  # fmt: skip
+from mpcrl_course.envs.power import ANGLE_LIMIT, DT, NOISE, SCENARIO, PowerParameters, PowerSystem, continuous, held
 from mpcrl_course.figures.power import LOOKS, PowerDrawing, describe_power
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.controls import slider
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import Central
 from mpcrl_course.policies.power_mpc import power_mpc
@@ -79,6 +70,8 @@ class PowerLoop:
         start.
     violated : ndarray of int, shape (2,)
         Seconds, of those that have ended, at whose end some angle was beyond its limit.
+    inputs : list of ndarray, shape (8,)
+        What acts on each system in this second: u, and the loads with their noise.
     count, part : int
         Decisions since the start, and how many quarters of the last one's second have passed.
     seconds : ndarray, shape (2,)
@@ -135,7 +128,7 @@ class PowerLoop:
             self._decide()
         self.part += 1
         A, B = self._parts[self.part - 1]
-        for i, (start, inputs) in enumerate(zip(self._starts, self._inputs)):
+        for i, (start, inputs) in enumerate(zip(self._starts, self.inputs)):
             self.x[i, :, :4] = (A @ start + B @ inputs).reshape(-1, 4)
         self.x[:, :, 4] = self._shown_loads
         if self.part == PARTS:
@@ -152,11 +145,11 @@ class PowerLoop:
                 raise ValueError(f"the inputs of '{self.names[i]}' are not finite: {u[i]}")
         self.seconds, limit, costs = seconds, np.array(self.parameters.limit), []
         self.u = np.clip(u, -limit, limit)
-        self._starts, self._inputs = [env.x[:, :4].ravel() for env in self.envs], []
+        self._starts, self.inputs = [env.x[:, :4].ravel() for env in self.envs], []
         for env, u_i in zip(self.envs, self.u):
             *_, info = env.step(u_i)
             costs.append(info["cost"])
-            self._inputs.append(np.concatenate([u_i, env.x[:, 4] + info["noise"]]))
+            self.inputs.append(np.concatenate([u_i, env.x[:, 4] + info["noise"]]))
         self.cost, self.count, self.part = self.cost + costs, self.count + 1, 0
         self._shown_loads = self.loads
 
@@ -174,54 +167,52 @@ class PowerScene:
 
     def __init__(self, loop: PowerLoop, width: int = 800):
         height = 3 * width // 5
-        self.canvas, p = Canvas(width, height), loop.parameters
-        self.canvas.figure.set_facecolor("white")
-        self._drawings, self._angles, self._costs = [], [], []
+        canvas, p = Canvas(width, height), loop.parameters
+        self.canvas = canvas
+        canvas.figure.set_facecolor("white")
+        self._drawings, self.angles, self.costs = [], [], []
         high = 0.345  # of a row
-        with self.canvas.style():
+        with canvas.style():
             for i, name in enumerate(loop.names):
                 bottom = 0.975 - high * (i + 1)
-                ax = self.canvas.figure.add_axes((0.005, bottom + 0.005, 0.47, high - 0.01))
+                ax = canvas.figure.add_axes((0.005, bottom + 0.005, 0.47, high - 0.01))
                 self._drawings.append(PowerDrawing(ax, p.ties(), p.limit, animated=True))
                 ax.set_title(name, loc="left", color=COLOURS[COST_LOOKS[i][0]], weight="bold", y=0.9)
-                ax = self.canvas.figure.add_axes((0.56, bottom + 0.035, 0.43, high - 0.055))
+                ax = canvas.figure.add_axes((0.56, bottom + 0.035, 0.43, high - 0.055))
                 ax.set(xlim=(-PAST, 0), ylim=(-0.16, 0.16), ylabel="angles (rad)")
                 ax.set_yticks([-ANGLE_LIMIT, 0.0, ANGLE_LIMIT])
                 ax.tick_params(labelbottom=False)
                 for side in (-1, 1):
                     ax.axhspan(side * ANGLE_LIMIT, side * 0.16, color="0.9", zorder=-2)
                     ax.axhline(side * ANGLE_LIMIT, color="black", lw=1, ls="--", marker="", zorder=-1)
-                self._angles.append([
-                    ax.plot([], [], color=colour, ls=line, lw=1.6, marker="", animated=True, label=str(j + 1))[0]
-                    for j, (colour, line) in zip(range(p.n_areas), LOOKS)
-                ])  # fmt: skip
+                areas = enumerate(LOOKS[: p.n_areas])
+                self.angles.append([canvas.curve(ax, *look, linewidth=1.6, label=str(j + 1)) for j, look in areas])
+                key: dict[str, Any] = {"loc": "upper left", "borderpad": 0.2, "fontsize": 7.5}
                 if i == 0:
-                    ax.legend(loc="upper left", ncols=p.n_areas, title=None, borderpad=0.2, handlelength=1.8,
-                              columnspacing=1.0, fontsize=7.5)  # fmt: skip
-            self._cost_axes = ax = self.canvas.figure.add_axes((0.56, 0.1, 0.43, 0.165))
+                    ax.legend(ncols=p.n_areas, handlelength=1.8, columnspacing=1.0, **key)
+            self.cost_axes = ax = canvas.figure.add_axes((0.56, 0.1, 0.43, 0.165))
             ax.set(xlim=(-PAST, 0), ylim=(0, TOPS[0]), xlabel="time from now (s)", ylabel="cost so far")
             for name, (colour, line) in zip(loop.names, COST_LOOKS):
-                (curve,) = ax.plot([], [], color=COLOURS[colour], ls=line, lw=2, marker="", animated=True, label=name)
-                self._costs.append(curve)
-            ax.legend(loc="upper left", borderpad=0.2, fontsize=7.5)
+                self.costs.append(canvas.curve(ax, colour, line, linewidth=2, label=name))
+            ax.legend(**key)
             size = 8.5 * width / 800
-            self.canvas.figure.text(0.03, 0.155, LEGEND, fontsize=size, va="center", color="0.25", linespacing=1.5)
+            canvas.figure.text(0.03, 0.155, LEGEND, fontsize=size, va="center", color="0.25", linespacing=1.5)
 
     def draw(self, loop: PowerLoop) -> bytes:
         """Return the picture as JPEG."""
         angles, costs = (np.array(values)[::-2][::-1] for values in zip(*loop.past))  # every half second will do
         t = 2 * DT / PARTS * np.arange(1 - len(angles), 1)
         top = next((top for top in TOPS if costs.max() <= top), TOPS[-1])
-        if top != self._cost_axes.get_ylim()[1]:  # seldom: all else stays as it is drawn
-            self._cost_axes.set_ylim(0, top)
+        if top != self.cost_axes.get_ylim()[1]:  # seldom: all else stays as it is drawn
+            self.cost_axes.set_ylim(0, top)
             self.canvas.layer(redraw_base=True)
         artists: list[Any] = []
         for i, drawing in enumerate(self._drawings):
             drawing.set(loop.x[i], loop.u[i], loop.noise)
-            for j, curve in enumerate(self._angles[i]):
+            for j, curve in enumerate(self.angles[i]):
                 curve.set_data(t, angles[:, i, j])
-            self._costs[i].set_data(t, costs[:, i])
-            artists += [*drawing.artists, *self._angles[i], self._costs[i]]
+            self.costs[i].set_data(t, costs[:, i])
+            artists += [*drawing.artists, *self.angles[i], self.costs[i]]
         return self.canvas.frame(artists)
 
     def describe(self, loop: PowerLoop) -> str:
@@ -271,12 +262,9 @@ def power_live(
     policies = [given if callable(given) else central_policy(given) for given in (nominal, learned)]
     loop = PowerLoop(dict(zip(names, policies, strict=True)), seed=seed, noise=noise)
     scene, n = PowerScene(loop, width), loop.parameters.n_areas
-    half = {"style": {"description_width": "130px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
-    slider = ipywidgets.FloatSlider
-    sliders = [slider(value=0.0, min=-0.3, max=0.3, step=0.01, description=f"load {i + 1} (per unit)", **half)
-               for i in range(n)]  # fmt: skip
-    controls: dict[str, Any] = {f"load{i + 1}": sliders[i] for i in range(n)}
-    controls["noise"] = slider(value=noise, min=0.0, max=0.2, step=0.01, description="noise ± (per unit)", **half)
+    sliders = [slider(f"load {i + 1} (per unit)", 0.0, -0.3, 0.3, 0.01) for i in range(n)]
+    controls = {f"load{i + 1}": sliders[i] for i in range(n)}
+    controls["noise"] = slider("noise ± (per unit)", noise, 0.0, 0.2, 0.01)
 
     def follow():  # the scenario moves the sliders
         for control, load in zip(sliders, loop.loads):
@@ -288,25 +276,20 @@ def power_live(
         if loop.part == 1:  # decided just now: what the reader has set acts, too
             follow()
 
-    def loads_changed(_):
+    def set_loads(_=None):
         loop.set_loads([control.value for control in sliders])
 
     def restart():
         loop.restart(())
-        loop.set_loads([control.value for control in sliders])
+        set_loads()
 
     def scenario():
         loop.restart()
         follow()
 
-    rows = ipywidgets.HBox([*sliders, controls["noise"]],
-                           layout={"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"})  # fmt: skip
-    player = Player(
-        step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
-        actions={"Restart": restart, "Scenario": scenario}, controls=controls, rows=[rows], width=width, loop=loop,
-        scene=scene,
-    )  # fmt: skip
+    actions = {"Restart": restart, "Scenario": scenario}
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, label=130, width=width)
     for control in sliders:
-        player.watch(control, loads_changed)
+        player.watch(control, set_loads)
     player.watch(controls["noise"], loop.set_noise)
     return player

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
-import ipywidgets
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.artist import Artist
@@ -14,11 +13,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import SymLogNorm
 
 from mpcrl_course.envs.network import LinearNetwork
-from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.behaviour import constant
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C, take_mean
 from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.controls import slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import Central, line, mixing_matrix
 from mpcrl_course.policies.network_mpc import network_mpc
@@ -194,56 +193,46 @@ class SecondOrderScene:
             self._make_strips(width, height, width - side - 224)
             self._make_matrices(width, height, side)
 
-    def _axes(self, x, y, w, h, size):
-        """Axes by their lower left corner and size in pixels."""
-        return self.canvas.figure.add_axes((x / size[0], y / size[1], w / size[0], h / size[1]))
-
     def _make_strips(self, width, height, wide):
         each = (height - 104) // 2
         self._curves: dict[str, list] = {name: [] for name in NAMES}
         for row, (label, limits) in enumerate((("|TD error|", (3e-3, 3e2)), ("stage cost L", (1e-2, 3e2)))):
-            ax = self._axes(62, 44 + (1 - row) * (each + 16), wide, each, (width, height))
-            ax.set(xlim=(0, STEPS), yscale="log", ylim=limits, ylabel=f"{label}, mean of {WINDOW}")
+            ax = self.canvas.axes(62, 44 + (1 - row) * (each + 16), wide, each, xlim=(0, STEPS), yscale="log")
+            ax.set(ylim=limits, ylabel=f"{label}, mean of {WINDOW}")
             ax.minorticks_off()
             if row == 0:
                 ax.tick_params(labelbottom=False)
             else:
                 ax.set_xlabel("step k")
             for name in NAMES:
-                colour, style = LOOKS[name]
                 wide_line = 2.6 if name == NAMES[2] else 1.7  # a dashed line on top of it stays visible
-                (curve,) = ax.plot([], [], color=COLOURS[colour], linestyle=style, linewidth=wide_line, marker="",
-                                   animated=True, label=name)  # fmt: skip
-                self._curves[name].append(curve)
-        handles = [self._curves[name][0] for name in NAMES]
-        self.canvas.figure.legend(handles=handles, loc="upper left", ncols=3, bbox_to_anchor=(8 / width, 1.0),
-                                  borderaxespad=0.2, frameon=False, columnspacing=1.2)  # fmt: skip
+                self._curves[name].append(self.canvas.curve(ax, *LOOKS[name], linewidth=wide_line, label=name))
+        self.canvas.legend([self._curves[name][0] for name in NAMES], 8, height, ncols=3, columnspacing=1.2)
 
     def _make_matrices(self, width, height, side):
-        self._images, self._borders = [], []
+        self.images: list[Pixels] = []
+        self._borders = []
         self._palette = (255 * colormaps["RdBu_r"](np.linspace(0.0, 1.0, 513))).astype(np.uint8)
         self._side = side
         left = width - side - 84
         for row, title in enumerate(("C, as agent 1 has it", "C, as it should be")):
-            ax = self._axes(left, 18 + (1 - row) * (side + 36), side, side, (width, height))
+            ax = self.canvas.axes(left, 18 + (1 - row) * (side + 36), side, side)
             ax.set_title(title, fontsize=9.5, pad=4)
             ax.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
             ax.grid(False)
-            image = Pixels(left, 18 + (1 - row) * (side + 36))
-            self.canvas.figure.add_artist(image)
-            (border,) = ax.plot([], [], color="black", linestyle="-", linewidth=0.9, marker="", animated=True)
-            self._images.append(image)
-            self._borders.append(border)
+            self.images.append(Pixels(left, 18 + (1 - row) * (side + 36)))
+            self.canvas.figure.add_artist(self.images[-1])
+            self._borders.append(self.canvas.curve(ax, "black", linewidth=0.9))
             if row == 1:
                 ax.set_xlabel("sample τ, newest first", fontsize=8.5, labelpad=3)
-        bar_axes = self._axes(left + side + 10, 18, 10, 2 * side + 36, (width, height))
+        bar_axes = self.canvas.axes(left + side + 10, 18, 10, 2 * side + 36)
         decades = [-1e8, -1e6, -1e4, 0, 1e4, 1e6, 1e8]
         norm = SymLogNorm(self.SMALLEST, vmin=-self.LARGEST, vmax=self.LARGEST)
         bar = self.canvas.figure.colorbar(ScalarMappable(norm, "RdBu_r"), cax=bar_axes, ticks=decades)
         bar.ax.set_yticklabels(["−10⁸", "−10⁶", "−10⁴", "0", "10⁴", "10⁶", "10⁸"])
         bar.ax.minorticks_off()
 
-    def _coloured(self, C):
+    def coloured(self, C) -> np.ndarray:
         """Return C as a picture of the size at which it is shown, in the colours of the scale."""
         size = np.abs(C) / self.SMALLEST
         linear = 1 / 0.9  # decades that `SymLogNorm` gives to the entries below SMALLEST, on either side of 0
@@ -266,13 +255,11 @@ class SecondOrderScene:
         seen = next_C(run)
         if seen is None:
             return self.canvas.frame(curves)
-        for image, border, C in zip(self._images, self._borders, seen):
-            image.pixels = self._coloured(C)
-            share = min(run.agents[0].replay.latest or 0, len(C)) / len(
-                C
-            )  # of the latest samples, which all agents have
+        for image, border, C in zip(self.images, self._borders, seen):
+            image.pixels = self.coloured(C)
+            share = min(run.agents[0].replay.latest or 0, len(C)) / len(C)  # of the latest samples
             border.set_data([share, share, np.nan, 0, 1], [0, 1, np.nan, share, share])
-        return self.canvas.frame([*curves, *self._images, *self._borders])
+        return self.canvas.frame([*curves, *self.images, *self._borders])
 
     def describe(self, loop: SecondOrderLoop) -> str:
         """Return the picture in words."""
@@ -307,7 +294,17 @@ def second_order_live(*, local_step: Callable | None = None, seed: int = 1, widt
         Its `loop` is a SecondOrderLoop, its `controls` are 'batch', 'sigma', 'alpha', 'alpha_first', 'rounds',
         'misaligned', 'mean' and 'safeguard'; its buttons Play, Pause, Step, Restart and Next seed.
     """
-    loop, scene, controls = SecondOrderLoop(seed, local_step), SecondOrderScene(width, width // 2), _controls(width)
+    loop, scene = SecondOrderLoop(seed, local_step), SecondOrderScene(width, width // 2)
+    controls = {
+        "batch": slider("batch T (samples)", 15, 1, 30),
+        "sigma": slider("regularisation ς (–)", 1e-3, -6, 1, 0.5, ".1e", log=True),
+        "alpha": slider("step α, 2nd order (–)", 1e-4, -6, -2, 0.25, ".1e", log=True),
+        "alpha_first": slider("step α, 1st order (–)", 1e-8, -10, -5, 0.25, ".1e", log=True),
+        "rounds": slider("consensus (rounds)", 100, 0, 100),
+        "misaligned": toggle("Misalign the batches", "random"),
+        "mean": toggle("Mean for sum", "percent"),
+        "safeguard": toggle("Safeguard", "shield"),
+    }
 
     def step():
         for _ in player.within(BUDGET, AT_MOST if player.playing else 1):
@@ -320,40 +317,12 @@ def second_order_live(*, local_step: Callable | None = None, seed: int = 1, widt
         for _ in range(BEGIN):
             loop.step()
 
-    sliders = ipywidgets.HBox([controls[name] for name in ("batch", "sigma", "alpha", "alpha_first", "rounds")],
-                              layout={"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"})  # fmt: skip
-    switches = [controls[name] for name in ("misaligned", "mean", "safeguard")]
-    player = Player(
-        step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
-        actions={"Restart": begin, "Next seed": lambda: begin(loop.seed + 1)}, controls=controls,
-        rows=[*switches, sliders], width=width, loop=loop, scene=scene,
-    )  # fmt: skip
-    for name, control in controls.items():
-        player.watch(control, lambda value, name=name: loop.change(**{name: value}))  # type: ignore[misc]
+    actions = {"Restart": begin, "Next seed": lambda: begin(loop.seed + 1)}
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, label=170, width=width)
+    player.connect(loop.change, *controls)
     player.guard(begin)
     player.refresh()
     return player
-
-
-def _controls(width):
-    half: dict[str, Any] = {
-        "style": {"description_width": "170px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}
-    }  # fmt: skip
-    log, toggle = ipywidgets.FloatLogSlider, ipywidgets.ToggleButton
-    button = {"value": False, "layout": {"width": "auto"}}
-    return {
-        "batch": ipywidgets.IntSlider(value=15, min=1, max=30, description="batch T (samples)", **half),
-        "sigma": log(value=1e-3, min=-6, max=1, step=0.5, description="regularisation ς (–)", readout_format=".1e",
-                     **half),
-        "alpha": log(value=1e-4, min=-6, max=-2, step=0.25, description="step α, 2nd order (–)", readout_format=".1e",
-                     **half),
-        "alpha_first": log(value=1e-8, min=-10, max=-5, step=0.25, description="step α, 1st order (–)",
-                           readout_format=".1e", **half),
-        "rounds": ipywidgets.IntSlider(value=100, min=0, max=100, description="consensus (rounds)", **half),
-        "misaligned": toggle(description="Misalign the batches", icon="random", **button),
-        "mean": toggle(description="Mean for sum", icon="percent", **button),
-        "safeguard": toggle(description="Safeguard", icon="shield", **button),
-    }  # fmt: skip
 
 
 def _status(loop: SecondOrderLoop) -> str:

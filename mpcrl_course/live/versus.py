@@ -12,11 +12,12 @@ from dataclasses import replace
 import ipywidgets
 import numpy as np
 
-from mpcrl_course.envs.pendulum import DT, Noise, Pendulum, PendulumParameters, wrap
-from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
+from mpcrl_course.envs.pendulum import DT, Noise, Pendulum, PendulumParameters
+from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum, without_jumps
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.policies.pendulum_mpc import PendulumController, pendulum_mpc
 
@@ -28,9 +29,6 @@ STEPS, BUDGET = 20_000, 0.012
 PAST = 160
 #: In steps; as many commands of the past are kept, so that another delay only means another one of them.
 LONGEST_DELAY = 4
-#: What the picture says of the plant: words before each number, and how the number is written.
-PLANT = {"mass": ("plant:", "{:.2f}"), "friction": ("kg, friction", "{:.2f}"), "delay": ("N m s, delay", "{:d}"),
-         "max_torque": ("steps, ≤", "{:.1f}"), "process_noise": ("N m, noise", "{:.1f}")}  # fmt: skip
 
 
 class VersusLoop:
@@ -133,10 +131,8 @@ class VersusLoop:
 
     def kick(self, amount: float | None = None) -> None:
         """Change both velocities by `amount` in rad/s, or by 4 to either side."""
-        amount = float(self._kicks.choice([-4.0, 4.0])) if amount is None else float(amount)
-        if not np.isfinite(amount):
-            raise ValueError(f"a kick must be finite, not {amount}")
-        self.x = self.x + [0.0, amount]
+        amount = self._kicks.choice([-4.0, 4.0]) if amount is None else amount
+        self.x = self.x + np.append(0.0, checked_kick(amount, "rad/s"))
 
     def step(self) -> None:
         """Drive both for one step of 0.05 s."""
@@ -173,13 +169,6 @@ class VersusLoop:
         return replace(self.believed, process_noise=p.process_noise, measurement_noise=p.measurement_noise) == p
 
 
-def _no_jumps(angles) -> np.ndarray:
-    """Return wrapped angles with nan where they jump, so that no line crosses the picture there."""
-    angles = wrap(np.asarray(angles, dtype=float)).copy()
-    angles[1:][np.abs(np.diff(angles)) > np.pi] = np.nan
-    return angles
-
-
 class VersusScene:
     """Draws a `VersusLoop`: the two pendulums, the angles of the last 8 s, and the MPC's plan.
 
@@ -190,65 +179,42 @@ class VersusScene:
     """
 
     def __init__(self, width: int = 800, height: int = 400):
-        self.canvas = Canvas(width, height)
-        self.canvas.figure.set_facecolor("white")
-        self._artists: list = []
-        with self.canvas.style():
-            self._drawings, self._lines, side = {}, {}, height // 2 - 24
+        canvas = self.canvas = Canvas(width, height)
+        canvas.figure.set_facecolor("white")
+        with canvas.style():
+            self._drawings, self.lines, side = {}, {}, height // 2 - 24
             for i, name in enumerate(NAMES):
-                ax = self._axes(8, 2 + (1 - i) * (height // 2 - 2), side, side, (width, height))
+                ax = canvas.axes(8, 2 + (1 - i) * (height // 2 - 2), side, side)
                 ax.set_title(f"{name} ({'solid' if i == 0 else 'dashed'} line)", color=COLOURS[LOOKS[name][0]])
                 self._drawings[name] = PendulumDrawing(ax, colour=LOOKS[name][0], animated=True)
-            ax = self._axes(side + 74, 46, width - side - 92, height - 84, (width, height))
+            ax = canvas.axes(side + 74, 46, width - side - 92, height - 84)
             ax.set(xlim=(-PAST * DT, 4.0), ylim=(-np.pi, np.pi), xlabel="time from now (s)", ylabel="angle q (rad)")
             ax.set_yticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
             ax.axvline(0.0, color="0.4", lw=1, ls="-", marker="none")
             ax.text(0.06, 0.985 * np.pi, "what the MPC plans", va="top", fontsize=8.5, color="0.35")
             for name, (colour, line) in LOOKS.items():
-                (self._lines[name],) = ax.plot([], [], color=COLOURS[colour], ls=line, lw=2, marker="none",
-                                               animated=True, label=name)  # fmt: skip
-            (self._plan,) = ax.plot([], [], color=COLOURS["blue"], ls=":", lw=2, marker="none", animated=True)
-            self._numbers = self._write_plant(side + 20, height - 32, (width, height))
-        self._artists = [*self._lines.values(), self._plan]
-
-    def _axes(self, x, y, w, h, size):
-        """Axes by their lower left corner and size in pixels."""
-        return self.canvas.figure.add_axes((x / size[0], y / size[1], w / size[0], h / size[1]))
-
-    def _write_plant(self, x, y, size):
-        """Write words into the base, and return the numbers between them: a letter takes 0.1 ms to draw."""
-        numbers = {}
-
-        def write(words, **options):
-            nonlocal x
-            text = self.canvas.figure.text(x / size[0], y / size[1], words, fontsize=8.5, **options)
-            x = text.get_window_extent().x1 + 3
-            return text
-
-        for name, (before, form) in PLANT.items():
-            write(before)
-            numbers[name] = write(form.format(0), animated=True)
-        write("N m")
-        return numbers
+                self.lines[name] = canvas.curve(ax, colour, line, linewidth=2, label=name)
+            self.lines["plan"] = canvas.curve(ax, "blue", ":", linewidth=2)
+            self.plant = canvas.text(side + 20, height - 32, "", fontsize=8.5, animated=True)
 
     def draw(self, loop: VersusLoop) -> bytes:
         """Return the picture as JPEG."""
         p = loop.parameters
-        words = {name: form.format(getattr(p, name)) for name, (_, form) in PLANT.items()}
-        if words != {name: number.get_text() for name, number in self._numbers.items()}:
-            for name, number in self._numbers.items():
-                number.set_text(words[name])
-            self.canvas.layer(self._numbers.values())
+        words = f"plant: {p.mass:.2f} kg, friction {p.friction:.2f} N m s, delay {p.delay} steps, "
+        words += f"≤ {p.max_torque:.1f} N m, noise {p.process_noise:.1f} N m"
+        if words != self.plant.get_text():  # text is slow to draw, and this one changes seldom
+            self.plant.set_text(words)
+            self.canvas.layer([self.plant])
         past = np.array(loop.past)
         t = DT * np.arange(1 - len(past), 1)
         for i, name in enumerate(NAMES):
             self._drawings[name].max_torque, self._drawings[name].mass = p.max_torque, p.mass
             self._drawings[name].set(loop.x[i, 0], loop.u[i])
-            self._lines[name].set_data(t, _no_jumps(past[:, i]))
+            self.lines[name].set_data(t, without_jumps(past[:, i]))
         times, plan = loop.plan()
-        self._plan.set_data(times, _no_jumps(plan))
+        self.lines["plan"].set_data(times, without_jumps(plan))
         pendulums = [artist for drawing in self._drawings.values() for artist in drawing.artists]
-        return self.canvas.frame([*self._artists, *pendulums])
+        return self.canvas.frame([*self.lines.values(), *pendulums])
 
     def describe(self, loop: VersusLoop) -> str:
         """Return the picture in words."""
@@ -294,8 +260,17 @@ def versus_live(
         'progress'; its buttons Play, Pause, Step, Kick, Restart, Retrain the RL and Back to nominal.
     """
     loop, scene = VersusLoop(agent, horizon=horizon, start=start, seed=seed), VersusScene(width, width // 2)
-    controls = _controls(width)
+    controls = {
+        "mass": slider("mass (kg)", 1.0, 0.4, 2.0, 0.05),
+        "friction": slider("friction (N m s)", 0.05, 0.0, 0.5, 0.05),
+        "delay": slider("delay (steps of 50 ms)", 0, 0, LONGEST_DELAY),
+        "torque": slider("torque limit (N m)", 2.0, 1.0, 4.0, 0.1),
+        "noise": slider("torque noise (N m)", 0.0, 0.0, 2.0, 0.1),
+        "tell": toggle("Tell the MPC", "comment"),
+        "progress": ipywidgets.IntProgress(0, 0, STEPS, description="retraining", layout={"width": "260px"}),
+    }
     progress = controls["progress"]
+    progress.bar_style = "info"
 
     def step():
         if loop.retraining is not None:
@@ -317,36 +292,14 @@ def versus_live(
     def back():
         loop.forget()
         progress.value = 0
-        for name, control in _SLIDERS.items():
-            player.set(controls[control], getattr(loop.parameters, name))
+        p = loop.parameters
+        for control, value in zip(controls.values(), (p.mass, p.friction, p.delay, p.max_torque, p.process_noise)):
+            player.set(control, value)
 
-    sliders = ipywidgets.HBox([controls[name] for name in _SLIDERS.values()],
-                              layout={"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"})  # fmt: skip
-    player = Player(
-        step, lambda: scene.draw(loop), lambda: scene.describe(loop), status=lambda: _status(loop),
-        actions={"Kick": loop.kick, "Restart": loop.restart, "Retrain the RL": retrain, "Back to nominal": back},
-        controls=controls, rows=[controls["tell"], progress, sliders], width=width, loop=loop, scene=scene,
-    )  # fmt: skip
-    for name, control in _SLIDERS.items():
-        player.watch(controls[control], lambda value, name=name: loop.change(**{name: value}))  # type: ignore[misc]
+    actions = {"Kick": loop.kick, "Restart": loop.restart, "Retrain the RL": retrain, "Back to nominal": back}
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, width=width)
+    player.connect(loop.change, "mass", "friction", "delay")
+    player.watch(controls["torque"], lambda value: loop.change(max_torque=value))
+    player.watch(controls["noise"], lambda value: loop.change(process_noise=value))
     player.watch(controls["tell"], loop.tell)
     return player
-
-
-_SLIDERS = {"mass": "mass", "friction": "friction", "delay": "delay", "max_torque": "torque", "process_noise": "noise"}
-
-
-def _controls(width):
-    half = {"style": {"description_width": "150px"}, "layout": {"width": f"{min(width // 2 - 10, 390)}px"}}
-    slider = ipywidgets.FloatSlider
-    return {
-        "mass": slider(value=1.0, min=0.4, max=2.0, step=0.05, description="mass (kg)", **half),
-        "friction": slider(value=0.05, min=0.0, max=0.5, step=0.05, description="friction (N m s)", **half),
-        "delay": ipywidgets.IntSlider(value=0, min=0, max=LONGEST_DELAY, description="delay (steps of 50 ms)", **half),
-        "torque": slider(value=2.0, min=1.0, max=4.0, step=0.1, description="torque limit (N m)", **half),
-        "noise": slider(value=0.0, min=0.0, max=2.0, step=0.1, description="torque noise (N m)", **half),
-        "tell": ipywidgets.ToggleButton(value=False, description="Tell the MPC", icon="comment",
-                                        layout={"width": "auto"}),
-        "progress": ipywidgets.IntProgress(value=0, max=STEPS, description="retraining", bar_style="info",
-                                           layout={"width": "260px"}),
-    }  # fmt: skip

@@ -149,11 +149,11 @@ def test_maps_show_the_present_networks():
     loop, scene = DDPGLoop(), DDPGScene()
     loop.learn(1200)
     scene.shade(loop)
-    q, v = scene._grid[7, 11]
+    q, v = scene.grid[7, 11]
     s = np.array([np.cos(q), np.sin(q), v])
     a = loop.agent.policy(s)
-    assert scene._images[1].get_array()[7, 11] == pytest.approx(a[0], abs=1e-4)
-    assert scene._images[0].get_array()[7, 11] == pytest.approx(loop.agent.value(s, a), abs=1e-3)
+    assert scene.images[1].get_array()[7, 11] == pytest.approx(a[0], abs=1e-4)
+    assert scene.images[0].get_array()[7, 11] == pytest.approx(loop.agent.value(s, a), abs=1e-3)
 
 
 def test_maps_are_drawn_anew_only_after_learning(monkeypatch):

@@ -178,15 +178,15 @@ def test_the_drawing_turns_as_the_pendulum_does():
         _, ax = plt.subplots()
         drawing = PendulumDrawing(ax)
     drawing.set(0.5, 1.0)
-    assert drawing._bob.center == pytest.approx((-np.sin(0.5), np.cos(0.5)))
-    x, y = drawing._arc.get_data()
+    assert drawing.bob.center == pytest.approx((-np.sin(0.5), np.cos(0.5)))
+    x, y = drawing.arc.get_data()
     assert x[0] > 0 > x[-1] and np.hypot(x, y) == pytest.approx(drawing.ARC) and x[0] == pytest.approx(-x[-1])
-    longer = np.ptp(drawing._arc.get_xdata())
+    longer = np.ptp(drawing.arc.get_xdata())
     drawing.set(0.5, -0.5)
-    assert drawing._arc.get_xdata()[0] < 0 < drawing._arc.get_xdata()[-1]
-    assert np.ptp(drawing._arc.get_xdata()) < longer
+    assert drawing.arc.get_xdata()[0] < 0 < drawing.arc.get_xdata()[-1]
+    assert np.ptp(drawing.arc.get_xdata()) < longer
     drawing.set(0.5, 0.0)
-    assert len(drawing._arc.get_xdata()) == len(drawing._head.get_xdata()) == 0
+    assert len(drawing.arc.get_xdata()) == len(drawing.head.get_xdata()) == 0
     plt.close(ax.figure)
     for q, words in ((0.1, "upright"), (np.pi + 0.1, "hanging down"), (2 * np.pi + 1.0, "angle 1.00 rad")):
         assert words in describe_pendulum(q, 0.0, 0.0)

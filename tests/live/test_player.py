@@ -3,9 +3,11 @@ import threading
 from types import SimpleNamespace
 
 import ipywidgets
+import numpy as np
 import pytest
 
 from mpcrl_course.live import Clock, Player
+from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import SAY_EVERY
 from tests.live.helpers import Ticks, alt, turn
 
@@ -21,15 +23,15 @@ class Counter:
             raise ValueError("no <further>")
         self.n += 1
 
+    def draw(self, loop):
+        return b"picture %d" % loop.n
+
+    def describe(self, loop):
+        return f'state "{loop.n}"'
+
     def player(self, **options):
         self.clock = options.setdefault("clock", Ticks())
-        return Player(
-            self.step,
-            lambda: b"picture %d" % self.n,
-            lambda: f'state "{self.n}"',
-            status=lambda: f"n={self.n}",
-            **options,
-        )
+        return Player(self, self, lambda loop: f"n={loop.n}", **options)
 
 
 def test_first_frame_is_there_without_a_browser():
@@ -69,7 +71,7 @@ def test_a_frame_that_takes_long_delays_the_next_and_none_is_made_up_for():
         at.append(64 * clock.time)
         clock.time += 10.5 / 64 if len(at) == 2 else 0.0
 
-    player = Player(step, lambda: b"", lambda: "", rate=64, clock=clock)
+    player = Counter().player(step=step, rate=64, clock=clock)
 
     async def scenario():
         player.play()
@@ -121,7 +123,7 @@ def test_what_fits_into_a_frame_is_counted_by_the_clock():
             made[-1] = k + 1
             clock.time += 0.005
 
-    player = Player(step, lambda: b"", lambda: "", clock=clock)
+    player = Counter().player(step=step, clock=clock)
     player.step()  # paused: the reader asked for all
 
     async def scenario():
@@ -195,10 +197,41 @@ def test_error_in_a_callback_is_shown_and_the_next_touch_clears_it(which):
 
 
 def test_error_while_drawing_or_describing_is_shown():
-    player = Player(lambda: None, lambda: 1 / 0, lambda: "never")
-    assert "ZeroDivisionError" in player.error
-    player = Player(lambda: None, lambda: b"", lambda: 1 / 0)
-    assert "ZeroDivisionError" in player.error
+    for name in ("draw", "describe"):
+        scene = Counter()
+        setattr(scene, name, lambda loop: 1 / 0)
+        assert "ZeroDivisionError" in Player(Counter(), scene).error
+
+
+def test_controls_stand_beside_the_buttons_or_in_a_row_below():
+    controls = {
+        "a": slider("speed (m/s)", 1.0, 0.0, 3.0, 0.5),
+        "b": toggle("Faster", "bolt"),
+        "c": slider("n (–)", 2, 1, 9),
+    }
+    player = Counter().player(controls=controls, label=90, width=640)
+    buttons, below = (box for box in player.box.children if isinstance(box, ipywidgets.HBox))
+    assert buttons.children == (*player.buttons.values(), controls["b"]) and not controls["b"].value
+    assert below.children == (controls["a"], controls["c"])
+    assert all((one.style.description_width, one.layout.width) == ("90px", "310px") for one in below.children)
+    assert isinstance(controls["c"].value, int) and controls["a"].step == 0.5
+
+
+def test_connected_controls_change_by_their_names():
+    changes, controls = [], {"a": slider("a", 1.0, 0.0, 3.0, 0.5), "b": slider("b", 1, -4, 0, 0.5, ".1e", log=True)}
+    player = Counter().player(controls=controls)
+    player.connect(lambda **change: changes.append(change), "a", "b", then=lambda: changes.append("then"))
+    controls["a"].value = 2.5
+    controls["b"].value = 1e-3
+    assert changes == [{"a": 2.5}, "then", {"b": 1e-3}, "then"] and controls["b"].readout_format == ".1e"
+
+
+@pytest.mark.parametrize("amount", [[np.inf, 0.0], [1.0], 2.0, [[1.0, 2.0]]])
+def test_a_kick_is_checked(amount):
+    with pytest.raises(ValueError, match=r"a kick is two finite numbers \(m/s, rad/s\), not \["):
+        checked_kick(amount, "m/s", "rad/s")
+    np.testing.assert_array_equal(checked_kick([1, 2], "m/s", "rad/s"), [1.0, 2.0])
+    np.testing.assert_array_equal(checked_kick(3, "rad/s"), [3.0])
 
 
 def test_moving_a_slider_from_the_loop_does_not_call_back():

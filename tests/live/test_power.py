@@ -67,7 +67,7 @@ def test_between_decisions_the_states_are_exact():
     for _ in range(PARTS):
         loop.step()
         quarters.append(loop.x[0, :, :4].copy())
-    load, u, x = loop._inputs[0][4:], loop.u[0], start
+    load, u, x = loop.inputs[0][4:], loop.u[0], start
     for k in range(1000):
         angle, omega, P_m, P_v = x.T
         out = (P.ties() * (angle[:, None] - angle)).sum(1)
@@ -177,10 +177,10 @@ def test_curves_hold_the_past_and_end_now(loop):
             loop.step()
         scene.draw(loop)
         for i in range(2):
-            for j, curve in enumerate(scene._angles[i]):
+            for j, curve in enumerate(scene.angles[i]):
                 t, angle = curve.get_data()
                 assert len(t) == points and t[-1] == 0.0 and angle[-1] == loop.x[i, j, 0]
-            assert scene._costs[i].get_ydata()[-1] == loop.cost[i]
+            assert scene.costs[i].get_ydata()[-1] == loop.cost[i]
     np.testing.assert_allclose(t, np.arange(-60, 0.1, 0.5))
     angles = np.array([angles for angles, _ in loop.past])
     np.testing.assert_array_equal(angle[-2], angles[-3, 1, 3])
@@ -195,7 +195,7 @@ def test_the_axis_of_cost_grows_and_is_drawn_anew_only_then(loop, monkeypatch):
         loop.past.clear()
         loop.past.append((loop.x[:, :, 0], np.array([cost, 0.0])))
         scene.draw(loop)
-        assert scene._cost_axes.get_ylim() == (0.0, top)
+        assert scene.cost_axes.get_ylim() == (0.0, top)
     assert len(drawn) == 4
 
 

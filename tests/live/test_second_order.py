@@ -131,12 +131,12 @@ def test_the_colours_of_c_are_those_of_the_scale_beside_it():
     scene = SecondOrderScene(800, 400)
     C = np.array([[1e7, -1e7, 0.0], [99.0, 101.0, -3e4], [1e12, -1e12, 2.0]])
     norm = SymLogNorm(scene.SMALLEST, vmin=-scene.LARGEST, vmax=scene.LARGEST, clip=True)
-    picture = scene._coloured(C)
+    picture = scene.coloured(C)
     assert picture.shape == (144, 144, 4)
     expected = 255 * colormaps["RdBu_r"](norm(C))
     np.testing.assert_allclose(picture[24::48, 24::48], expected, atol=4)
-    scene._images[0].pixels = picture
-    frame = np.asarray(Image.open(io.BytesIO(scene.canvas.frame(scene._images[:1]))))
+    scene.images[0].pixels = picture
+    frame = np.asarray(Image.open(io.BytesIO(scene.canvas.frame(scene.images[:1]))))
     top, left = 400 - 18 - 180 - 144, 800 - 144 - 84  # row 0 is the upper one, where the axes are
     shown = frame[top + 24 : top + 144 : 48, left + 24 : left + 144 : 48]
     np.testing.assert_allclose(shown, expected[..., :3], atol=12)  # it is a JPEG

@@ -1,0 +1,51 @@
+"""The controls of live pictures, and how they are arranged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets
+import numpy as np
+
+#: Controls that stand beside the buttons.
+BESIDE = (ipywidgets.ToggleButton, ipywidgets.IntProgress)
+
+
+def slider(text: str, value, low, high, step=1, form: str | None = None, log: bool = False) -> Any:
+    """Return a slider: of whole numbers if `step` is one, of powers of ten if `log`.
+
+    Parameters
+    ----------
+    text : str
+        What it moves, with its unit.
+    value, low, high, step : int or float
+        Where it begins, its range and its step; with `log`, the last three are exponents of ten.
+    form : str, optional
+        How its number is written, such as '.2f'.
+    """
+    kind = ipywidgets.IntSlider if isinstance(step, int) else ipywidgets.FloatSlider
+    given = {"value": value, "min": low, "max": high, "step": step, "description": text}
+    if form is not None:
+        given["readout_format"] = form
+    return (ipywidgets.FloatLogSlider if log else kind)(**given)
+
+
+def toggle(text: str, icon: str) -> ipywidgets.ToggleButton:
+    """Return a button that stays pressed, off at first."""
+    return ipywidgets.ToggleButton(value=False, description=text, icon=icon, layout={"width": "auto"})
+
+
+def row(controls: list, label: int, width: int) -> ipywidgets.HBox:
+    """Return controls side by side, two in the `width` of the picture, each with `label` pixels for its text."""
+    for control in controls:
+        control.style.description_width, control.layout.width = f"{label}px", f"{min(width // 2 - 10, 390)}px"
+    return ipywidgets.HBox(controls, layout={"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"})
+
+
+def checked_kick(amount, *units: str) -> np.ndarray:
+    """Return a kick as finite numbers, one for each of `units`; ValueError says what else was given."""
+    amount = np.atleast_1d(np.asarray(amount, dtype=float))
+    if amount.shape != (len(units),) or not np.isfinite(amount).all():
+        number = {1: "one finite number", 2: "two finite numbers"}[len(units)]
+        raise ValueError(f"a kick is {number} ({', '.join(units)}), not {amount}")
+    return amount
