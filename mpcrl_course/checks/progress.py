@@ -150,7 +150,7 @@ def _locked(lock: Path) -> Iterator[None]:
 
 
 def new_entry(kind: str, title: str) -> dict[str, Any]:
-    """Make the entry of an item nobody has attempted."""
+    """Make the entry of an item of this `kind` and `title` that nobody has attempted."""
     return {**_NEW_ENTRY, "kind": kind, "title": title}
 
 

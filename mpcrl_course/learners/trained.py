@@ -44,7 +44,7 @@ def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torqu
 
 
 def trained_policies(file: Mapping, seed: int = 0) -> dict[str, Callable]:
-    """Return the policies of a seed by kind, as controllers: states (n, 2) to torques (n, 1)."""
+    """Return the policies of a `seed` in a `file` by kind, as controllers: states (n, 2) to torques (n, 1)."""
     policies: dict[str, Callable] = {}
     for kind in _kinds(file):
         agent = trained_agent(file, kind, seed)
