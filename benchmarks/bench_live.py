@@ -1,5 +1,5 @@
-"""The live widgets of lectures 02, 04, 06, 11 (two) and 12, with the solver in the loop: processor time of a frame in
-the kernel, and in a real JupyterLab the time from key to picture and the frames a second.
+"""The live widgets of all lectures, with the solver in the loop: processor time of a frame in the kernel, and in a
+real JupyterLab the time from key to picture and the frames a second.
 
 Times are shown beside their budgets. What is judged is a ratio: all of a frame against drawing its figure anew."""
 
@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 from table import budget, table, verdict
 
+from mpcrl_course.lectures import LECTURES
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the helper is the browser test's
 
 from tests.browser.lab import missing, open_notebook  # noqa: E402
 
-DATA = ROOT / "lectures" / "data"
 PRESSES, SECONDS, FRAMES = 20, 5.0, 200
 FRAME, LATENCY, RATE = 8.0, 60.0, 30.0  # budgets: CPU ms a frame, ms from key to picture (medians), frames a second
 REDRAWN = 4.0  # times what drawing the whole figure takes at least, of what a frame takes
@@ -28,51 +29,55 @@ REDRAWN = 4.0  # times what drawing the whole figure takes at least, of what a f
 class Widget(NamedTuple):
     """A widget as its lecture shows it, and what is done with it."""
 
-    source: str  # the last line names it
+    name: str  # its module in `mpcrl_course.live`
+    arguments: str
     sliders: tuple[str, ...]
     busy: str  # a button that adds work to every frame: its text, '' for none
     back: str  # a button that puts things back
 
-
-WIDGETS = {
-    "02": Widget(
-        "from mpcrl_course.live.cartpole import cartpole_live\nlive = cartpole_live()\nlive",
-        ("horizon", "weight of p²", "weight of F²", "target", "cart (kg)", "pole (kg)"), "", "Reset",
-    ),
-    "04": Widget(
-        "import numpy as np\nfrom mpcrl_course.learners.trained import trained_agent\n"
-        "from mpcrl_course.live.versus import versus_live\n"
-        f"live = versus_live(trained_agent(np.load({str(DATA / 'agents_04.npz')!r})))\nlive",
-        ("mass", "friction", "delay", "torque limit", "torque noise"), "Retrain the RL", "Back to nominal",
-    ),
-    "06": Widget(
-        "from mpcrl_course.live.linear import linear_live\nlive = linear_live()\nlive",
-        ("back-off", "horizon", "discount"), "Learn while you watch", "Reset",
-    ),
-    "11": Widget(
-        "from mpcrl_course.live.admm import admm_live\nlive = admm_live()\nlive",
-        ("penalty", "iteration shown", "messages lost"), "", "New states",
-    ),
-    "11-power": Widget(
-        "import numpy as np\nfrom mpcrl_course.live.power import power_live\n"
-        f"live = power_live(np.load({str(DATA / 'power_11.npz')!r})['distributed_theta'][0])\nlive",
-        ("load 1", "load 4", "noise"), "", "Restart",
-    ),
-    "12": Widget(
-        "from mpcrl_course.live.second_order import second_order_live\nlive = second_order_live()\nlive",
-        ("batch T", "regularisation"), "", "Restart",
-    ),
-}  # fmt: skip
+    @property
+    def source(self):
+        """A cell that shows it."""
+        show = f"{self.name}_live"
+        return f"{IMPORTS}from mpcrl_course.live.{self.name} import {show}\nlive = {show}({self.arguments})\nlive"
 
 
-def main(names):
-    """Print a table for each widget; exit code 1 if a frame takes too long beside drawing its whole figure."""
-    unknown = set(names) - set(WIDGETS)
+IMPORTS = "from mpcrl_course import places\nfrom mpcrl_course.learners.trained import trained_agent\n"
+#: In the order of the table of lectures, which tells who shows which.
+WIDGETS = (
+    Widget("pendulum", "", ("start: angle", "start: velocity"), "", "Reset"),
+    Widget(
+        "cartpole", "", ("horizon", "weight of p²", "weight of F²", "target", "cart (kg)", "pole (kg)"), "", "Reset"
+    ),
+    Widget("ddpg", "", ("start angle",), "Learn while you watch", "Restart"),
+    Widget(
+        "versus",
+        "trained_agent(places.data('agents_04.npz'))",
+        ("mass", "friction", "delay", "torque limit", "torque noise"),
+        "Retrain the RL",
+        "Back to nominal",
+    ),
+    Widget("linear", "", ("back-off", "horizon", "discount"), "Learn while you watch", "Reset"),
+    Widget("admm", "", ("penalty", "iteration shown", "messages lost"), "", "New states"),
+    Widget(
+        "power",
+        "places.data('power_11.npz')['distributed_theta'][0]",
+        ("load 1", "load 4", "noise"),
+        "",
+        "Restart",
+    ),
+    Widget("second_order", "", ("batch T", "regularisation"), "", "Restart"),
+)
+
+
+def main(numbers):
+    """Print a table for each widget of these lectures, or of all; exit code 1 if drawing a figure anew is as fast."""
+    unknown = set(numbers) - {f"{lecture.number:02d}" for lecture in LECTURES if lecture.live}
     if unknown:
-        raise SystemExit(f"no widget is called {', '.join(sorted(unknown))}; there are: {', '.join(WIDGETS)}")
+        raise SystemExit(f"there is no lecture {', '.join(sorted(unknown))} with a live widget")
+    shown = [name for lecture in LECTURES if f"{lecture.number:02d}" in numbers or not numbers for name in lecture.live]
     met = True
-    for name in names:
-        widget = WIDGETS[name]
+    for widget in (widget for widget in WIDGETS if widget.name in shown):
         (frames, redrawn), rows = frame_times(widget), []
 
         def add(what, times, most):
@@ -86,7 +91,7 @@ def main(names):
                 add(f"{slider}, key to picture, ms", times, LATENCY)
             for what, rate in rates.items():
                 rows.append((f"{what}, frames/s", rate, None, RATE, budget(-rate, -RATE)))
-        title = f"live widget of lecture {name}: {FRAMES} frames; {PRESSES} presses, {SECONDS:g} s in JupyterLab"
+        title = f"live widget {widget.name}: {FRAMES} frames; {PRESSES} presses, {SECONDS:g} s in JupyterLab"
         table(title, rows, ("", "median", "max", "budget", ""))
         ratio = statistics.median(redrawn) / statistics.median(frames)
         met &= verdict(f"{REDRAWN:g} times faster than to draw the figure ({ratio:.1f} times)", ratio >= REDRAWN)
@@ -164,4 +169,4 @@ def one_cell(source):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or WIDGETS))
+    sys.exit(main(sys.argv[1:]))

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from . import places
 from .checks import progress
 from .checks.report import SYMBOLS, Table
+from .lectures import START
 
-START = "lectures/00_start.ipynb"
+START_PAGE = f"lectures/{START}.ipynb"
 #: Steps of an episode of the power system (`mpcrl_course.reproduce.power.LENGTH`, which is slow to import).
 EPISODE = 100
 
@@ -123,15 +125,15 @@ def _seconds(text: str) -> float:
 
 
 def _lab(arguments: argparse.Namespace) -> int:
-    root = _root()
-    if not (root / START).is_file():
-        raise UsageError(f"there is no {START} in {root}: call me in the course's folder")
+    root = places.course_folder()
+    if not (root / START_PAGE).is_file():
+        raise UsageError(f"there is no {START_PAGE} in {root}: call me in the course's folder")
     command = [
         sys.executable,
         "-m",
         "jupyterlab",
         f"--ServerApp.root_dir={root}",
-        f"--LabApp.default_url=/lab/tree/{START}",
+        f"--LabApp.default_url=/lab/tree/{START_PAGE}",
     ]
     command += ["--no-browser"] if arguments.no_browser else []
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # as in a container
@@ -159,7 +161,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _progress(arguments: argparse.Namespace) -> int:
-    file = progress.progress_file()
+    file = places.progress_file()
     try:
         exercises = progress.load(file)["exercises"]
     except OSError as error:
@@ -193,7 +195,7 @@ def _progress(arguments: argparse.Namespace) -> int:
 def _build(arguments: argparse.Namespace) -> int:
     from .exercises import SolutionError, build_exercises, out_of_step
 
-    root = _root()
+    root = places.course_folder()
     if not (root / "solutions").is_dir():
         raise UsageError(f"there is no solutions/ in {root}: call me in the course's folder")
     try:
@@ -237,7 +239,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"the power system learns in episodes of {EPISODE} steps: {arguments.steps} are no multiple"
             )
-    folder = (arguments.out or progress.course_folder() / "reproduction").resolve()
+    folder = (arguments.out or places.course_folder() / "reproduction").resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -262,18 +264,12 @@ def _reproduce(arguments: argparse.Namespace) -> int:
 # helpers
 
 
-def _root() -> Path:
-    here = progress.course_folder()
-    installed = Path(__file__).resolve().parent.parent
-    return here if (here / "solutions").is_dir() or (here / "lectures").is_dir() else installed
-
-
 def _find(name: str, folder: str) -> Path:
     """Find a notebook by its path, or in a folder of the course by its number or name."""
     path = Path(name)
     if path.is_file():
         return path.resolve()
-    available = sorted((_root() / folder).glob("*.ipynb"))
+    available = sorted((places.course_folder() / folder).glob("*.ipynb"))
     stem = f"{int(name):02d}" if name.isdecimal() else path.name.removesuffix(".ipynb")
     found = [one for one in available if one.stem == stem or one.stem.split("_")[0] == stem]
     if len(found) == 1:

@@ -101,7 +101,7 @@ def out_of_step(root: Path) -> list[Path]:
 
 
 def is_worked_in(path: Path) -> bool:
-    """Tell whether a notebook carries outputs or execution counts, as generated ones never do."""
+    """Tell whether the notebook at `path` carries outputs or execution counts, as generated ones never do."""
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         return any(cell.get("outputs") or cell.get("execution_count") for cell in cells)

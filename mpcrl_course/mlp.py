@@ -19,7 +19,10 @@ ACTIVATIONS = ("relu", "tanh")
 
 
 class Layers:
-    """Memory for a batch on its way through a network: [x, 1], [h1, 1], [h2, 1], derivatives in these and in theta."""
+    """Memory for a batch of `rows` on its way through a `network`.
+
+    It holds [x, 1], [h1, 1], [h2, 1], and derivatives in these and in theta.
+    """
 
     def __init__(self, rows: int, network: MLP):
         dtype = network.theta.dtype
@@ -32,7 +35,10 @@ class Layers:
 
 
 class Tape:
-    """What `forward` leaves for `backward`. Its memory goes back to the network, for the next batch, when it dies."""
+    """What `forward` leaves for `backward`: the memory `layers` of a batch, and its outputs y.
+
+    When it dies, the memory goes back to the network, into the list `home`, for the next batch.
+    """
 
     def __init__(self, layers: Layers, y: np.ndarray, home: list[Layers]):
         self.layers, self.y, self.home = layers, y, home
@@ -189,14 +195,14 @@ class MLP:
         return self.centre.astype(float) + self.half.astype(float) * ca.tanh(h) if self.bounded else h
 
     def save(self, path) -> None:
-        """Write the network to an npz file."""
+        """Write the network to an npz file at `path`."""
         bounds = {"lower": self.centre - self.half, "upper": self.centre + self.half} if self.bounded else {}
         with open(path, "wb") as file:
             np.savez(file, theta=self.theta, sizes=self.sizes, activation=self.activation, **bounds)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path) -> MLP:
-        """Read a network that `save` wrote."""
+        """Read a network that `save` wrote at `path`."""
         with np.load(path, allow_pickle=False) as file:
             n_inputs, width, _, n_outputs = (int(n) for n in file["sizes"])
             bounds = {name: file[name] for name in ("lower", "upper") if name in file.files}
@@ -229,6 +235,8 @@ class Adam:
         Number of weights.
     rate : float
         Learning rate alpha: about the size of one step of one weight.
+    dtype : numpy dtype
+        Of the running means.
 
     Attributes
     ----------

@@ -8,7 +8,17 @@ import numpy as np
 
 
 def checked(name: str, value, shape: tuple, dtype=float) -> np.ndarray:
-    """Return what a reader's function `name` returned as an array.
+    """Return what a reader's function returned as an array.
+
+    Parameters
+    ----------
+    name : str
+        Of the function.
+    value
+        What it returned.
+    shape : tuple of int
+    dtype : numpy dtype
+        Of the array that is returned.
 
     Raises
     ------
@@ -26,7 +36,18 @@ def checked(name: str, value, shape: tuple, dtype=float) -> np.ndarray:
 
 
 def answering(name: str, function: Callable, shape: Callable, dtype=float) -> Callable:
-    """Return `function` with its answers checked, if it is a reader's own, to be of ``shape(*arguments)``."""
+    """Return `function`, if it is a reader's own with its answers checked.
+
+    Parameters
+    ----------
+    name : str
+        What to call it.
+    function : callable
+    shape : callable
+        ``shape(*arguments)`` is the shape that its answer must have.
+    dtype : numpy dtype
+        Of the answers.
+    """
     if (getattr(function, "__module__", None) or "").startswith("mpcrl_course."):
         return function
     return lambda *arguments: checked(name, function(*arguments), shape(*arguments), dtype)

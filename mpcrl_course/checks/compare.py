@@ -98,7 +98,7 @@ def kind_of(value: Any) -> str:
 
 
 def is_blank(value: Any) -> bool:
-    """Tell whether an answer is still a blank: None, `...`, or a container of nothing else."""
+    """Tell whether an answer, a `value` of any type, is still a blank: None, `...`, or a container of nothing else."""
     if value is None or value is ...:
         return True
     if isinstance(value, Mapping):

@@ -46,6 +46,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .. import places
 from . import progress
 from .compare import close, copied
 from .items import Debug, Design, Explain, Fill, Item, Mistake, Predict, Result
@@ -174,7 +175,7 @@ class Exercise:
 
     def _last_verdicts(self) -> dict[int, str]:
         try:
-            recorded = progress.load(progress.progress_file())["exercises"].get(f"{self.number:02d}", {"items": {}})
+            recorded = progress.load(places.progress_file())["exercises"].get(f"{self.number:02d}", {"items": {}})
         except OSError:
             recorded = {"items": {}}
         verdicts = {n: recorded["items"].get(str(n), {}).get("last", NOT_ATTEMPTED) for n in self.items}
@@ -191,7 +192,7 @@ class Exercise:
             edit(mine["items"][str(item.number)])
 
         try:
-            progress.change(progress.progress_file(), change)
+            progress.change(places.progress_file(), change)
         except OSError as error:
             print(f"Your progress could not be recorded ({error}); everything else works.")
 

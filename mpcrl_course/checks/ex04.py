@@ -7,13 +7,13 @@ comparison that is biased, a filter for a network, and what an interval that cov
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
+from mpcrl_course import places
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.pendulum import PendulumParameters, dynamics, stage_cost, upright, violations
@@ -534,14 +534,13 @@ debug = Debug(
 
 MAX_SPEED = 6.0
 ROUGH = PendulumParameters(process_noise=0.5)
-DATA = Path(__file__).resolve().parents[2] / "lectures" / "data" / "agents_04.npz"
 _network: list[Callable] = []
 
 
 def network(x) -> np.ndarray:
     """Return the torques (n,) that the first trained DDPG agent of lecture 04 asks for at the states x (n, 2)."""
     if not _network:
-        with np.load(DATA) as file:
+        with places.data("agents_04.npz") as file:
             _network.append(trained_policies({"nominal actor": file["nominal actor"]})["nominal"])
     return np.ravel(_network[0](x))
 

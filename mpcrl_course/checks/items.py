@@ -136,11 +136,11 @@ class Item:
         return [(mistake, mistake.wrong) for mistake in self.mistakes]
 
     def right(self, details: tuple[tuple[str, str], ...] = ()) -> Result:
-        """Give the result of a right answer."""
+        """Give the result of a right answer, with `details` as in `Result`."""
         return Result(RIGHT, self.when_right, details)
 
     def rng(self, seed: int) -> np.random.Generator:
-        """Give this item's own stream of random numbers."""
+        """Give this item's own stream of random numbers for a `seed`."""
         return np.random.default_rng([seed, self.number])
 
 
@@ -163,7 +163,7 @@ class Predict(Item):
     kind: ClassVar[str] = "predict"
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
-        """Judge an answer, as in `Item`."""
+        """Judge an answer for a `seed`, as in `Item`."""
         if is_blank(answer):
             return Result(NOT_ATTEMPTED, "Commit to an answer first: a wrong guess teaches more than none.")
         if self.choices:
@@ -242,7 +242,7 @@ class Fill(Item):
     hands_out_reference: ClassVar[bool] = True
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
-        """Judge an answer, as in `Item`."""
+        """Judge an answer for a `seed`, as in `Item`."""
         if is_blank(answer):
             return Result(NOT_ATTEMPTED, "Fill in the blank, then run the cell again.")
         if not callable(answer):
@@ -342,7 +342,7 @@ class Debug(Fill):
     kind: ClassVar[str] = "debug"
 
     def assess(self, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Result:
-        """Compare as `Fill` does, and first with the code as given."""
+        """Compare `yours` with `expected` on all `probes` as `Fill` does, and first with the code as given."""
         result = super().assess(probes, yours, expected)
         if result.verdict in (WRONG, RAISED):
             given = observe(self.given, probes, self.properties, self.time_limit)
@@ -374,7 +374,7 @@ class Design(Item):
     hands_out_reference: ClassVar[bool] = True
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
-        """Judge an answer, as in `Item`."""
+        """Judge an answer for a `seed`, as in `Item`."""
         if is_blank(answer):
             return Result(NOT_ATTEMPTED, "Fill in the blank, then run the cell again.")
         measurement_seed = int(self.rng(seed).integers(2**31))
@@ -425,7 +425,7 @@ class Explain(Item):
     kind: ClassVar[str] = "explain"
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
-        """Judge the pair of a choice and a reason, as in `Item`."""
+        """Judge an answer, the pair of a choice and a reason, for a `seed`, as in `Item`."""
         choice, because = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
         if is_blank(choice):
             return Result(NOT_ATTEMPTED, "Choose one, and say why.")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -42,38 +41,6 @@ _NEW_ENTRY: dict[str, Any] = {
     "text": "",
     "time": "",
 }
-
-
-def course_folder(start: Path | None = None) -> Path:
-    """Find the course: the nearest folder upwards with `course.py` and `lectures/`, or our `pyproject.toml`.
-
-    If there is none, the course is where we are: `start`.
-
-    Parameters
-    ----------
-    start
-        Where to begin; the current directory if not given.
-    """
-    start = Path.cwd() if start is None else Path(start).resolve()
-    for folder in (start, *start.parents):
-        if (folder / "course.py").is_file() and (folder / "lectures").is_dir():
-            return folder
-        if _is_ours(folder / "pyproject.toml"):
-            return folder
-    return start
-
-
-def _is_ours(pyproject: Path) -> bool:
-    try:
-        return re.search(r'^name\s*=\s*["\']mpcrl[-_]course["\']', pyproject.read_text("utf-8"), re.M) is not None
-    except (OSError, ValueError):
-        return False
-
-
-def progress_file() -> Path:
-    """Give the file results are kept in; the environment variable `MPCRL_COURSE_PROGRESS` names another."""
-    named = os.environ.get("MPCRL_COURSE_PROGRESS")
-    return Path(named) if named else course_folder() / ".mpcrl_course" / "progress.json"
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -183,7 +150,7 @@ def _locked(lock: Path) -> Iterator[None]:
 
 
 def new_entry(kind: str, title: str) -> dict[str, Any]:
-    """Make the entry of an item nobody has attempted."""
+    """Make the entry of an item of this `kind` and `title` that nobody has attempted."""
     return {**_NEW_ENTRY, "kind": kind, "title": title}
 
 

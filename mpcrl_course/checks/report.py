@@ -118,7 +118,7 @@ def card(number: int, title: str, result: Result, stand_in: bool = False, hints_
 
 
 def show(thing: Card | Table) -> None:
-    """Display in a notebook, print elsewhere."""
+    """Display a `thing` in a notebook, print it elsewhere."""
     try:
         from IPython.core.getipython import get_ipython
         from IPython.display import display

@@ -118,7 +118,7 @@ class Solved(NamedTuple):
 
 
 def bellman(mdp: FiniteMDP, V) -> np.ndarray:
-    """Return T V, one sweep of value iteration, shape (S,)."""
+    """Return T V, one sweep of value iteration of an `mdp`, shape (S,), for a value V of shape (S,)."""
     return smallest(mdp.action_values(V))
 
 
@@ -157,7 +157,13 @@ def value_iteration(mdp: FiniteMDP, V=None, tolerance: float = 1e-6, sweeps: int
 
 
 def policy_value(mdp: FiniteMDP, policy) -> np.ndarray:
-    """Return V^pi, shape (S,), of a policy (action numbers, shape (S,)): solves V = L_pi + gamma P_pi V.
+    """Return V^pi, shape (S,), of a policy: solves V = L_pi + gamma P_pi V.
+
+    Parameters
+    ----------
+    mdp : FiniteMDP
+    policy : array_like of int, shape (S,)
+        The number of each state's action.
 
     Raises
     ------
@@ -200,7 +206,18 @@ def policy_iteration(mdp: FiniteMDP, policy=None, rounds: int = 100) -> Solved:
 
 
 def sampler(mdp: FiniteMDP, rng: np.random.Generator) -> Callable[[int, int], tuple[float, int, bool]]:
-    """Return a function step(s, a) that draws from the process: all that a learner may know of it."""
+    """Return a function that draws from the process: all that a learner may know of it.
+
+    Parameters
+    ----------
+    mdp : FiniteMDP
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    callable
+        ``step(s, a)`` gives the cost, the next state, and whether it is terminal (never).
+    """
     P, A = mdp.rows(), mdp.actions
     P.sort_indices()
     starts, successors = P.indptr.tolist(), P.indices.tolist()

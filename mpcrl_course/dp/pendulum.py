@@ -106,6 +106,19 @@ def greedy_policy(grid: Grid, V, torques, gamma: float, parameters: PendulumPara
 
     The parabola through the best torque and its two neighbours refines the choice between them. Noise is left out of
     this one step (V knows of it).
+
+    Parameters
+    ----------
+    grid : Grid
+        Of angle and velocity.
+    V : array_like
+        Value at its points.
+    torques : array_like, shape (A,)
+        The actions, N m.
+    gamma : float
+        Discount.
+    parameters : PendulumParameters
+        The plant.
     """
     V, torques = np.ravel(V), np.asarray(torques, dtype=float)
 
@@ -130,7 +143,16 @@ def greedy_policy(grid: Grid, V, torques, gamma: float, parameters: PendulumPara
 
 
 def table_policy(grid: Grid, Q, torques) -> Controller:
-    """Return the policy argmin over the torques of Q, interpolated from a table (S, A): it needs no model."""
+    """Return the policy argmin over the torques of Q, interpolated from a table: it needs no model.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of angle and velocity, S points.
+    Q : array_like, shape (S, A)
+    torques : array_like, shape (A,)
+        The actions, N m.
+    """
     Q, torques = np.asarray(Q, dtype=float), np.asarray(torques, dtype=float)
     if Q.shape != (len(grid.points), len(torques)):
         raise ValueError(f"Q has shape {Q.shape}, but needs ({len(grid.points)}, {len(torques)})")

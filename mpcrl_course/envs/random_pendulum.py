@@ -46,7 +46,7 @@ class MassEstimate:
         self.pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=WINDOW)
 
     def see(self, x, u, v_next) -> None:
-        """Take in a transition: states x (n, 2), torques u (n,), next velocities (n,)."""
+        """Take in a transition: states x (n, 2), torques u (n,), next velocities v_next (n,)."""
         p, x = self.p, np.asarray(x, dtype=float)
         a = 3.0 * (u - p.friction * x[:, 1]) / p.length**2
         self.pairs.append((a, (v_next - x[:, 1]) / DT - 1.5 * p.gravity / p.length * np.sin(x[:, 0]) - a))
@@ -85,7 +85,7 @@ class RandomMass(Pendulum):
             self.observation_space = gym.spaces.Box(-high, high, dtype=np.float64)
 
     def reset(self, *, seed=None, options=None):
-        """Draw a mass and start an episode."""
+        """Draw a mass and start an episode; `seed` and `options` as in `Pendulum.reset`."""
         if seed is not None:
             gym.Env.reset(self, seed=seed)
         self.parameters = replace(self.parameters, mass=float(self.np_random.uniform(*self.masses)))
@@ -98,7 +98,7 @@ class RandomMass(Pendulum):
         return np.append(seen, self.estimate()) if self.identify else seen
 
     def step(self, action):
-        """As `Pendulum.step`; the transition is taken into the estimate first."""
+        """Take a step with an `action` as `Pendulum.step`; the transition is taken into the estimate first."""
         before, u = self.x.copy(), np.clip(np.ravel(action), -self.parameters.max_torque, self.parameters.max_torque)
         _, *rest, info = super().step(action)
         self.estimate.see(before[None], u, info["x"][1:])
@@ -110,7 +110,7 @@ class RandomMass(Pendulum):
         return super().state_dict() | {"mass": self.parameters.mass, "seen": seen}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from a `state_dict`."""
+        """Go on from a `state` that `state_dict` gave."""
         super().load_state_dict(state)
         self.parameters = replace(self.parameters, mass=state["mass"])
         self.estimate = MassEstimate(1, self.parameters)

@@ -1,6 +1,6 @@
 """Pictures: one style for all, each with a description in words."""
 
-from mpcrl_course.figures.course_map import LECTURES, course_map
+from mpcrl_course.figures.course_map import course_map
 from mpcrl_course.figures.style import COLOURS, STYLE, band, show, use_style
 
-__all__ = ["COLOURS", "LECTURES", "STYLE", "band", "course_map", "show", "use_style"]
+__all__ = ["COLOURS", "STYLE", "band", "course_map", "show", "use_style"]

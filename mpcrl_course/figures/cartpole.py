@@ -20,13 +20,13 @@ ARROW = 0.7
 
 
 def tips(x, length: float = 0.5) -> np.ndarray:
-    """Return where the pole's tip is, shape (..., 2), at states x (..., 4)."""
+    """Return where the tip of a pole of that length (m) is, shape (..., 2), at states x (..., 4)."""
     x = np.asarray(x, dtype=float)
     return np.stack([x[..., 0] - length * np.sin(x[..., 1]), length * np.cos(x[..., 1])], axis=-1)
 
 
 def poles(x, length: float = 0.5) -> np.ndarray:
-    """Return the pole as a line from cart to tip, shape (n, 2, 2), at states x (n, 4)."""
+    """Return a pole of that length (m) as a line from cart to tip, shape (n, 2, 2), at states x (n, 4)."""
     x = np.asarray(x, dtype=float)
     feet = np.stack([x[:, 0], np.zeros(len(x))], axis=-1)
     return np.stack([feet, tips(x, length)], axis=1)
@@ -106,7 +106,7 @@ class CartPoleDrawing:
         self.arrow.set_data([from_, end, end - wing, end, end - wing], [0.0, 0.0, 0.04, 0.0, -0.04])
 
     def set_masses(self, cart_mass: float = 1.0, mass: float = 0.2) -> None:
-        """Draw the cart (kg) with an area and the bob (kg) with a volume in proportion to their masses; then `set`."""
+        """Draw the cart's area and the bob's volume in proportion to `cart_mass` and `mass` (kg); then call `set`."""
         self._cart.set_width(CART[0] * np.sqrt(cart_mass))
         self._cart.set_height(CART[1] * np.sqrt(cart_mass))
         self._bob.set_radius(BOB * np.cbrt(mass / 0.2))
@@ -125,7 +125,7 @@ class CartPoleDrawing:
 
 
 def describe_cartpole(x, force: float) -> str:
-    """Return the cart-pole's state in words."""
+    """Return the cart-pole's state x (4,) and the `force` on the cart (N) in words."""
     angle = (x[1] + np.pi) % (2.0 * np.pi) - np.pi
     where = "upright" if abs(angle) < 0.2 else "hanging down" if abs(angle) > np.pi - 0.2 else "on its way"
     return (

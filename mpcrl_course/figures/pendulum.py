@@ -90,7 +90,7 @@ def without_jumps(angles) -> np.ndarray:
 
 
 def describe_pendulum(q: float, v: float, torque: float) -> str:
-    """Return the pendulum's state in words."""
+    """Return the angle q (rad, 0 upright), the velocity v (rad/s) and the `torque` (N m) in words."""
     angle = (q + np.pi) % (2 * np.pi) - np.pi
     where = "upright" if abs(angle) < 0.2 else "hanging down" if abs(angle) > np.pi - 0.2 else "on its way"
     motion = f"velocity {v:.2f} rad/s, torque {torque:.2f} N m"

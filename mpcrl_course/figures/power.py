@@ -126,7 +126,10 @@ def _arrow(x: float, flow: float) -> list[np.ndarray]:
 
 
 def describe_power(x, u, P, limit) -> str:
-    """Return the areas' states x (M, 5) and inputs u (M,) in words, and what flows through the tie lines P (M, M)."""
+    """Return the areas' states x (M, 5) and inputs u (M,), of at most `limit` (M,), in words.
+
+    Also what flows through the tie lines P (M, M).
+    """
     x, parts = np.asarray(x, dtype=float), []
     for i, (angle, omega, _, _, load) in enumerate(x):
         beyond = ", beyond its limit" if abs(angle) > ANGLE_LIMIT else ""

@@ -28,7 +28,7 @@ def as_schedule(value) -> Callable:
 
 
 def greedy(k, solution, policy, rng):
-    """Act as the MPC says: on-policy."""
+    """Act as the greedy `solution` says, whatever `k`, `policy` and `rng` are: on-policy."""
     return solution.u0
 
 

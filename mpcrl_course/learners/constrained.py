@@ -92,7 +92,7 @@ class ConstrainedActorCritic(ActorCritic):
 
 
 def next_multiplier(multiplier: float, violation: float, budget: float, rate: float) -> float:
-    """Return max(0, lambda + rate * (violation - budget)): it rises while the budget is exceeded."""
+    """Return max(0, multiplier + rate * (violation - budget)): it rises while the budget is exceeded."""
     return max(0.0, multiplier + rate * (violation - budget))
 
 

@@ -22,14 +22,29 @@ from mpcrl_course.own import answering, checked
 
 
 def critic_target(cost, terminated, s_next, target_actor: MLP, target_critic: MLP, gamma: float) -> np.ndarray:
-    """Return y = L + gamma Q'(s+, mu'(s+)), shape (B, 1); y = L where s+ is terminal."""
+    """Return y = L + gamma Q'(s+, mu'(s+)), shape (B, 1); y = L where s+ is terminal.
+
+    Parameters
+    ----------
+    cost, terminated : ndarray, shape (B, 1)
+        L, and 1 where s+ is terminal, else 0.
+    s_next : ndarray, shape (B, n)
+        s+.
+    target_actor, target_critic : MLP
+        mu' and Q'.
+    gamma : float
+        Discount.
+    """
     a_next, _ = target_actor.forward(s_next)
     q_next, _ = target_critic.forward(s_next, a_next)
     return cost + gamma * (1 - terminated) * q_next
 
 
 def critic_gradient(critic: MLP, s, a, y):
-    """Return the gradient of (1/2B) sum (Q_w(s, a) - y)^2 in w, and the TD errors y - Q, shape (B, 1)."""
+    """Return the gradient of (1/2B) sum (Q_w(s, a) - y)^2 in w, and the TD errors y - Q, shape (B, 1).
+
+    The `critic` is Q_w; s (B, n), a (B, m), y (B, 1).
+    """
     q, tape = critic.forward(s, a)
     td = y - q
     gradient, _ = critic.backward(tape, td / -len(y), inputs=False)
@@ -37,7 +52,10 @@ def critic_gradient(critic: MLP, s, a, y):
 
 
 def actor_gradient(actor: MLP, critic: MLP, s) -> np.ndarray:
-    """Return (1/B) sum grad_theta mu_theta(s) grad_a Q_w(s, a) at a = mu_theta(s): the gradient of the mean cost."""
+    """Return (1/B) sum grad_theta mu_theta(s) grad_a Q_w(s, a) at a = mu_theta(s): the gradient of the mean cost.
+
+    The `actor` is mu_theta, the `critic` Q_w; s (B, n).
+    """
     a, tape = actor.forward(s)
     q, critic_tape = critic.forward(s, a)
     _, dx = critic.backward(critic_tape, np.ones(q.shape, q.dtype), weights=False)
@@ -46,7 +64,10 @@ def actor_gradient(actor: MLP, critic: MLP, s) -> np.ndarray:
 
 
 def noisy_action(a: np.ndarray, sigma: float, lower, upper, rng: np.random.Generator) -> np.ndarray:
-    """Return a plus normal noise of standard deviation sigma times half the range, clipped to [lower, upper]."""
+    """Return the action `a` plus normal noise of standard deviation sigma times half the range, within [lower, upper].
+
+    `a`, `lower` and `upper` have shape (m,); `rng` draws the noise.
+    """
     noise = sigma * (upper - lower) / 2 * rng.standard_normal(len(a))
     return np.minimum(np.maximum(a + noise, lower), upper)
 
@@ -143,7 +164,7 @@ class ActorCritic:
         return float(np.abs(td).sum()) / len(td), float(y.sum()) / len(y)
 
     def follow(self, slow: MLP, fast: MLP) -> None:
-        """Move the weights of a target network towards those of the network it follows."""
+        """Move the weights of `slow`, a target network, towards those of the network it follows, `fast`."""
         new = self.soft_update(slow.theta, fast.theta, self.tau)
         if new is not None:
             slow.theta[:] = checked("soft_update", new, slow.theta.shape, np.float32)
@@ -166,7 +187,10 @@ class ActorCritic:
 
 
 def pendulum_policy(agent: ActorCritic) -> Callable:
-    """Return the actor as a function of pendulum states (..., 2): it sees (cos q, sin q, v), as `Pendulum` shows it."""
+    """Return the actor of an `agent` as a function of pendulum states (..., 2).
+
+    It sees (cos q, sin q, v), as `Pendulum` shows it.
+    """
 
     def policy(x):
         x = np.asarray(x, dtype=float)

@@ -57,17 +57,17 @@ def regularised_inverse(K, T: int, sigma: float, safeguard: bool = True) -> np.n
 
 
 def contribution(G, Kt) -> np.ndarray:
-    """Return agent i's term G_i' Kt_i G_i of C, shape (T, T), from G_i of shape (n_i, T)."""
+    """Return agent i's term G' Kt G of C, shape (T, T), from its G (n_i, T) and Kt (n_i, n_i)."""
     return G.T @ Kt @ G
 
 
 def second_order_local(G, Kt, C, td) -> np.ndarray:
-    """Return d_i = Kt_i G_i (I + C)^-1 delta, shape (n_i,)."""
+    """Return d_i = Kt G (I + C)^-1 td, shape (n_i,), from agent i's G and Kt, and C and td (T,), which all know."""
     return Kt @ (G @ np.linalg.solve(np.eye(len(td)) + C, td))
 
 
 def first_order_local(G, td) -> np.ndarray:
-    """Return d_i, the mean of delta_tau g_i,tau, shape (n_i,)."""
+    """Return d_i, the mean of delta_tau g_i,tau, shape (n_i,), from agent i's G (n_i, T) and td (T,)."""
     return G @ td / len(td)
 
 
@@ -100,7 +100,13 @@ def distributed_step(
 
 
 def central_step(gradients: Sequence, hessians: Sequence, td, sigma: float, safeguard: bool = True) -> list[np.ndarray]:
-    """Return the same steps from (sum g g' - sum h + T sigma I)^-1 sum delta g, solved as one system."""
+    """Return the same steps from (sum g g' - sum h + T sigma I)^-1 sum delta g, solved as one system.
+
+    Parameters
+    ----------
+    gradients, hessians, td, sigma, safeguard
+        See `distributed_step`.
+    """
     td, T = np.asarray(td, dtype=float), len(td)
     G = np.vstack([np.asarray(g, dtype=float).T for g in gradients])
     A, rows, start = G @ G.T, [], 0
@@ -157,7 +163,7 @@ class LocalLearner:
         self.K: Any = None
 
     def remember(self, td: float, g, h=None) -> None:
-        """Store what belongs to the newest transition: the agreed TD error, own gradient and Lagrangian Hessian."""
+        """Store what belongs to the newest transition: the agreed TD error, own gradient g and Lagrangian Hessian h."""
         sample = {"td": td, "g": g[self.learned]}
         if h is not None:
             sample["h"] = td * h[np.ix_(self.learned, self.learned)]
@@ -170,12 +176,12 @@ class LocalLearner:
         self.K = batch.h.sum(axis=0) if "h" in self.replay.columns else None
 
     def term(self, sigma: float, safeguard: bool) -> np.ndarray:
-        """Return this agent's term of C, shape (T, T)."""
+        """Return this agent's term of C, shape (T, T); sigma and `safeguard` as in `regularised_inverse`."""
         self.Kt = regularised_inverse(self.K, len(self.td), sigma, safeguard)
         return contribution(self.G, self.Kt)
 
     def updated(self, alpha: float, C=None) -> np.ndarray:
-        """Return theta_i after the step of second order, or of first order if there is no C."""
+        """Return theta_i after alpha times the step of second order, or of first order if there is no C."""
         d = first_order_local(self.G, self.td) if C is None else self.second_order(self.G, self.Kt, C, self.td)
         theta = self.theta.copy()
         theta[self.learned] += alpha * d

@@ -22,7 +22,7 @@ class FaultyLearner(LocalLearner):
     mean = False
 
     def term(self, sigma: float, safeguard: bool) -> np.ndarray:
-        """Return this agent's term of C, shape (T, T)."""
+        """Return this agent's term of C, shape (T, T); sigma and `safeguard` as in `regularised_inverse`."""
         if self.mean:
             T = len(self.td)
             self.K, sigma = self.K / T, sigma / T
@@ -46,16 +46,16 @@ def misalign(learner: DistributedQLearning, wrong: bool = True) -> None:
 
 
 def take_mean(learner: DistributedQLearning, wrong: bool = True) -> None:
-    """Let every `FaultyLearner` take the mean for the sum, or no longer."""
+    """Let every `FaultyLearner` of a `learner` take the mean for the sum, or no longer if not `wrong`."""
     for agent in learner.agents:
         vars(agent)["mean"] = wrong
 
 
 def next_C(learner: DistributedQLearning) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return C of the batch that will be drawn next, as agent 1 will have it, and as it should be; changes nothing.
+    """Return C of the batch that a `learner` will draw next, as agent 1 will have it, and as it should be.
 
     As it should be: all agents draw agent 1's batch, sums are sums, and consensus is exact. None in first order, and
-    before there are samples.
+    before there are samples. Nothing is changed.
     """
     if learner.order == 1 or not len(learner.agents[0].replay):
         return None

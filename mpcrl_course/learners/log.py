@@ -60,7 +60,7 @@ class Log:
         return series[name][: self.steps + (name in self._ahead)]
 
     def last(self, name: str, rows: int | None = None) -> np.ndarray:
-        """Return the last rows of a series (by default all); empty before the first."""
+        """Return the last `rows` of the series `name` (by default all); empty before the first."""
         return getattr(self, name)[-rows if rows else None :] if self.steps else np.zeros(0)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -121,7 +121,7 @@ def save_state(path, arrays: dict[str, np.ndarray], scalars: dict) -> None:
 
 
 def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
-    """Read what `save_state` wrote: arrays and scalars.
+    """Read what `save_state` wrote at that `path`: arrays and scalars.
 
     Raises
     ------
@@ -147,12 +147,12 @@ def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def part_of(arrays, name: str) -> dict[str, np.ndarray]:
-    """Return the arrays of one part of a saved run, by the names that the part gave them."""
+    """Return the arrays of the part `name` of a saved run, by the names that the part gave them."""
     return {key[len(name) + 1 :]: array for key, array in arrays.items() if key.startswith(f"{name} ")}
 
 
 def saved_log(path) -> Log:
-    """Return the log of a run that was saved, without its learner."""
+    """Return the log of a run that was saved at `path`, without its learner."""
     arrays, scalars = load_state(path)
     series = part_of(arrays, "log")
     log = Log(**{name: 0.0 for name, rows in series.items() if rows.ndim and len(rows) > scalars["k"]})

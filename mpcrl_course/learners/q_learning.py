@@ -22,7 +22,17 @@ from mpcrl_course.own import answering
 
 
 def td_error(mpc: MPC, theta, s, a, cost, s_next, terminated=False):
-    """Return (delta, solution of Q) of one transition at theta, solving V(s_next) and Q(s, a)."""
+    """Return (delta, solution of Q) of one transition, solving V(s_next) and Q(s, a).
+
+    Parameters
+    ----------
+    mpc : MPC
+    theta : array_like, shape (n_theta,)
+    s, a, cost, s_next
+        The transition: s and a were followed by the stage cost and s_next.
+    terminated : bool
+        Whether s_next is terminal: it then costs nothing more.
+    """
     q = mpc.Q(theta, s, a)
     target = cost if terminated else cost + mpc.discount * mpc.V(theta, s_next).value
     return target - q.value, q
@@ -198,7 +208,7 @@ class QLearning(Learner):
         return self.behaviour(k, solution, explored, self.rng)
 
     def derivatives(self, q: Solution) -> dict[str, np.ndarray]:
-        """Return gradient g and, where the step needs it, Hessian h of Q."""
+        """Return gradient g and, where the step needs it, Hessian h of Q, from its solution q."""
         g = {"g": self.gradient(q)}
         return g if self.hessian == "none" else g | {"h": q.hessian(exact=self.hessian == "exact")}
 

@@ -51,7 +51,7 @@ class Replay:
         self.count += 1
 
     def draw(self, rng: np.random.Generator):
-        """Return a batch: a named tuple of arrays, one for each column, one row a sample; the latest first."""
+        """Draw a batch with `rng`: a named tuple of arrays, one for each column, one row a sample; the latest first."""
         n = len(self)
         if self.latest is None:
             return self._rows(rng.integers(n, size=self.batch))

@@ -133,7 +133,7 @@ class Learner:
         return self
 
     def save(self, path) -> None:
-        """Write everything that learning changes: see `save_state`."""
+        """Write everything that learning changes to `path`: see `save_state`."""
         arrays = {name: np.asarray(getattr(self, name)) for name in self.kept}
         arrays |= {f"{part} {name}": a for part, thing in self.parts.items() for name, a in thing.arrays().items()}
         plant = None if self.env is None else self.env.state_dict()

@@ -1,4 +1,4 @@
-"""Networks trained beforehand (lectures/data/agents_04.npz), as agents and as controllers of pendulums.
+"""Networks trained beforehand (`places.data("agents_04.npz")`), as agents and as controllers of pendulums.
 
 The file holds, for each kind of training, one row of weights a seed: ``nominal actor``, ``nominal critic``,
 ``randomised actor`` … in half precision, which is exact enough to act with.
@@ -20,7 +20,7 @@ def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torqu
     Parameters
     ----------
     file : mapping of name to ndarray
-        What np.load gives.
+        What `places.data` gives.
     kind : str
         'nominal', 'randomised', 'identified' (which sees an estimate of the mass, too), 'penalty 3' ….
     seed : int
@@ -44,7 +44,7 @@ def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torqu
 
 
 def trained_policies(file: Mapping, seed: int = 0) -> dict[str, Callable]:
-    """Return the policies of a seed by kind, as controllers: states (n, 2) to torques (n, 1)."""
+    """Return the policies of a `seed` in a `file` by kind, as controllers: states (n, 2) to torques (n, 1)."""
     policies: dict[str, Callable] = {}
     for kind in _kinds(file):
         agent = trained_agent(file, kind, seed)

@@ -66,7 +66,15 @@ TOUCHING = 1e-6
 
 @dataclass(frozen=True)
 class Method:
-    """One way to learn, and what is published of it: one run's means over its first and last 500 steps."""
+    """One way to learn, and what is published of it.
+
+    Attributes
+    ----------
+    distributed : bool
+        Else with a centre.
+    td, cost : tuple of float
+        Means of |TD| and L of one run over its first and last 500 steps.
+    """
 
     distributed: bool
     td: tuple[float, float]
@@ -116,7 +124,7 @@ def middle_gradient(q: NetworkSolution, i: int) -> np.ndarray:
 
 @cache
 def controller(distributed: bool) -> NetworkController:
-    """Return what learns and controls: 50 iterations of ADMM, or one central solve."""
+    """Return what learns and controls: 50 iterations of ADMM if `distributed`, else one central solve."""
     network = network_mpc(order=1)
     return ADMM(network, RHO, ITERATIONS) if distributed else Central(network, RHO)
 
@@ -127,12 +135,20 @@ def schedules() -> tuple[Callable, Callable]:
 
 
 def state_path(method: Method, seed: int, folder) -> Path:
-    """Return the path under which a run is saved: ``path.json`` names its ``path-k.npz``."""
+    """Return the path in `folder` of the run of a `method` and `seed`: ``path.json`` names its ``path-k.npz``."""
     return Path(folder) / f"automatica_{method}_seed{seed}"
 
 
 def learning_run(method: Method, seed: int, steps: int, folder, save_every: int = 500) -> str:
-    """Do what is missing of a run and save it; returns why it failed, or nothing."""
+    """Do what is missing of a run and save it; returns why it failed, or nothing.
+
+    Parameters
+    ----------
+    method : Method
+    seed, steps : int
+    folder, save_every
+        See `automatica`.
+    """
     step_size, epsilon = schedules()
 
     def learner():
@@ -177,7 +193,15 @@ class Results:
 
 
 def load(method: Method, seeds: Sequence[int], diverged: Sequence[int], steps: int, folder) -> Results:
-    """Read the first `steps` steps of runs that were done."""
+    """Read the first `steps` steps of runs that were done.
+
+    Parameters
+    ----------
+    method, seeds, steps, folder
+        Of these runs.
+    diverged : sequence of int
+        Seeds of those that were given up.
+    """
     logs = [saved_log(state_path(method, seed, folder)) for seed in seeds]
     td, cost = (np.array([getattr(log, name)[:steps] for log in logs]).reshape(-1, steps) for name in ("td", "cost"))
     seconds = np.array([log.seconds / log.steps for log in logs])
@@ -206,7 +230,7 @@ def _scenarios(name: str, n: int) -> tuple[NetworkScenarios, np.ndarray]:
 
 
 def own_bounds(network, **blocks) -> np.ndarray:
-    """Return the initial parameters with the plant's own bounds, and the named blocks replaced."""
+    """Return the initial parameters of a `network` with the plant's own bounds, and the named `blocks` replaced."""
     return network.parameters.pack(**{f"x_ub_{i + 1}": np.zeros(2) for i in range(network.n_agents)}, **blocks)
 
 
@@ -252,13 +276,30 @@ def evaluate(make: Callable[[], Callable], evaluations: int = EVALUATIONS) -> tu
 
 
 def evaluation_path(name: str, seed: int, after: int, folder) -> Path:
-    """Return the path under which an evaluation is saved; seed 0: of a controller that has learned nothing."""
+    """Return the path in `folder` of the evaluation of a controller.
+
+    Parameters
+    ----------
+    name : str
+        See `make_policy`.
+    seed, after : int
+        Of learning, and the number of its steps; seed 0: the controller has learned nothing.
+    folder : path
+    """
     learned = f"_seed{seed}_after{after}" if seed else ""
     return Path(folder) / f"automatica_evaluation_{name.replace(', ', '_').replace(' ', '_')}{learned}"
 
 
 def evaluation_run(name: str, seed: int, after: int, evaluations: int, scenarios: int, folder) -> str:
-    """Evaluate a controller, unless that was done; returns why it failed, or nothing."""
+    """Evaluate a controller, unless that was done; returns why it failed, or nothing.
+
+    Parameters
+    ----------
+    name, seed, after, folder
+        See `evaluation_path`.
+    evaluations, scenarios : int
+        Number of noises; of scenarios of a scenario MPC.
+    """
     path = evaluation_path(name, seed, after, folder)
     try:
         index, wanted = path.with_name(f"{path.name}.json"), {"k": evaluations, "scenarios": scenarios}
@@ -293,7 +334,7 @@ def window(steps: int) -> int:
 
 
 def learning_table(results: Sequence[Results], steps: int) -> Table:
-    """Return the published means over both windows beside ours."""
+    """Return the published means over both windows of `steps` beside our `results`."""
     width, rows = window(steps), []
     for one in results:
         published = [f"{value:.3g}" for value in (*one.method.td, *one.method.cost)]
@@ -310,7 +351,7 @@ def learning_table(results: Sequence[Results], steps: int) -> Table:
 
 
 def statement(results: Sequence[Results], steps: int) -> str:
-    """Return whether the targets are reached by the median of all runs; one that was given up reaches none."""
+    """Return whether the median of all `results` of `steps` reaches the targets; a run given up reaches none."""
     goal = f"mean |TD| of at most {TARGETS[0]:g} and mean L of at most {TARGETS[1]:g} over the last {WINDOW} steps"
     if steps != STEPS:
         return f"Targets ({goal}) are not judged: that takes {STEPS} steps, here are {steps}."
@@ -373,7 +414,7 @@ def _interval(values, sign: str = "") -> str:
 
 
 def figure(results: Sequence[Results], steps: int) -> tuple[Figure, str]:
-    """Draw |TD| and L of all runs that were done; returns the figure and its description."""
+    """Draw |TD| and L of all `results` over `steps`; returns the figure and its description."""
     width, said = min(steps, max(10, steps // 100)), []
     x = (np.arange(steps // width) + 0.5) * width
     with plt.rc_context(STYLE):

@@ -62,7 +62,7 @@ LEARNED = ("centralised", "distributed")
 
 @cache
 def controller(name: str):
-    """Return a controller of all areas: 'distributed', 50 iterations of ADMM, or 'centralised', one central solve."""
+    """Return a controller by `name`: 'distributed', 50 iterations of ADMM, or 'centralised', one central solve."""
     return ADMM(power_mpc(), RHO, ITERATIONS) if name == "distributed" else Central(power_mpc(), RHO)
 
 
@@ -71,6 +71,14 @@ def learner(name: str, seed: int, step_size: float = STEP_SIZE) -> DistributedQL
 
     An update ends each episode, from 150 transitions of which 100 are the latest; the step size and the probability of
     exploring shrink with each.
+
+    Parameters
+    ----------
+    name : str
+        One of `LEARNED`.
+    seed : int
+    step_size : float
+        Of the first update.
     """
     return DistributedQLearning(
         controller(name),
@@ -86,12 +94,22 @@ def learner(name: str, seed: int, step_size: float = STEP_SIZE) -> DistributedQL
 
 
 def learning_path(name: str, seed: int, folder) -> Path:
-    """Return the path under which a learning run is saved: ``path.json`` names its ``path-k.npz``."""
+    """Return the path in `folder` of the run of a learner's `name` and `seed`: ``path.json`` names ``path-k.npz``."""
     return Path(folder) / f"power_{name}_seed{seed}"
 
 
 def learning_run(name: str, seed: int, episodes: int, folder, save_every: int = 1000) -> str:
-    """Do what is missing of a learning run and save it; returns why it failed, or nothing."""
+    """Do what is missing of a learning run and save it; returns why it failed, or nothing.
+
+    Parameters
+    ----------
+    name, seed
+        See `learner`.
+    episodes : int
+        In all.
+    folder, save_every
+        See `learning_path` and `finish`.
+    """
     return finish(lambda: learner(name, seed), learning_path(name, seed, folder), LENGTH * episodes, save_every)
 
 
@@ -99,7 +117,7 @@ def learning_run(name: str, seed: int, episodes: int, folder, save_every: int = 
 
 
 def true_ties(network=None) -> np.ndarray:
-    """Return the initial parameters with the true strengths of the tie lines."""
+    """Return the initial parameters of a `network`, by default `power_mpc`, with the true strengths of tie lines."""
     network = network or power_mpc()
     P = PowerParameters().ties()
     return network.parameters.pack(**{f"P_tie_{i + 1}": P[i, own] for i, own in enumerate(network.neighbours)})
@@ -147,7 +165,15 @@ def make_policy(name: str, theta=None, scenarios: int = SCENARIOS) -> Callable[[
 
 
 def evaluate(make: Callable[[int], Callable], episodes: int = EVALUATIONS) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cost of each episode, and its steps with an angle beyond its limit; the noise is always the same."""
+    """Return the cost of each episode, and its steps with an angle beyond its limit; the noise is always the same.
+
+    Parameters
+    ----------
+    make : callable
+        See `make_policy`.
+    episodes : int
+        How many; the first ones of more.
+    """
     noise = np.random.default_rng(NOISE_SEED).uniform(-NOISE, NOISE, (episodes, LENGTH, 4))
     plant, cost, violated = PowerParameters(), np.zeros(episodes), np.zeros(episodes, int)
     load = plant.draw(0, 1, LENGTH).load
@@ -159,13 +185,21 @@ def evaluate(make: Callable[[int], Callable], episodes: int = EVALUATIONS) -> tu
 
 
 def evaluation_path(name: str, seed: int, episodes: int, folder) -> Path:
-    """Return the path under which an evaluation is saved; `seed` and `episodes` say how a learned one was learned."""
+    """Return the path in `folder` of the evaluation of `name`; `seed` and `episodes` are those of learning, if any."""
     learned = f"_seed{seed}_after{episodes}" if name in LEARNED else ""
     return Path(folder) / f"power_evaluation_{name.replace(' ', '_')}{learned}"
 
 
 def evaluation_run(name: str, seed: int, episodes: int, evaluations: int, scenarios: int, folder) -> str:
-    """Evaluate a controller on `evaluations` episodes, unless that was done; returns why it failed, or nothing."""
+    """Evaluate a controller, unless that was done; returns why it failed, or nothing.
+
+    Parameters
+    ----------
+    name, seed, episodes, folder
+        See `evaluation_path`.
+    evaluations, scenarios : int
+        Episodes of evaluation; scenarios of the scenario MPC.
+    """
     path = evaluation_path(name, seed, episodes, folder)
     try:
         index = path.with_name(f"{path.name}.json")
@@ -206,7 +240,13 @@ class Evaluation:
 
 
 def load_evaluation(name: str, seeds: Sequence[int], episodes: int, folder) -> Evaluation:
-    """Read the evaluations of a controller from all seeds of learning, or the one of a controller that has none."""
+    """Read the evaluations of a controller from all `seeds` of learning; [0] is the one of a controller that has none.
+
+    Parameters
+    ----------
+    name, seeds, episodes, folder
+        See `evaluation_path`.
+    """
     saved = [load_state(evaluation_path(name, seed, episodes, folder)) for seed in seeds]
     cost, violated = (np.array([arrays[what] for arrays, _ in saved]) for what in ("cost", "violated"))
     return Evaluation(name, list(seeds), cost, violated, float(np.median([scalars["seconds"] for _, scalars in saved])))
@@ -230,7 +270,7 @@ def below(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
 
 
 def table(evaluations: Sequence[Evaluation]) -> Table:
-    """Return the published figures beside ours: mean cost of an episode and steps beyond a limit."""
+    """Return the published figures beside our `evaluations`: mean cost of an episode and steps beyond a limit."""
     rows, reference = [], next((one for one in evaluations if one.name == "nominal"), None)
     for one in evaluations:
         means, violated = one.cost.mean(axis=1), one.violated.mean(axis=1)
@@ -259,7 +299,7 @@ def table(evaluations: Sequence[Evaluation]) -> Table:
 
 
 def learned_table(thetas: Mapping[str, np.ndarray]) -> Table:
-    """Return what was learned most: parameters whose change moves the controller, median over seeds (seeds, 122)."""
+    """Return what was learned most, by median over seeds, of the parameters `thetas` (seeds, 122) of each learner."""
     network, rows = power_mpc(), []
     names, initial = network.parameters.names, network.parameters.initial()
     change = {name: np.median(theta, axis=0) - initial for name, theta in thetas.items()}

@@ -43,7 +43,7 @@ class Run(NamedTuple):
 
 
 def steps_done(path: Path) -> int:
-    """Return how many steps of a run are saved; -1 if it has not begun."""
+    """Return how many steps of the run at `path` are saved; -1 if it has not begun."""
     index = path.with_name(f"{path.name}.json")
     return int(json.loads(index.read_text(encoding="utf-8"))["k"]) if index.exists() else -1
 
@@ -73,7 +73,7 @@ def finish(learner: Callable[[], Learner], path: Path, steps: int, save_every: i
 
 
 def run_all(runs: Sequence[Run], steps: int, jobs: int = -1) -> dict[str, str]:
-    """Do what is missing of all runs, of `steps` steps each, in parallel; returns the failed ones: names, and why.
+    """Do what is missing of all runs, of `steps` steps each, `jobs` at a time; returns the failed ones: names, and why.
 
     The work goes through joblib: inside ``joblib.parallel_config(backend="dask")`` it is done by a cluster, whose
     workers must see the same folder and have one thread each (a compiled controller serves one run at a time).
@@ -94,7 +94,7 @@ def run_all(runs: Sequence[Run], steps: int, jobs: int = -1) -> dict[str, str]:
 
 
 def report(parts: Sequence[str], failed: Mapping[str, str], path: Path) -> bool:
-    """Print what was found, and a line for every failed run, and write it to a file; returns whether none failed."""
+    """Print `parts` and a line for every `failed` run, and write them to `path`; returns whether none failed."""
     text = "\n\n".join([*parts, *(f"FAILED: {name}: {why}" for name, why in failed.items())])
     path.write_text(text + "\n", encoding="utf-8")
     print(f"\n{text}")
@@ -113,13 +113,16 @@ def median(values) -> str:
 
 
 def write(figure: Figure, description: str, path: Path) -> str:
-    """Write a figure with its description inside the file; returns the description after the file's name."""
+    """Write a figure to `path`, its description inside; returns the description after the file's name."""
     figure.savefig(path, dpi=150, metadata={"Description": description})
     return f"{path.name}: {description}"
 
 
 def warm(controller: NetworkController, theta) -> Callable:
-    """Return the policy of a network from states to inputs in which each solve starts where the last one ended."""
+    """Return the policy of a network's `controller` at `theta`, from states to inputs.
+
+    Each solve starts where the last one ended.
+    """
     last = None
 
     def act(s):

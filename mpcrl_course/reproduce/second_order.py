@@ -88,7 +88,7 @@ def _controller(distributed: bool):
 
 
 def state_path(method: Method, seed: int, folder) -> Path:
-    """Return the path under which a run is saved: ``path.json`` names its ``path-k.npz``."""
+    """Return the path in `folder` of the run of a `method` and `seed`: ``path.json`` names its ``path-k.npz``."""
     where = "distributed" if method.distributed else "centralised"
     return Path(folder) / f"{where}_order{method.order}_seed{seed}"
 
@@ -97,6 +97,13 @@ def run(method: Method, seed: int, steps: int, folder, save_every: int = 500) ->
     """Do what is missing of a run and save it; returns why it failed, or nothing.
 
     The step is the published one: no exploration, batches of 15 (the latest 10) out of 100, no safeguard.
+
+    Parameters
+    ----------
+    method : Method
+    seed, steps : int
+    folder, save_every
+        See `second_order`.
     """
 
     def learner():
@@ -109,7 +116,14 @@ def run(method: Method, seed: int, steps: int, folder, save_every: int = 500) ->
 
 
 def runs(seeds: Sequence[int], steps: int, folder, save_every: int = 500) -> list[Run]:
-    """Return all runs, those of a seed beside each other."""
+    """Return all runs of these `seeds`, those of a seed beside each other.
+
+    Parameters
+    ----------
+    seeds : sequence of int
+    steps, folder, save_every
+        See `run`.
+    """
     return [
         Run(f"{method}, seed {seed}", state_path(method, seed, folder), run, (method, seed, steps, folder, save_every))
         for seed in seeds
@@ -146,7 +160,7 @@ class Results:
 
 
 def load(method: Method, seeds: Sequence[int], steps: int, folder) -> Results:
-    """Read the first `steps` steps of runs that were done."""
+    """Read the first `steps` steps of the runs of a `method` that were done in `folder`, with these `seeds`."""
     logs = [saved_log(state_path(method, seed, folder)) for seed in seeds]
     td, cost, failed = (
         np.array([getattr(log, name)[:steps] for log in logs]).reshape(len(logs), steps)
@@ -194,7 +208,7 @@ def median_band(values, draws: int = PUBLISHED_SEEDS, level: float = 0.95) -> tu
 
 
 def tables(results: Sequence[Results], steps: int) -> list[Table]:
-    """Return the published figures beside ours: |TD|, stage cost L and cumulative cost."""
+    """Return the published figures beside our `results` of so many `steps`: |TD|, stage cost L and cumulative cost."""
     header = ["method", "whose", *(f"{begin}-{end}" for begin, end in WINDOWS)]
     found = []
     for name, caption in (("td", "mean |TD|"), ("cost", "mean stage cost L")):
@@ -227,7 +241,7 @@ def tables(results: Sequence[Results], steps: int) -> list[Table]:
 
 
 def statement(results: Sequence[Results]) -> str:
-    """Return in how many windows the published median is one that five seeds of ours could have given."""
+    """Return in how many windows the published median is one that five seeds of our `results` could have given."""
     outside, judged, lines = [], 0, []
     for one in results:
         if len(one.seeds) < ENOUGH:
@@ -255,7 +269,7 @@ def statement(results: Sequence[Results]) -> str:
 
 
 def learning_figure(results: Sequence[Results], steps: int) -> tuple[Figure, str]:
-    """Draw |TD| and L of all runs, with the published medians; returns the figure and its description."""
+    """Draw |TD| and L of all `results` over `steps`, and the published medians; returns figure and description."""
     width = min(steps, max(10, steps // 80))
     x = (np.arange(steps // width) + 0.5) * width
     said = []
@@ -314,7 +328,7 @@ def _where(one: Results) -> str:
 
 
 def trajectory_figure(one: Results) -> tuple[Figure, str]:
-    """Draw states and inputs of the first run of a method; returns the figure and its description."""
+    """Draw states and inputs of the first run of `one` method; returns the figure and its description."""
     steps, agents = len(one.x), range(one.u.shape[1])
     with plt.rc_context(STYLE):
         figure = Figure(figsize=(10.0, 6.4))

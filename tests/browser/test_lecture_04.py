@@ -11,7 +11,7 @@ pytestmark = marks()
 
 
 def test_lecture_04_in_jupyterlab():
-    with open_notebook(LECTURES / "04_mpc_vs_rl.ipynb", beside=[LECTURES / "data"]) as lab:
+    with open_notebook(LECTURES / "04_mpc_vs_rl.ipynb") as lab:
         check_cells(lab, pictures=8)
         lab.watch_picture()
         check_step(lab, STEPS)

@@ -11,7 +11,7 @@ pytestmark = marks()
 
 
 def test_lecture_06_in_jupyterlab():
-    with open_notebook(LECTURES / "06_mpc_as_value.ipynb", beside=[LECTURES / "data"]) as lab:
+    with open_notebook(LECTURES / "06_mpc_as_value.ipynb") as lab:
         check_cells(lab, pictures=5)
         lab.watch_picture()
         check_slider(lab, "back-off")

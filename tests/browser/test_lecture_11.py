@@ -11,7 +11,7 @@ pytestmark = marks()
 
 
 def test_lecture_11_in_jupyterlab():
-    with open_notebook(LECTURES / "11_distributed.ipynb", beside=[LECTURES / "data"]) as lab:
+    with open_notebook(LECTURES / "11_distributed.ipynb") as lab:
         check_cells(lab, pictures=6)
         lab.watch_picture()
         check_step(lab, ITERATION)

@@ -6,7 +6,6 @@ import multiprocessing
 import sys
 import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -786,19 +785,3 @@ def test_lock_left_by_a_dead_process_is_broken(file, monkeypatch):
     file.with_name("progress.json.lock").touch()
     progress.change(file, lambda data: None)
     assert file.is_file()
-
-
-def test_course_folder_is_the_nearest_marked_one(tmp_path, monkeypatch):
-    inner = tmp_path / "course" / "exercises" / "deep"
-    inner.mkdir(parents=True)
-    root = Path(tmp_path.anchor)
-    assert progress.course_folder(root) == root  # nothing marks a course: where we are
-    (tmp_path / "course" / "pyproject.toml").write_text('[project]\nname = "mpcrl-course"\n')
-    assert progress.course_folder(inner) == tmp_path / "course"
-    (inner.parent / "course.py").touch()
-    assert progress.course_folder(inner) == tmp_path / "course"  # a stray file of that name
-    (inner.parent / "lectures").mkdir()
-    assert progress.course_folder(inner) == inner.parent
-    monkeypatch.delenv("MPCRL_COURSE_PROGRESS", raising=False)
-    monkeypatch.chdir(inner)
-    assert progress.progress_file() == inner.parent / ".mpcrl_course" / "progress.json"

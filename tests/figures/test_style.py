@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from mpcrl_course.figures import COLOURS, LECTURES, STYLE, band, course_map, show, style, use_style
+from mpcrl_course.figures import COLOURS, STYLE, band, show, style, use_style
 
 
 @pytest.fixture
@@ -77,15 +77,3 @@ def test_band_refuses_what_does_not_fit(ax):
         band(ax, [0, 1], np.zeros((5, 3)))
     with pytest.raises(ValueError, match="coverage"):
         band(ax, [0, 1], np.zeros((5, 2)), coverage=95)
-
-
-def test_the_map_has_every_lecture_and_links_those_that_exist(tmp_path):
-    for name in ("lectures/06_some_name.ipynb", "exercises/06_some_name.ipynb"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("{}")
-    rows = course_map(tmp_path).data.splitlines()[2:]
-    assert len(rows) == len(LECTURES) == 14
-    assert [int(row[2:4]) for row in rows] == list(range(1, 15))
-    assert "(06_some_name.ipynb)" in rows[5] and "(../exercises/06_some_name.ipynb)" in rows[5]
-    assert all("in preparation" in row for k, row in enumerate(rows) if k != 5)
-    assert all(before < number for number, *_, needs in LECTURES for before in needs)

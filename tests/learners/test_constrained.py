@@ -1,11 +1,11 @@
 """Primal-dual DDPG: gradient by finite differences, targets and multiplier by hand, DDPG where lambda is zero."""
 
 from collections import namedtuple
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mpcrl_course import places
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.learners.constrained import ConstrainedActorCritic, PrimalDual, next_multiplier
 from mpcrl_course.learners.ddpg import DDPG, critic_gradient
@@ -210,7 +210,7 @@ def test_a_run_that_diverges_says_where():
 
 def test_the_shipped_runs_hold_what_the_method_promises():
     """The mean violation of the last ten episodes, five seeds: at the budget of 0.002 rad/s, and not at a penalty's."""
-    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "agents_04.npz") as file:
+    with places.data("agents_04.npz") as file:
         last = {kind: file[f"{kind} training"][:, -10:].mean() for kind in ("primal-dual", "penalty 3", "penalty 300")}
         training, multipliers = file["primal-dual training"], file["primal-dual multipliers"]
     assert last["primal-dual"] == pytest.approx(0.002, abs=0.001)

@@ -1,11 +1,11 @@
 """DDPG: its equations by hand, termination and truncation, replay, resume, and that it learns to swing up."""
 
 from collections import namedtuple
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mpcrl_course import places
 from mpcrl_course.dp.pendulum import evaluate
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.learners.ddpg import (
@@ -19,7 +19,7 @@ from mpcrl_course.learners.ddpg import (
 )
 from mpcrl_course.mlp import MLP, Adam
 
-#: Mean cost of value iteration on the fixed starts (201 x 201 points, 21 torques: lectures/data/ddpg_03.npz).
+#: Mean cost of value iteration on the fixed starts (201 x 201 points, 21 torques: data/ddpg_03.npz).
 YARDSTICK = 156.7
 
 
@@ -188,7 +188,7 @@ def test_bad_options(options):
 
 
 def test_the_shipped_runs_hold_what_the_lecture_says():
-    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "ddpg_03.npz") as file:
+    with places.data("ddpg_03.npz") as file:
         cost = dict(zip(file["settings"], file["cost"][:, :, -1]))
         assert file["yardstick"][0] == pytest.approx(YARDSTICK, abs=0.1) and file["steps"][-1] == 20_000
     within = {name: (final <= 1.1 * YARDSTICK).sum() for name, final in cost.items()}
@@ -204,7 +204,7 @@ def test_the_shipped_runs_hold_what_the_lecture_says():
 
 
 def test_it_learns_to_swing_up():
-    """One seed of the five of lectures/data/make_03.py, within 10 % of value iteration in 20 000 steps."""
+    """One seed of the five of data/make_03.py, within 10 % of value iteration in 20 000 steps."""
     learner = DDPG(Pendulum(), np.random.default_rng(0)).run(20_000, progress=False)
     assert evaluate(pendulum_policy(learner.agent)).mean() <= 1.1 * YARDSTICK
     assert not learner.log.stopped and learner.k == 20_000

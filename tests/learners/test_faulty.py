@@ -1,11 +1,11 @@
 """Two mistakes, and what they do to C; and that the runs which lecture 12 ships begin as they do here."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mpcrl_course import places
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning, regularised_inverse
 from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C, take_mean
@@ -111,7 +111,7 @@ def test_a_readers_own_step_is_used_and_checked():
 )
 def test_the_shipped_runs_begin_as_they_do_here(name, options):
     """The first mean of 25 steps; later ones depend on rounding, as every run that learns."""
-    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "second_order_12.npz") as file:
+    with places.data("second_order_12.npz") as file:
         shipped = file[name]
     assert shipped.shape == (20 if name.startswith("centralised") else 10, 2, 80)
     for seed in (1, 5):

@@ -1,10 +1,9 @@
 """Networks from a file: weights and forms, names that do not exist, and that those shipped do what the lecture says."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.dp.pendulum import FIXED_STARTS, evaluate
 from mpcrl_course.envs.pendulum import NOMINAL, Pendulum, PendulumParameters, upright, violations
@@ -17,7 +16,7 @@ KINDS = {"nominal", "randomised", "identified", "penalty 3", "penalty 300", "pri
 
 @pytest.fixture(scope="module")
 def file():
-    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "agents_04.npz") as file:
+    with places.data("agents_04.npz") as file:
         return dict(file)
 
 
@@ -62,7 +61,7 @@ def test_policies_of_all_kinds(file):
 
 
 def test_it_works_from_an_open_file_too(file):
-    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "agents_04.npz") as open_file:
+    with places.data("agents_04.npz") as open_file:
         np.testing.assert_array_equal(trained_agent(open_file).actor.theta, trained_agent(file).actor.theta)
 
 
@@ -82,14 +81,14 @@ def test_an_agent_goes_on_learning(file):
 
 def test_the_shipped_networks_swing_up():
     """All five nominal seeds within 10 % of value iteration (156.7) on the fixed starts, in half precision."""
-    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "agents_04.npz") as file:
+    with places.data("agents_04.npz") as file:
         costs = [evaluate(pendulum_policy(trained_agent(file, seed=seed))).mean() for seed in range(5)]
     assert max(costs) <= 1.1 * 156.7
 
 
 def test_every_kind_costs_what_the_lecture_shows(file):
     """Seed 0 again: versus_04.npz holds cost, upright and share of steps beyond 6 rad/s of each run (make_04.py)."""
-    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "versus_04.npz") as shipped:
+    with places.data("versus_04.npz") as shipped:
         quiet, limit, mass, masses = (shipped[name] for name in ("quiet", "limit", "mass", "masses"))
     policies, starts = trained_policies(file), np.random.default_rng([4, 0]).uniform([-np.pi, -1], [np.pi, 1], (5, 2))
     rows = [("nominal", 1.0, quiet[0, 1])]

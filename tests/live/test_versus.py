@@ -3,12 +3,12 @@
 import asyncio
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mpcrl_course import places
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, dynamics, wrap
 from mpcrl_course.figures.pendulum import describe_pendulum
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
@@ -25,7 +25,7 @@ HORIZON = 40
 
 @pytest.fixture(scope="module")
 def file():
-    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "agents_04.npz") as file:
+    with places.data("agents_04.npz") as file:
         return dict(file)
 
 

@@ -1,11 +1,10 @@
 """The reproduction of the academic example: middle gradients, schedules, resuming, paired evaluation, verdicts."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from mpcrl_course import places
 from mpcrl_course.cli import EPISODE, main
 from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
 from mpcrl_course.learners.log import saved_log
@@ -362,12 +361,12 @@ def test_bad_requests(tmp_path, monkeypatch, capsys, arguments, words):
 
 @pytest.fixture(scope="module")
 def data():
-    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "network_11.npz") as file:
+    with places.data("network_11.npz") as file:
         return dict(file)
 
 
 def test_the_stored_runs_are_what_learning_gives(tmp_path, data):
-    """The first 200 steps of seed 2, both ways, and two noises of two evaluations (lectures/data/make_11.py).
+    """The first 200 steps of seed 2, both ways, and two noises of two evaluations (data/make_11.py).
 
     Learning amplifies rounding. Between two of OpenBLAS's kernels |TD| differs by 1e-14 in the first steps, by at most
     2e-7 up to step 100, and by 0.1 before step 200: the mean of these by 2e-3. The nominal controller's first run, too,

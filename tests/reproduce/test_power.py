@@ -1,11 +1,10 @@
 """The reproduction of the power system: the published settings, paired noise, taking up, trouble, what is written."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
+from mpcrl_course import places
 from mpcrl_course.envs.power import ANGLE_LIMIT, PowerParameters, PowerSystem
 from mpcrl_course.learners.log import load_state
 from mpcrl_course.reproduce import power as module
@@ -228,12 +227,12 @@ def test_evaluations_are_done_anew_only_if_they_must(tmp_path, short):
 
 @pytest.fixture(scope="module")
 def data():
-    with np.load(Path(__file__).parents[2] / "lectures" / "data" / "power_11.npz") as file:
+    with places.data("power_11.npz") as file:
         return dict(file)
 
 
 def test_the_stored_runs_are_what_learning_gives(data):
-    """Two episodes centralised, one distributed, from seed 1; two episodes of evaluation (lectures/data/make_11.py)."""
+    """Two episodes centralised, one distributed, from seed 1; two episodes of evaluation (data/make_11.py)."""
     for name, episodes in (("centralised", 2), ("distributed", 1)):
         log = learn(name, 1, episodes)
         np.testing.assert_allclose(data[f"{name}_path"][: episodes + 1], log.theta[::100], rtol=1e-6, atol=1e-9)

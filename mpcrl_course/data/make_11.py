@@ -1,6 +1,6 @@
 """What lecture 11 shows of both examples: learned parameters, costs of learning, and evaluations on the same noise.
 
-Run it with `python lectures/data/make_11.py [FOLDER]` (about an hour on two cores). It reproduces the published
+Run it with `python mpcrl_course/data/make_11.py [FOLDER]` (about an hour on two cores). It reproduces the published
 examples (`mpcrl-course reproduce automatica`) in FOLDER, or takes up what is there already. Learning amplifies
 rounding: on another kind of processor a run is the same for about 100 steps, and then another one of its kind.
 """

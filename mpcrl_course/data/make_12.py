@@ -1,6 +1,6 @@
 """What lecture 12 compares: the published comparison, 20 seeds, and second order with a part changed, 10 seeds.
 
-Run it with `python lectures/data/make_12.py` (about half an hour on two cores that do nothing else), or
+Run it with `python mpcrl_course/data/make_12.py` (about half an hour on two cores that do nothing else), or
 one part of it with `published` or `changes` after it. It does what is missing of `mpcrl-course reproduce second-order
 --seeds 20` (in `reproduction/`, or as `--out=folder` says) and writes second_order_12.npz beside itself: |TD| and stage
 cost of every run, means of 25 steps. The published methods are those of the reproduction; all others have exact MPCs

@@ -1,6 +1,6 @@
 """What lecture 04 compares, five seeds of everything: networks trained, and closed loops measured.
 
-Run it with `python lectures/data/make_04.py` (about a quarter of an hour on two cores that do nothing else). With a
+Run it with `python mpcrl_course/data/make_04.py` (about a quarter of an hour on two cores that do nothing else). With a
 seed change the network, the starts and the noise; all controllers of a seed get the same starts and the same noise.
 It writes agents_04.npz (weights, in half precision) and versus_04.npz (costs, violations, uprights).
 """

@@ -1,6 +1,6 @@
 """DDPG on the torque-limited pendulum: ten seeds with the course's settings, and with one of them changed at a time.
 
-Run it with `python lectures/data/make_03.py` (about six minutes on two cores that do nothing else). Each run is
+Run it with `python mpcrl_course/data/make_03.py` (about six minutes on two cores that do nothing else). Each run is
 measured every 1000 steps on the hundred fixed starts, without exploration noise.
 """
 

@@ -1,6 +1,6 @@
 """Fifty seeds of Q-learning on the linear plant, and a scan of step sizes, for lecture 06.
 
-Run it with `python lectures/data/make_06.py` (about two minutes on two cores).
+Run it with `python mpcrl_course/data/make_06.py` (about two minutes on two cores).
 """
 
 from pathlib import Path

@@ -1,0 +1,87 @@
+"""The table of the lectures, and all that must agree with it: notebooks, checks, the map, three READMEs, benchmarks."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from mpcrl_course.figures import course_map
+from mpcrl_course.lectures import LECTURES, START
+
+ROOT = Path(__file__).resolve().parents[1]
+THERE = [lecture for lecture in LECTURES if lecture.notebook]
+WIDGETS = [name for lecture in THERE for name in lecture.live]
+
+each_there = pytest.mark.parametrize("lecture", THERE, ids=lambda lecture: lecture.notebook)
+
+
+def text(*names):
+    return ROOT.joinpath(*names).read_text(encoding="utf-8")
+
+
+def sources(folder, lecture):
+    return ["".join(cell["source"]) for cell in json.loads(text(folder, f"{lecture.notebook}.ipynb"))["cells"]]
+
+
+def test_lectures_are_numbered_and_build_on_earlier_ones():
+    assert [lecture.number for lecture in LECTURES] == list(range(1, 15))
+    assert all(before < lecture.number for lecture in LECTURES for before in lecture.needs)
+    assert all(lecture.notebook.startswith(f"{lecture.number:02d}_") for lecture in THERE)
+
+
+@pytest.mark.parametrize("folder", ["lectures", "exercises", "solutions"])
+def test_the_notebooks_are_those_of_the_table(folder):
+    wanted = [START] * (folder == "lectures") + [lecture.notebook for lecture in THERE]
+    assert sorted(path.stem for path in (ROOT / folder).glob("[0-9][0-9]_*.ipynb")) == wanted
+
+
+@each_there
+def test_titles_and_checks_are_those_of_the_table(lecture):
+    assert sources("lectures", lecture)[0].startswith(f"# {lecture.number:02d} · {lecture.question}\n")
+    assert sources("solutions", lecture)[0].startswith(f"# Solution {lecture.number:02d}: {lecture.question}\n")
+    checks = importlib.import_module(f"mpcrl_course.checks.ex{lecture.number:02d}")
+    assert checks.exercise.number == lecture.number
+
+
+@each_there
+def test_the_widgets_are_those_of_the_table(lecture):
+    shown = re.findall(r"(\w+)_live\(", "\n".join(sources("lectures", lecture)))
+    assert tuple(dict.fromkeys(shown)) == lecture.live
+
+
+def test_the_map_links_what_is_there_and_nothing_else():
+    rows = course_map().data.splitlines()[2:]
+    assert len(rows) == len(LECTURES)
+    for lecture, row in zip(LECTURES, rows, strict=True):
+        assert row.startswith(f"| {lecture.number:02d} |") and lecture.question in row and lecture.about in row
+        assert ("in preparation" in row) == (not lecture.notebook)
+        links = [f"({lecture.notebook}.ipynb)", f"(../exercises/{lecture.notebook}.ipynb)"]
+        assert re.findall(r"\([^() ]*\.ipynb\)", row) == links * bool(lecture.notebook)
+
+
+# ---- texts that cannot compute themselves
+
+
+def test_the_readme_lists_the_lectures():
+    wanted = [
+        f"- {lecture.number:02d} [{lecture.question}](lectures/{lecture.notebook}.ipynb): {lecture.about}"
+        for lecture in THERE
+    ]
+    listed = [line for line in text("README.md").splitlines() if re.match(r"- \d\d \[", line)]
+    assert listed == wanted, "the list in README.md must read:\n" + "\n".join(wanted)
+
+
+def test_the_concepts_are_of_lectures_and_files_that_are_there():
+    rows = [line.split("|") for line in text("lectures", "README.md").splitlines() if line.count("|") == 5]
+    numbers = {int(n) for _, _, lecture, exercise, _, _ in rows for n in re.findall(r"(?<!§)\b(\d\d)\b", lecture)}
+    assert numbers == {lecture.number for lecture in THERE}
+    files = {name for row in rows for name in re.findall(r"`([\w/]+\.py)`", row[4])}
+    missing = sorted(name for name in files if not (ROOT / "mpcrl_course" / name).is_file())
+    assert missing == [], "lectures/README.md names files that are not there"
+
+
+def test_every_widget_is_benchmarked(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    assert [widget.name for widget in importlib.import_module("bench_live").WIDGETS] == WIDGETS
