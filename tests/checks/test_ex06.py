@@ -9,6 +9,7 @@ import pytest
 
 from mpcrl_course.checks import ex06
 from mpcrl_course.checks.engine import RAISED, WRONG, assert_item_sound
+from mpcrl_course.envs import linear
 from tests.checks.notebooks import check_blank, check_solved, check_texts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +61,7 @@ def test_predict_numbers_are_those_of_the_mpc():
     s, a, theta = np.array([-0.02, 0.8]), np.array([-1.0]), ex06.parameters.initial()
     s_next = ex06.PLANT_A @ s + ex06.PLANT_B * a - [0.08, 0.0]
     assert ex06.mpc.policy(theta, s).u0 == pytest.approx(a)
-    measured = [ex06.stage_cost(s, a), ex06.mpc.V(theta, s).value, ex06.mpc.V(theta, s_next).value]
+    measured = [linear.stage_cost(s, a), ex06.mpc.V(theta, s).value, ex06.mpc.V(theta, s_next).value]
     measured.append(ex06.mpc.Q(theta, s_next, [0.0]).value)
     assert measured == pytest.approx([ex06.COST, ex06.V_HERE, ex06.V_NEXT, ex06.Q_ZERO], abs=0.006)
 

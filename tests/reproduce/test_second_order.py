@@ -221,10 +221,13 @@ def test_the_tables_hold_the_published_figures_and_ours():
 
 
 def test_everything_is_written_into_the_folder_and_nothing_is_pickled(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lectures").mkdir()
+    (tmp_path / "course.py").touch()  # these two mark a course
+    monkeypatch.chdir(tmp_path / "lectures")
     assert main(["reproduce", "second-order", "--seeds=1", "--steps=30", "--jobs=1"]) == 0
     out, folder = capsys.readouterr().out, tmp_path / "reproduction"
-    assert f"everything is written to {folder}" in out and list(tmp_path.iterdir()) == [folder]
+    assert f"everything is written to {folder}" in out
+    assert {path.name for path in tmp_path.iterdir()} == {"course.py", "lectures", "reproduction"}
     assert (folder / "second_order.txt").read_text("utf-8") in out
     files = sorted(path.suffix for path in folder.iterdir())
     assert files == [".json"] * 4 + [".npz"] * 4 + [".png"] * 2 + [".txt"]
