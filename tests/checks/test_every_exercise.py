@@ -38,5 +38,5 @@ def test_notebooks_are_committed_without_outputs(notebook):
     code = [cell for cell in cells(notebook) if cell["cell_type"] == "code"]
     assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code)
     ids = [cell["id"] for cell in cells(notebook)]
-    assert len(set(ids)) == len(ids)
+    assert len(set(ids)) == len(ids) and all(re.fullmatch("[A-Za-z0-9-]+", i) for i in ids)
     assert notebook.parent.name == "solutions" or not any("SOLUTION" in str(cell) for cell in code)
