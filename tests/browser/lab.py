@@ -241,7 +241,8 @@ class Lab:
     def settle(self) -> bool:
         """Wait until the widget does not play and its last picture is shown; return whether that came about."""
         state = f"({self._player}.playing, __import__('hashlib').sha256({self._player}.picture.value).hexdigest())"
-        return becomes(lambda: self.ask(state) == (False, self.picture()))
+        # asked twice: what the player draws a moment after a picture is on its way when the first answer comes
+        return becomes(lambda: self.ask(state) == self.ask(state) == (False, self.picture()))
 
     def press(self, element: Any, key: str, timeout: float = LIMIT) -> float:
         """Press `key` on `element`, wait until the picture changes, and return the milliseconds that took."""
