@@ -1,7 +1,7 @@
 """Notebooks in a real JupyterLab in a real browser, for the browser tests and for benchmarks/bench_live.py.
 
-    with jupyterlab([Path("lectures/06_mpc_as_value.ipynb"), Path("lectures/data")]) as open_page:
-        with open_page("06_mpc_as_value.ipynb") as lab:
+    with jupyterlab(["lectures/06_mpc_as_value.ipynb", "lectures/data"]) as notebook:
+        with notebook("06_mpc_as_value.ipynb") as lab:
             lab.run_live()
             lab.watch_picture()
             print(lab.press(lab.slider("back-off"), "ArrowRight"), "ms from key to picture")
@@ -65,6 +65,16 @@ RUN_LIVE = """async () => {
     book.activeCellIndex = book.widgets.indexOf(cell);
     await window.jupyterapp.commands.execute('notebook:run-cell');
   }
+}"""
+
+OPEN = "async (path) => { await window.jupyterapp.commands.execute('docmanager:open', {path: path}); }"
+
+# Nothing is kept: neither the kernel nor the outputs, which JupyterLab would ask about.
+CLOSE = """async () => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  await panel.sessionContext.shutdown();
+  panel.context.model.dirty = false;
+  panel.dispose();
 }"""
 
 # A frame counts when it is decoded ('load') and the browser comes to painting it (the next animation frame).
@@ -302,7 +312,7 @@ def open_notebook(notebook: str | Path, beside: Iterable[str | Path] = ()) -> It
     RuntimeError
         Playwright or Chromium is missing, or JupyterLab does not start.
     """
-    with jupyterlab([notebook, *beside]) as open_page, open_page(Path(notebook).name) as lab:
+    with jupyterlab([notebook, *beside]) as opened, opened(Path(notebook).name) as lab:
         yield lab
 
 
@@ -312,8 +322,8 @@ def jupyterlab(files: Iterable[str | Path]) -> Iterator[Callable[[str], Abstract
 
     Yields
     ------
-    open_page : callable (name) -> context manager of Lab
-        Opens one of the notebooks in a page of its own; at its end page and kernel are closed.
+    notebook : callable (name) -> context manager of Lab
+        Opens one of the notebooks, with a kernel of its own, and closes both.
 
     Raises
     ------
@@ -335,18 +345,17 @@ def jupyterlab(files: Iterable[str | Path]) -> Iterator[Callable[[str], Abstract
             browser = playwright.chromium.launch(
                 executable_path=find_chromium(), args=["--disable-dev-shm-usage", "--disable-gpu", "--no-first-run"]
             )
-            context = browser.new_context(viewport={"width": 1280, "height": 1000})
-            context.set_default_timeout(1e3 * LIMIT)
+            page = browser.new_page(viewport={"width": 1280, "height": 1000})
+            page.set_default_timeout(1e3 * LIMIT)
+            page.goto(f"{address}/lab?token={token}", wait_until="domcontentloaded")
+            page.wait_for_function("() => window.jupyterapp?.commands.hasCommand('docmanager:open')")
+            page.evaluate("async () => { await window.jupyterapp.restored; }")
 
             @contextlib.contextmanager
-            def open_page(name: str) -> Iterator[Lab]:
-                page = context.new_page()
-                lab = Lab(page)
-                # a workspace of its own, or JupyterLab would open the notebooks of before again
-                place = f"{address}/lab/workspaces/{Path(name).stem}/tree/{name}?token={token}"
-                page.goto(place, wait_until="domcontentloaded")
+            def notebook(name: str) -> Iterator[Lab]:
+                page.evaluate(OPEN, name)
                 page.wait_for_selector(f"{NOTEBOOK} .jp-Cell")
-                page.wait_for_selector("#jupyterlab-splash", state="detached")
+                lab = Lab(page)
                 lab.wait_idle()
                 try:
                     yield lab
@@ -354,11 +363,10 @@ def jupyterlab(files: Iterable[str | Path]) -> Iterator[Callable[[str], Abstract
                     print("the last lines of JupyterLab's log:", *_tail(log), sep="\n  ")
                     raise
                 finally:
-                    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-                    page.close()
+                    page.evaluate(CLOSE)
 
             try:
-                yield open_page
+                yield notebook
             finally:
                 browser.close()
 

@@ -22,14 +22,14 @@ pytestmark = marks()
 
 
 @pytest.fixture(scope="module")
-def open_page():
-    with jupyterlab([*notebooks("lectures"), ROOT / "lectures" / "data"]) as open_page:
-        yield open_page
+def notebook():
+    with jupyterlab([*notebooks("lectures"), ROOT / "lectures" / "data"]) as notebook:
+        yield notebook
 
 
 @pytest.mark.parametrize("name", LIVE)
-def test_live_widgets(open_page, name):
-    with open_page(f"{name}.ipynb") as lab:
+def test_live_widgets(notebook, name):
+    with notebook(f"{name}.ipynb") as lab:
         lab.run_live()
         assert lab.errors() == []
         assert len(lab.pictures()) == len(STEPS[name])
