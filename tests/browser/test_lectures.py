@@ -1,0 +1,154 @@
+"""Every lecture as its reader has it: JupyterLab, the import cell, and the live widgets by keyboard and mouse."""
+
+import pytest
+
+from tests.browser.lab import becomes, check_play_and_pause, check_slider, check_step, jupyterlab, marks
+from tests.notebooks import ROOT, cells, notebooks
+
+LIVE = [path.stem for path in notebooks("lectures") if "live" in str([cell["metadata"] for cell in cells(path)])]
+#: For each live widget, a pattern that finds the number of steps in its words ('' where there is none).
+STEPS = {
+    "00_start": [r"of (\d+) steps"],
+    "01_decisions": [r"(\d+) sweeps over", r"(\d+) sweeps over"],
+    "02_mpc": [r"step (\d+) \("],
+    "03_rl": [""],
+    "04_mpc_vs_rl": [r"step (\d+) \("],
+    "06_mpc_as_value": [r"of (\d+) steps", r"of (\d+) steps"],
+    "11_distributed": [r"iteration (\d+) of 100", ""],
+    "12_second_order": [r"step (\d+) of"],
+}
+
+pytestmark = marks()
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    with jupyterlab([*notebooks("lectures"), ROOT / "lectures" / "data"]) as notebook:
+        yield notebook
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_live_widgets(notebook, name):
+    with notebook(f"{name}.ipynb") as lab:
+        lab.run_live()
+        assert lab.errors() == []
+        assert len(lab.pictures()) == len(STEPS[name])
+        assert becomes(lambda: all(lab.pictures())), "a picture has no description"
+        for number, steps in enumerate(STEPS[name]):
+            lab.watch_picture(number)
+            check_step(lab, steps)
+            check_play_and_pause(lab)
+        if name in FURTHER:
+            lab.watch_picture()
+            FURTHER[name](lab)
+        assert lab.errors() == []  # nor did a widget show one
+        assert lab.page_errors == []
+
+
+# ---- what else there is to play with in some lectures
+
+
+def lecture_02(lab):
+    value = r"V\(s\) = ([\d.]+)"
+    before = lab.number(value)
+    check_slider(lab, "target of p")
+    assert becomes(lambda: lab.number(value) != before), "the words do not follow the slider"
+    check_slider(lab, "horizon N", presses=2)
+    check_kick_and_reset(lab, value)
+    check_the_model_is_told(lab, value)
+
+
+def check_kick_and_reset(lab, value):
+    """Kick changes picture and plan, Reset goes back to the start; both by mouse."""
+    (steps,) = STEPS["02_mpc"]
+    assert lab.settle()
+    before, done, picture = lab.number(value), lab.number(steps), lab.picture()
+    lab.button("Kick").click()
+    assert becomes(lambda: lab.picture() not in ("", picture)), "Kick did not change the picture"
+    assert becomes(lambda: lab.number(value) != before) and lab.number(steps) == done
+    lab.button("Reset").click()
+    assert becomes(lambda: lab.number(steps) == 0 and lab.number(r"cost so far ([\d.]+)") == 0.0)
+
+
+def check_the_model_is_told(lab, value):
+    """A heavier cart is a surprise to the MPC until it is told: then another plan is made at once."""
+    check_slider(lab, "plant: cart", presses=3)
+    unaware = lab.number(value)
+    tell = lab.button("Tell the MPC the masses")
+    tell.press("Space")
+    assert becomes(lambda: "mod-active" in tell.get_attribute("class"))
+    assert becomes(lambda: lab.number(value) > unaware), "the MPC was told, but plans as before"
+
+
+def lecture_04(lab):
+    check_the_mpc_is_told(lab)
+    check_retraining(lab)
+
+
+def check_the_mpc_is_told(lab):
+    """A heavier pendulum is a surprise to the MPC until it is told."""
+    check_slider(lab, "mass (kg)", presses=4)
+    assert becomes(lambda: "believes: 1.00 kg" in lab.words())
+    lab.button("Tell the MPC").press("Space")
+    assert becomes(lambda: "knows the plant" in lab.words()), "the MPC was told, but still believes in 1 kg"
+
+
+def check_retraining(lab):
+    """Retraining goes on frame by frame while both are driven, and its progress and its seconds are shown."""
+    trained, (steps,) = r"retrained for (\d+) of", STEPS["04_mpc_vs_rl"]
+    lab.button("Retrain the RL").click()
+    assert becomes(lambda: "retrained for" in lab.words())
+    before = lab.number(trained)
+    assert becomes(lambda: lab.number(trained) > before), "the count of training steps does not move"
+    lab.button("Pause").press("Enter")
+    assert lab.settle()
+    lab.button("Back to nominal").click()
+    assert becomes(lambda: lab.number(steps) == 0 and "trained on the nominal plant" in lab.words())
+
+
+def lecture_06(lab):
+    """The back-off, and learning: switched on, playing updates theta; paused, nothing does."""
+    updates = r"(\d+) updates of"
+    check_slider(lab, "back-off")
+    assert becomes(lambda: "back-off 0.080" in lab.words())
+    assert lab.number(updates) == 0
+    learn = lab.button("Learn while you watch")
+    learn.press("Space")
+    assert becomes(lambda: "mod-active" in learn.get_attribute("class"))
+    lab.button("Play").press("Space")
+    rate = lab.painted(5)
+    assert becomes(lambda: lab.number(updates) >= 20)
+    first = lab.number(updates)
+    assert becomes(lambda: lab.number(updates) > first)
+    lab.button("Pause").press("Enter")
+    assert lab.settle(), "it does not pause"
+    print(f"learning: {rate:.1f} frames/s, {lab.number(updates):.0f} updates")
+
+
+def lecture_11(lab):
+    check_slider(lab, "penalty ρ", presses=2)
+    assert becomes(lambda: "ρ = 10" in lab.words())
+    check_slider(lab, "messages lost", presses=3)
+    iteration, before = STEPS["11_distributed"][0], lab.number(STEPS["11_distributed"][0])
+    lab.button("New states").press("Space")
+    assert becomes(lambda: lab.number(iteration) == 0), f"new states begin at iteration 0, not {before}"
+
+
+def lecture_12(lab):
+    """A mean for a sum makes agent 1's C fifteen times too large, and takes nothing away when it is undone."""
+    off = r"is off by ([\d.e+-]+)"
+    check_slider(lab, "regularisation", presses=4)
+    assert becomes(lambda: lab.number(off) < 1e-6)
+    lab.button("Mean for sum").press("Space")
+    assert becomes(lambda: 10 < lab.number(off) < 20), "the mistake is not seen in C"
+    lab.button("Mean for sum").press("Space")
+    assert becomes(lambda: lab.number(off) < 1e-6), "the mistake stays"
+
+
+FURTHER = {
+    "02_mpc": lecture_02,
+    "04_mpc_vs_rl": lecture_04,
+    "06_mpc_as_value": lecture_06,
+    "11_distributed": lecture_11,
+    "12_second_order": lecture_12,
+}
