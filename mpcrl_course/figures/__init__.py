@@ -1,4 +1,4 @@
-"""Pictures: one style for all, each with a description in words."""
+"""Pictures: one style for all, each with a description in words; the map of the course."""
 
 from mpcrl_course.figures.course_map import course_map
 from mpcrl_course.figures.style import COLOURS, STYLE, band, show, use_style

@@ -1,1 +1,36 @@
-"""Ways to learn: one algorithm a file, its loop visible."""
+"""Ways to learn: one algorithm a file, an object with `step`; `run` is the same for all."""
+
+from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, perturbed_cost
+from mpcrl_course.learners.constrained import PrimalDual
+from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy
+from mpcrl_course.learners.distributed import DistributedQLearning, central_step, distributed_step
+from mpcrl_course.learners.log import Log, saved_log
+from mpcrl_course.learners.q_learning import QLearning
+from mpcrl_course.learners.replay import Replay
+from mpcrl_course.learners.run import Learner
+from mpcrl_course.learners.tabular import TabularQLearning
+from mpcrl_course.learners.trained import trained_agent, trained_policies
+
+__all__ = [
+    "DDPG",
+    "ActorCritic",
+    "DistributedQLearning",
+    "Learner",
+    "Log",
+    "PrimalDual",
+    "QLearning",
+    "Replay",
+    "TabularQLearning",
+    "central_step",
+    "constant",
+    "distributed_step",
+    "epsilon_greedy",
+    "exponential",
+    "greedy",
+    "noisy_action",
+    "pendulum_policy",
+    "perturbed_cost",
+    "saved_log",
+    "trained_agent",
+    "trained_policies",
+]
