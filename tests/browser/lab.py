@@ -1,6 +1,6 @@
 """Notebooks in a real JupyterLab in a real browser, for the browser tests and for benchmarks/bench_live.py.
 
-    with jupyterlab(["lectures/06_mpc_as_value.ipynb", "lectures/data"]) as notebook:
+    with jupyterlab(["lectures/06_mpc_as_value.ipynb"]) as notebook:
         with notebook("06_mpc_as_value.ipynb") as lab:
             lab.run_live()
             lab.watch_picture()

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.lab import becomes, check_play_and_pause, check_slider, check_step, jupyterlab, marks
-from tests.notebooks import ROOT, cells, notebooks
+from tests.notebooks import cells, notebooks
 
 LIVE = [path.stem for path in notebooks("lectures") if "live" in str([cell["metadata"] for cell in cells(path)])]
 #: For each live widget, a pattern that finds the number of steps in its words ('' where there is none).
@@ -23,7 +23,7 @@ pytestmark = marks()
 
 @pytest.fixture(scope="module")
 def notebook():
-    with jupyterlab([*notebooks("lectures"), ROOT / "lectures" / "data"]) as notebook:
+    with jupyterlab(notebooks("lectures")) as notebook:
         yield notebook
 
 
