@@ -6,7 +6,7 @@ import time
 import numpy as np
 from table import budget, measure, table, verdict
 
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 STATES = np.random.default_rng(0).uniform([-0.2, -1.0], [1.0, 1.0], (1024, 2))
 BUDGET, TARGET = 20e-6, 3.0  # CPU seconds a state, shown; how many times less than one by one, judged

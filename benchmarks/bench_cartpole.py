@@ -17,7 +17,8 @@ from table import budget, table, verdict
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters, random_start, upright
 from mpcrl_course.mpc import SolverError, shift
-from mpcrl_course.policies.cartpole_mpc import CartPoleController, cartpole_mpc, with_model
+from mpcrl_course.policies.receding import Receding
+from mpcrl_course.problems.cartpole import cartpole_mpc, with_model
 
 STARTS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 STEPS = 200
@@ -35,7 +36,7 @@ CHANGES = {
 
 def loops(mpc, theta, plant):
     """20 closed loops: swing-ups, costs, seconds of all decisions but the first, share of each status."""
-    rng, controller, runs, seconds = np.random.default_rng(1), CartPoleController(mpc, theta), [], []
+    rng, controller, runs, seconds = np.random.default_rng(1), Receding(mpc, theta), [], []
     for i in range(STARTS):  # one after the other: a cart that has crashed asks for no more decisions
         runs.append(run(controller, plant, [random_start(rng)], plant.draw(i, 1, STEPS)))
         seconds += controller.seconds[0][1:]

@@ -11,7 +11,7 @@ from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step
 from mpcrl_course.mpc import MPC
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix, ring
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 
 #: CPU ms, shown: V and Q by 100 iterations of ADMM with all derivatives; a central second-order step; a learning step.
 ADMM_MS, CENTRAL_MS, STEP_MS = 10.0, 1.5, 2.0

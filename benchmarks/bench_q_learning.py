@@ -9,7 +9,7 @@ from table import Seconds, compare, table
 
 from mpcrl_course.envs import LinearPlant
 from mpcrl_course.learners.q_learning import QLearning, second_order_step
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 WARM_UP, STEPS = 100, 2000
 

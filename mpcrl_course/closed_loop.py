@@ -29,6 +29,29 @@ class Run(NamedTuple):
     status: np.ndarray  # (steps, n), words: what the controller said of each decision, if it says anything
 
 
+def measured(y, entries: int | None = None) -> np.ndarray:
+    """Return what is measured of n plants as a new float array (n, n_measured), of one (n_measured,) too.
+
+    Parameters
+    ----------
+    y : array_like
+    entries : int, optional
+        What n_measured must be.
+
+    Raises
+    ------
+    ValueError
+        It has another shape, or is not finite: says of which plant.
+    """
+    y = np.atleast_2d(np.array(y, dtype=float))
+    if y.ndim != 2 or (entries is not None and y.shape[1] != entries):
+        raise ValueError(f"what is measured has shape (n, {entries or 'n_measured'}), not {y.shape}")
+    if not np.isfinite(y).all():
+        row = int(np.flatnonzero(~np.isfinite(y).all(axis=1))[0])
+        raise ValueError(f"what is measured of plant {row} is not finite: {y[row]}")
+    return y
+
+
 def rowwise(f: Callable) -> Controller:
     """Return a controller of n states from a function of one: y (n_measured,) to u (n_inputs,) or a number."""
     return lambda y: np.array([np.atleast_1d(f(row)) for row in y], dtype=float)

@@ -20,7 +20,7 @@ from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs import cartpole, linear
 from mpcrl_course.envs.linear import A, B, LinearParameters, LinearPlant
 from mpcrl_course.mpc import riccati
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 W_X, W_U = 0.5 * np.eye(2), np.array([[0.25]])
 #: Riccati solution and gain of the linear plant: terminal cost x'P x, and u = -K x at the end of a shifted plan.

@@ -18,7 +18,7 @@ from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, M
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.pendulum import PendulumParameters, dynamics, stage_cost, upright, violations
 from mpcrl_course.learners.trained import trained_policies
-from mpcrl_course.policies.robust import barrier_torques
+from mpcrl_course.policies.filters import barrier_torques
 
 # -------------------------------------------------------------------------------- 1: an event too rare to be seen
 

@@ -21,7 +21,7 @@ from mpcrl_course.envs.linear import LOWER, START, UPPER, WEIGHT, LinearParamete
 from mpcrl_course.envs.linear import A as PLANT_A
 from mpcrl_course.envs.linear import B as PLANT_B
 from mpcrl_course.learners import q_learning as learner
-from mpcrl_course.policies.linear_mpc import S, linear_mpc
+from mpcrl_course.problems.linear import S, linear_mpc
 
 mpc = linear_mpc()
 parameters, gamma, N = mpc.parameters, mpc.discount, mpc.problem.horizon

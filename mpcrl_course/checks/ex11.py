@@ -16,7 +16,7 @@ import numpy as np
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.envs.network import COUPLING, A, B
 from mpcrl_course.network import ADMM, Central, average, line, mixing_matrix, neighbours_of, rate, ring, star
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 
 # ------------------------------------------------------------------------------------- 1: what a large rho does
 

@@ -23,9 +23,11 @@ from mpcrl_course.envs.random_pendulum import RandomMass
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.learners.trained import trained_policies
-from mpcrl_course.policies import robust
+from mpcrl_course.policies import back_off, filters
 from mpcrl_course.policies.observer import AngleOnly
-from mpcrl_course.policies.pendulum_mpc import PendulumController, pendulum_mpc
+from mpcrl_course.policies.receding import Receding
+from mpcrl_course.policies.scenario import mass_scenarios
+from mpcrl_course.problems.pendulum import pendulum_mpc, with_model
 
 HERE = Path(__file__).parent
 SEEDS, STEPS, HORIZON, LIMIT = 5, 20_000, 80, 6.0
@@ -87,9 +89,9 @@ def measured(controller, plant, starts, noise):
 def compare(agents, seed):
     """Return all measurements of a seed, by name: shape (controllers, …)."""
     learned, results = trained_policies(agents, seed), {}
-    mpc = PendulumController(pendulum_mpc(horizon=HORIZON))
-    fast = PendulumController(pendulum_mpc(horizon=HORIZON, max_speed=LIMIT))
-    told = PendulumController(mpc.mpc)
+    mpc = Receding(pendulum_mpc(horizon=HORIZON))
+    fast = Receding(pendulum_mpc(horizon=HORIZON, max_speed=LIMIT))
+    told = Receding(mpc.mpc)
     pair = {"MPC": mpc, "DDPG": learned["nominal"]}
 
     # uncertainty: quiet, rough, and with rare kicks
@@ -118,30 +120,30 @@ def compare(agents, seed):
 
     # the heavy pendulum of `curve`, for the MPC, which knows no seed: as it was, and told
     if seed == 0:
-        told.tell(HEAVY)
+        told.theta = with_model(told.mpc, told.theta, HEAVY)
         results["heavy"] = [measured(c, HEAVY, FIXED_STARTS[:40], NOMINAL.draw(0, 40, 200)) for c in (mpc, told)]
 
     # a wrong mass, from fewer starts: it is eight plants and six controllers
-    scenario = robust.ScenarioController()
+    scenario = mass_scenarios()
     table = []
     for mass in MASSES:
         plant = PendulumParameters(mass=mass)
-        told.tell(plant)
+        told.theta = with_model(told.mpc, told.theta, plant)
         row = (mpc, told, scenario, learned["nominal"], learned["randomised"], learned["identified"])
         table.append([measured(c, plant, starts[:5], NOMINAL.draw(0, 5, 200)) for c in row])
     results["mass"] = np.array(table)
 
     # a speed limit, with noise of two kinds of the same variance
     rough = PendulumParameters(process_noise=0.5)
-    sigma = robust.speed_deviation(rough)
+    sigma = back_off.speed_deviation(rough)
     heavy = noise._replace(torque=np.random.default_rng([7, seed]).standard_t(3, (200, 8)) / np.sqrt(3))
-    backs = (0.0, robust.chance_back_off(sigma), robust.robust_back_off(sigma))
-    limited = [lambda b=b: PendulumController(fast.mpc, fast.mpc.parameters.pack(back_off=b)) for b in backs]
+    backs = (0.0, back_off.chance_back_off(sigma), back_off.robust_back_off(sigma))
+    limited = [lambda b=b: Receding(fast.mpc, fast.mpc.parameters.pack(back_off=b)) for b in backs]
     base = learned["nominal"]
     limited += [lambda kind=kind: learned[kind] for kind in ("nominal", "penalty 3", "penalty 300", "primal-dual")]
-    limited += [lambda k=k: robust.barrier_filter(base, LIMIT, k) for k in (1.0, 0.3, 0.1)]
-    limited += [lambda: robust.predictive_filter(base, LIMIT),
-                lambda: robust.predictive_filter(base, LIMIT - robust.robust_back_off(sigma))]  # fmt: skip
+    limited += [lambda k=k: filters.barrier_filter(base, LIMIT, k) for k in (1.0, 0.3, 0.1)]
+    limited += [lambda: filters.predictive_filter(base, LIMIT),
+                lambda: filters.predictive_filter(base, LIMIT - back_off.robust_back_off(sigma))]  # fmt: skip
     results["limit"] = [[measured(c(), plant, starts, n) for c in limited]
                         for plant, n in ((PendulumParameters(), noise), (rough, noise), (rough, heavy))]  # fmt: skip
     return {name: np.array(values) for name, values in results.items()}

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from mpcrl_course.envs import LinearPlant
 from mpcrl_course.learners.behaviour import greedy, perturbed_cost
 from mpcrl_course.learners.q_learning import QLearning
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 SEEDS, STEPS, WINDOW = 50, 5000, 50
 METHODS = {

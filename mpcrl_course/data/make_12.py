@@ -22,7 +22,7 @@ from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.faulty import FaultyLearner, misalign, take_mean
 from mpcrl_course.network import Central, line, mixing_matrix
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.reproduce.second_order import METHODS, STEPS, load, second_order
 
 SEEDS, WINDOW = range(1, 21), 25

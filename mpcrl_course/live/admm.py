@@ -19,7 +19,7 @@ from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.controls import slider
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import ADMM, Central, Network, NetworkSolution, line, ring, star
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 
 #: The graphs: number of agents and edges.
 GRAPHS = {"line of 3": (3, line(3)), "ring of 4": (4, ring(4)), "star of 4": (4, star(4)), "line of 5": (5, line(5))}

@@ -20,7 +20,8 @@ from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import MPC, Solution, SolverError, shift
 from mpcrl_course.own import checked
-from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan, with_model
+from mpcrl_course.policies.receding import first_plan, improve
+from mpcrl_course.problems.cartpole import cartpole_mpc, with_model
 
 #: Horizons to choose from, steps that the strips show of the past and of the plan.
 HORIZONS, PAST, AHEAD = (10, 20, 30, 40, 50, 60), 80, 60
@@ -195,11 +196,11 @@ class CartPoleLoop:
     def _solve(self, guess: Solution) -> None:
         """Improve the guess by one iteration; if that fails, by ipopt; if that fails too, keep the guess."""
         begun, self.reason = time.perf_counter(), ""
-        try:
-            self.plan = self.mpc.policy(self.theta, self.plant.x, warm_start=guess)
-            self.status, self._wait = self.plan.status, 0
-        except SolverError:
+        self.plan = improve(self.mpc, self.theta, self.plant.x, guess)
+        if self.plan.status == "failed":
             self._solve_patiently(guess)
+        else:
+            self.status, self._wait = self.plan.status, 0
         self.seconds = time.perf_counter() - begun
 
     def _solve_patiently(self, guess: Solution) -> None:
@@ -211,7 +212,7 @@ class CartPoleLoop:
             except SolverError as error:
                 self._no, self._wait = str(error).split(", at state")[0], PATIENCE
         self._wait -= 1
-        self.plan, self.status, self.reason = replace(guess, status="failed"), "failed", self._no
+        self.status, self.reason = "failed", self._no
         self.failed += 1
 
 

@@ -17,7 +17,7 @@ from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import MPC, Solution
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 #: Steps that the strips on the right show, and over which the shown mean is taken.
 MEMORY, WINDOW = 200, 50

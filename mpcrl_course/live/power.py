@@ -19,7 +19,7 @@ from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.controls import slider
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import Central
-from mpcrl_course.policies.power_mpc import power_mpc
+from mpcrl_course.problems.power import power_mpc
 
 #: Frames from one decision to the next, and seconds of the past that the picture shows.
 PARTS, PAST = 4, 60

@@ -20,7 +20,7 @@ from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.controls import slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import Central, line, mixing_matrix
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 
 #: Steps of a run, as published; the published step sizes, by order; a run ends early with a state so large.
 STEPS, STEP_SIZE, RUNAWAY = 2000, {1: 1e-8, 2: 1e-4}, 1e6

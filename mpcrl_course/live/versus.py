@@ -19,7 +19,8 @@ from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
-from mpcrl_course.policies.pendulum_mpc import PendulumController, pendulum_mpc
+from mpcrl_course.policies.receding import Receding
+from mpcrl_course.problems.pendulum import pendulum_mpc, with_model
 
 NAMES = ("MPC", "DDPG")
 LOOKS = {"MPC": ("blue", "-"), "DDPG": ("vermilion", "--")}
@@ -64,7 +65,7 @@ class VersusLoop:
         self.first_agent, self.first_plant = agent, plant
         self.agent, self.parameters, self.believed = agent, plant, plant
         self.start, self.seed, self.telling = start, seed, False
-        self.controller = PendulumController(pendulum_mpc(plant, horizon))
+        self.controller = Receding(pendulum_mpc(plant, horizon))
         self.retraining: DDPG | None = None
         self.restart()
 
@@ -90,8 +91,11 @@ class VersusLoop:
         """Tell the MPC what the plant is, from now on; or leave it with what it last knew."""
         self.telling = telling
         if telling:
-            self.believed = self.parameters
-            self.controller.tell(self.parameters)
+            self._believe(self.parameters)
+
+    def _believe(self, model: PendulumParameters) -> None:
+        controller, self.believed = self.controller, model
+        controller.theta, controller.delay = with_model(controller.mpc, controller.theta, model), model.delay
 
     def retrain(self) -> None:
         """Let a copy of the network go on learning on the plant as it is now, and drive meanwhile."""
@@ -125,8 +129,8 @@ class VersusLoop:
     def forget(self) -> None:
         """Put the first plant, model and network back, and start again."""
         self.agent, self.retraining = self.first_agent, None
-        self.parameters = self.believed = self.first_plant
-        self.controller.tell(self.parameters)
+        self.parameters = self.first_plant
+        self._believe(self.parameters)
         self.restart()
 
     def kick(self, amount: float | None = None) -> None:

@@ -66,6 +66,13 @@ class OptimalControlProblem:
         others are unknowns of the plan that nobody applies, such as one's copy of a neighbour's plan.
     state_names, input_names : sequence of str
         For messages and figures.
+    angles : sequence of int
+        States that are angles: whole turns more or less, and it is the same state.
+    guesses : callable (s, p) -> iterable of (x, u) or None, optional
+        From where a first plan is looked for, where there are several optima; None is the state held. See
+        `mpcrl_course.policies.receding.first_plan`.
+    input_scale : callable (p) -> array_like, optional
+        What the first of the plan's inputs are multiplied by to be the plant's inputs; by default all of them, by 1.
     """
 
     n_states: int
@@ -82,6 +89,9 @@ class OptimalControlProblem:
     n_actions: int = 0
     state_names: Sequence[str] = ()
     input_names: Sequence[str] = ()
+    angles: Sequence[int] = ()
+    guesses: Callable | None = None
+    input_scale: Callable | None = None
 
     def __post_init__(self):
         for name in ("n_states", "n_inputs", "horizon"):

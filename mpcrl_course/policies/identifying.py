@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs.random_pendulum import MassEstimate
 
 
@@ -29,9 +30,7 @@ class IdentifyingPolicy:
 
     def __call__(self, x) -> np.ndarray:
         """Return torques (n, 1), clipped to the nominal limit, for measured states (n, 2)."""
-        x = np.atleast_2d(np.asarray(x, dtype=float))
-        if x.ndim != 2 or x.shape[1] != 2 or not np.isfinite(x).all():
-            raise ValueError(f"states (angle, velocity) are finite and have shape (n, 2), not {x.shape}")
+        x = measured(x, 2)
         if self.estimate is None or self.estimate.n != len(x):
             self.estimate, self._last = MassEstimate(len(x)), None
         if self._last is not None:

@@ -4,7 +4,7 @@
 
 with every scenario's own rows, f the dynamics of all agents together (`mpcrl_course.network.Network.problem`), and
 d_i what scenario i takes the disturbance to be, the same over its whole horizon (as published; more cautious than a new
-one in each stage, whose extremes average out). As in `mpcrl_course.policies.scenario_mpc`, whose `Scenarios` does the
+one in each stage, whose extremes average out). As in `mpcrl_course.policies.scenario`, whose `Scenarios` does the
 stacking, ``shared="first"`` binds u_i0 only (from then on every future may react to itself) and ``shared="all"`` the
 whole plan (the published way: more cautious, and with as few inputs as one future has).
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from mpcrl_course.mpc import MPC, Parameters, Solution, SolverError
 from mpcrl_course.network import Network
-from mpcrl_course.policies.scenario_mpc import Scenarios
+from mpcrl_course.policies.scenario import Scenarios
 
 #: First inputs that should be the same may differ by this much, relative to 1 or to their size.
 AGREEMENT = 1e-5

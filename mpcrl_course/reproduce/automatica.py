@@ -46,9 +46,10 @@ from mpcrl_course.learners.behaviour import exponential, perturbed_cost
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import load_state, save_state, saved_log
 from mpcrl_course.network import ADMM, Central, NetworkController, NetworkSolution, line, mixing_matrix
-from mpcrl_course.policies.network_mpc import LOWER, UPPER, WEIGHT, network_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
-from mpcrl_course.reproduce.runs import Run, finish, median, ours, report, run_all, warm, write
+from mpcrl_course.policies.receding import Receding
+from mpcrl_course.problems.network import LOWER, UPPER, WEIGHT, network_mpc
+from mpcrl_course.reproduce.runs import Run, finish, median, ours, report, run_all, write
 from mpcrl_course.statistics import interval
 
 #: Steps of a published run, and of the window over which |TD| and L are averaged at both of its ends.
@@ -235,7 +236,7 @@ def own_bounds(network, **blocks) -> np.ndarray:
 
 
 def make_policy(name: str, theta=None, scenarios: int = SCENARIOS) -> Callable[[], Callable]:
-    """Return a function that makes a policy (a function from states to inputs), one without a past for each run.
+    """Return a function that makes a controller, one without a past for each run.
 
     Parameters
     ----------
@@ -247,13 +248,13 @@ def make_policy(name: str, theta=None, scenarios: int = SCENARIOS) -> Callable[[
     """
     if name.startswith("scenario"):
         plan, known = _scenarios(name, scenarios)
-        return lambda: lambda s: plan.policy(known, s)
+        return lambda: rowwise(lambda s: plan.policy(known, s))
     if name == "distributed":
-        return lambda: warm(controller(True), theta)
+        return lambda: Receding(controller(True), theta)
     network = network_mpc(order=1, discount=1.0) if name == "nominal" else network_mpc(order=1)
     mpc = Central(network).mpc
     known = {"nominal": own_bounds(network), "initial": network.parameters.initial()}.get(name, theta)
-    return lambda: lambda s: mpc.V(known, s).u0
+    return lambda: rowwise(lambda s: mpc.V(known, s).u0)
 
 
 def evaluate(make: Callable[[], Callable], evaluations: int = EVALUATIONS) -> tuple[np.ndarray, np.ndarray]:
@@ -269,7 +270,7 @@ def evaluate(make: Callable[[], Callable], evaluations: int = EVALUATIONS) -> tu
     plant, start = NetworkParameters(weight=WEIGHT[1]), np.tile(START, (1, 3))
     cost, violated = np.zeros(evaluations), np.zeros(evaluations, int)
     for n in range(evaluations):
-        found = run(rowwise(make()), plant, start, plant.draw([NOISE_SEED, n], 1, LENGTH))
+        found = run(make(), plant, start, plant.draw([NOISE_SEED, n], 1, LENGTH))
         x = found.x[:-1].reshape(LENGTH, 3, 2)
         cost[n], violated[n] = found.cost.sum(), ((x < LOWER) | (x > UPPER)).any(axis=(1, 2)).sum()
     return cost, violated

@@ -39,8 +39,9 @@ from mpcrl_course.learners.log import load_state, save_state, saved_log
 from mpcrl_course.mpc import MPC
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
-from mpcrl_course.policies.power_mpc import joint_mpc, power_mpc
-from mpcrl_course.reproduce.runs import Run, finish, report, run_all, warm, write
+from mpcrl_course.policies.receding import Receding
+from mpcrl_course.problems.power import joint_mpc, power_mpc
+from mpcrl_course.reproduce.runs import Run, finish, report, run_all, write
 from mpcrl_course.statistics import interval
 
 #: Steps of an episode; episodes of learning, and of evaluation, as published; scenarios.
@@ -137,7 +138,7 @@ def _scenarios(n: int) -> NetworkScenarios:
 
 
 def make_policy(name: str, theta=None, scenarios: int = SCENARIOS) -> Callable[[int], Callable]:
-    """Return a function ``make(episode) -> policy``, and a policy is a function from an observation to inputs.
+    """Return a function ``make(episode) -> controller``.
 
     Parameters
     ----------
@@ -153,15 +154,15 @@ def make_policy(name: str, theta=None, scenarios: int = SCENARIOS) -> Callable[[
 
         def make_scenario(episode):
             rng = np.random.default_rng([NOISE_SEED, 1, episode])
-            return lambda s: plan.policy(true, s, rng.uniform(-NOISE, NOISE, (scenarios, 4)))
+            return rowwise(lambda s: plan.policy(true, s, rng.uniform(-NOISE, NOISE, (scenarios, 4))))
 
         return make_scenario
     if name == "distributed":
-        return lambda episode: warm(controller("distributed"), theta)
+        return lambda episode: Receding(controller("distributed"), theta)
     mpc = MPC(joint_mpc()) if name == "nominal" else controller("centralised").mpc
     fixed = {"initial": mpc.parameters.initial, "nominal": mpc.parameters.initial, "true ties": true_ties}
     known = fixed[name]() if name in fixed else theta
-    return lambda episode: lambda s: mpc.V(known, s).u0
+    return lambda episode: rowwise(lambda s: mpc.V(known, s).u0)
 
 
 def evaluate(make: Callable[[int], Callable], episodes: int = EVALUATIONS) -> tuple[np.ndarray, np.ndarray]:
@@ -178,7 +179,7 @@ def evaluate(make: Callable[[int], Callable], episodes: int = EVALUATIONS) -> tu
     plant, cost, violated = PowerParameters(), np.zeros(episodes), np.zeros(episodes, int)
     load = plant.draw(0, 1, LENGTH).load
     for i, e in enumerate(noise):
-        found = run(rowwise(make(i)), plant, np.zeros((1, plant.n_states)), Noise(e[:, None], load))
+        found = run(make(i), plant, np.zeros((1, plant.n_states)), Noise(e[:, None], load))
         cost[i] = found.cost.sum()
         violated[i] = (np.abs(found.x[1:, 0, ::N_X]) > ANGLE_LIMIT).any(axis=1).sum()
     return cost, violated

@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from mpcrl_course.learners.log import load_state
 from mpcrl_course.learners.run import Learner
-from mpcrl_course.network import NetworkController
 
 
 class Run(NamedTuple):
@@ -116,18 +115,3 @@ def write(figure: Figure, description: str, path: Path) -> str:
     """Write a figure to `path`, its description inside; returns the description after the file's name."""
     figure.savefig(path, dpi=150, metadata={"Description": description})
     return f"{path.name}: {description}"
-
-
-def warm(controller: NetworkController, theta) -> Callable:
-    """Return the policy of a network's `controller` at `theta`, from states to inputs.
-
-    Each solve starts where the last one ended.
-    """
-    last = None
-
-    def act(s):
-        nonlocal last
-        last = controller.V(theta, s, warm_start=last)
-        return last.u0
-
-    return act

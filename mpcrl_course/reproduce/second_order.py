@@ -30,7 +30,7 @@ from mpcrl_course.figures import COLOURS, STYLE, band
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import saved_log
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.reproduce.runs import Run, finish, median, ours, report, run_all, write
 
 #: Steps over which |TD| and L are averaged.

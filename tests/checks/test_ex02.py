@@ -9,7 +9,8 @@ from mpcrl_course.checks import ex02
 from mpcrl_course.checks.engine import RAISED, RIGHT, WRONG
 from mpcrl_course.envs import cartpole
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError, shift
-from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan, with_model
+from mpcrl_course.policies.receding import first_plan
+from mpcrl_course.problems.cartpole import cartpole_mpc, with_model
 from tests.notebooks import texts
 
 NAME = "02_mpc"

@@ -22,7 +22,7 @@ from mpcrl_course.learners.distributed import (
     update,
 )
 from mpcrl_course.network import ADMM, AgentError, Central, line, mixing_matrix, ring, star
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 
 DATA = np.load(Path(__file__).parents[1] / "data" / "second_order_network.npz")
 NET = network_mpc()

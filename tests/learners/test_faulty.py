@@ -10,7 +10,7 @@ from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning, regularised_inverse
 from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C, take_mean
 from mpcrl_course.network import Central, line, mixing_matrix
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 
 CENTRAL, LINE = Central(network_mpc()), mixing_matrix(3, line(3), 0.25)
 

@@ -9,7 +9,7 @@ import pytest
 from mpcrl_course.learners.behaviour import as_schedule, constant, epsilon_greedy, exponential, greedy, perturbed_cost
 from mpcrl_course.learners.log import Log, load_state, save_state
 from mpcrl_course.learners.replay import Replay
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 
 def filled(n, *sizes):

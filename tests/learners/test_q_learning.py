@@ -14,7 +14,7 @@ from mpcrl_course.envs.linear import stage_cost
 from mpcrl_course.learners.behaviour import epsilon_greedy, exponential, perturbed_cost
 from mpcrl_course.learners.q_learning import QLearning, first_order_step, second_order_step, td_error
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 STEPS = json.loads((Path(__file__).parents[1] / "data" / "q_learning_steps.json").read_text())
 MPC10 = linear_mpc()

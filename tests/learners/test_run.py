@@ -20,8 +20,8 @@ from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
-from mpcrl_course.policies.linear_mpc import linear_mpc
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.linear import linear_mpc
+from mpcrl_course.problems.network import network_mpc
 
 
 class RandomStart(LinearPlant):

@@ -20,7 +20,8 @@ from mpcrl_course.live.cartpole import (
     cartpole_live,
 )
 from mpcrl_course.mpc import shift
-from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan
+from mpcrl_course.policies.receding import first_plan
+from mpcrl_course.problems.cartpole import cartpole_mpc
 from tests.live.helpers import alt, ticking
 
 UPRIGHT = (0.0, 0.1, 0.0, 0.0)  # nearly

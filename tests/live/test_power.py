@@ -11,7 +11,7 @@ from mpcrl_course.envs.power import ANGLE_LIMIT, SCENARIO, PowerParameters, Powe
 from mpcrl_course.figures.power import describe_power
 from mpcrl_course.live.power import PARTS, TOPS, PowerLoop, PowerScene, central_policy, power_live
 from mpcrl_course.network import ADMM
-from mpcrl_course.policies.power_mpc import power_mpc
+from mpcrl_course.problems.power import power_mpc
 from tests.live.helpers import alt
 
 P = PowerParameters()

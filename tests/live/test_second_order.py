@@ -24,7 +24,7 @@ from mpcrl_course.live.second_order import (
     second_order_live,
 )
 from mpcrl_course.network import Central, line, mixing_matrix
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 from tests.live.helpers import alt, ticking
 
 

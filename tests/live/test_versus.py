@@ -16,7 +16,8 @@ from mpcrl_course.learners.trained import trained_agent
 from mpcrl_course.live import versus
 from mpcrl_course.live.versus import BUDGET, LONGEST_DELAY, STEPS, VersusLoop, VersusScene, versus_live
 from mpcrl_course.mpc import SolverError
-from mpcrl_course.policies.pendulum_mpc import PendulumController, pendulum_mpc
+from mpcrl_course.policies.receding import Receding
+from mpcrl_course.problems.pendulum import pendulum_mpc, with_model
 from tests.live.helpers import alt, ticking
 
 NOMINAL = PendulumParameters()
@@ -53,9 +54,9 @@ def states(loop, steps):
 
 def test_both_are_driven_as_in_the_environment_also_with_a_delay(agent):
     plant = PendulumParameters(mass=1.2, delay=2)
-    loop, mpc = VersusLoop(agent, plant, HORIZON), PendulumController(pendulum_mpc(plant, HORIZON))
+    loop, mpc = VersusLoop(agent, plant, HORIZON), Receding(pendulum_mpc(plant, HORIZON))
     loop.tell(True)
-    mpc.tell(plant)
+    mpc.theta, mpc.delay = with_model(mpc.mpc, mpc.theta, plant), plant.delay
     controllers, envs = (mpc, pendulum_policy(agent)), [Pendulum(plant, start=[2.5, 0.0]) for _ in range(2)]
     for env in envs:
         env.reset()
@@ -401,11 +402,11 @@ def test_what_fails_is_shown_and_the_widget_goes_on(live, monkeypatch):
     assert live.error == "" and live.message.value == ""
 
 
-def test_a_first_plan_that_is_not_found_is_shown(live, monkeypatch):
+def test_a_first_plan_that_is_not_found_is_shown(live):
     def fails(mpc, theta, s):
         raise SolverError("infeasible", "no plan", s, None, theta)
 
-    monkeypatch.setattr("mpcrl_course.policies.pendulum_mpc.first_plan", fails)
+    live.loop.controller.first = fails
     live.buttons["Restart"].click()
     live.buttons["Step"].click()
     assert "no plan, at state" in live.error and live.loop.count == 0

@@ -8,7 +8,7 @@ from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, SolverError
 from mpcrl_course.mpc.lifted import BlockHessian
 from mpcrl_course.mpc.transcription import Transcription
 from mpcrl_course.network import star
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 
 
 def problem(horizon=4):

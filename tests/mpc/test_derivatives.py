@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 unit = st.floats(-1.0, 1.0, allow_nan=False)
 PROPERTY = settings(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 SOLVERS = ["daqp", "piqp", "ipopt"]
 THETA = linear_mpc().parameters.initial()

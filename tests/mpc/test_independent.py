@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import LinearConstraint, minimize_scalar
 
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows
-from mpcrl_course.policies.linear_mpc import LOWER, UPPER, S, linear_mpc
+from mpcrl_course.problems.linear import LOWER, UPPER, S, linear_mpc
 
 MODELS = {name: linear_mpc(solver=name) for name in ("daqp", "piqp", "ipopt")}
 MPC10 = MODELS["daqp"]

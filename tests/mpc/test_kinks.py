@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 DATA = Path(__file__).parents[1] / "data"
 SOLVERS = ["daqp", "piqp", "ipopt"]

@@ -9,8 +9,9 @@ import pytest
 from mpcrl_course.envs.cartpole import CartPoleParameters
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError, shift
 from mpcrl_course.mpc.real_time import RealTimeSolver
-from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, first_plan
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.policies.receding import first_plan
+from mpcrl_course.problems.cartpole import cartpole_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 S = np.array([0.3, 2.8, -0.2, 0.4])
 

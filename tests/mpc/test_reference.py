@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 DATA = json.loads((Path(__file__).parents[1] / "data" / "lti_mpc.json").read_text())
 POINTS = [(np.array(d["theta"]), row) for d in DATA["sets"].values() for row in d["rows"]]

@@ -7,7 +7,7 @@ import pytest
 from mpcrl_course.mpc import MPC, Parameters, Question, Rows, SolverError
 from mpcrl_course.network import ADMM, Agent, AgentError, Central, Duals, Network, line, ring, star
 from mpcrl_course.network.local_qp import LocalQP
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 
 GRAPHS = {"line": line, "ring": ring, "star": star}
 LINE = network_mpc(3)

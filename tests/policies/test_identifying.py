@@ -39,8 +39,8 @@ def test_a_reset_and_another_number_of_pendulums_forget():
     policy.reset()
     assert policy.estimate is None
     assert policy(x).shape == (1, 1) and policy.estimate() == 1.0
-    for bad in (np.zeros(3), [[np.nan, 0.0]]):
-        with pytest.raises(ValueError, match=r"shape \(n, 2\)"):
+    for bad, why in ((np.zeros(3), r"shape \(n, 2\)"), ([[np.nan, 0.0]], "plant 0 is not finite")):
+        with pytest.raises(ValueError, match=why):
             policy(bad)
 
 

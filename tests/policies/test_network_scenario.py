@@ -5,8 +5,8 @@ import pytest
 
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.network import Central
-from mpcrl_course.policies.network_mpc import network_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
+from mpcrl_course.problems.network import network_mpc
 
 NETWORK = network_mpc(2, order=1, horizon=4)
 CENTRAL = Central(NETWORK)

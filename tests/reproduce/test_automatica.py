@@ -10,7 +10,7 @@ from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
 from mpcrl_course.learners.log import saved_log
 from mpcrl_course.mpc import MPC
 from mpcrl_course.network import ADMM, Central
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.reproduce import automatica as module
 from mpcrl_course.reproduce import power
 from mpcrl_course.reproduce.automatica import (

@@ -9,13 +9,8 @@ from mpcrl_course.closed_loop import run
 from mpcrl_course.envs import cartpole
 from mpcrl_course.envs.cartpole import CartPoleParameters, random_start, upright
 from mpcrl_course.mpc import SolverError, riccati
-from mpcrl_course.policies.cartpole_mpc import (
-    CartPoleController,
-    cartpole_mpc,
-    first_plan,
-    terminal_factor,
-    with_model,
-)
+from mpcrl_course.policies.receding import Receding, first_plan
+from mpcrl_course.problems.cartpole import cartpole_mpc, terminal_factor, with_model
 
 MODEL = CartPoleParameters()
 STARTS = [random_start(np.random.default_rng(i)) for i in range(4)]
@@ -35,7 +30,7 @@ def runs(mpc, theta, plant, starts=STARTS, steps=200):
     """One run after the other, so that one that crashes asks for no more decisions; each with its CPU seconds."""
     found = []
     for i, start in enumerate(starts):
-        controller = CartPoleController(mpc, theta)
+        controller = Receding(mpc, theta)
         found.append((run(controller, plant, [start], plant.draw(i, 1, steps)), controller.seconds[0]))
     return found
 
@@ -97,18 +92,18 @@ def test_each_of_several_has_its_own_plan_and_where_a_solve_fails_the_last_plan_
     class Fails:
         """The MPC, as long as it does not fail."""
 
-        parameters, reference = mpc.parameters, mpc.reference
+        problem, parameters, reference = mpc.problem, mpc.parameters, mpc.reference
 
         def policy(self, *question, **options):
             if failing:
                 raise SolverError("not converged", "failed", question[1], None, theta)
             return mpc.policy(*question, **options)
 
-    both = run(CartPoleController(mpc, theta), plant, STARTS[:2], plant.draw(0, 2, steps))
+    both = run(Receding(mpc, theta), plant, STARTS[:2], plant.draw(0, 2, steps))
     for i in range(2):
-        alone = run(CartPoleController(mpc, theta), plant, STARTS[i : i + 1], plant.draw(0, 1, steps))
+        alone = run(Receding(mpc, theta), plant, STARTS[i : i + 1], plant.draw(0, 1, steps))
         np.testing.assert_array_equal(both.x[:, i], alone.x[:, 0])
-    controller = CartPoleController(Fails(), theta)
+    controller = Receding(Fails(), theta)
     controller(np.array(STARTS[:1]))
     plan, failing = controller.plans[0], True
     for k in (1, 2):

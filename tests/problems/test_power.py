@@ -9,7 +9,7 @@ from mpcrl_course.envs import power as plant
 from mpcrl_course.envs.power import PowerParameters, PowerSystem, area, held
 from mpcrl_course.mpc import MPC
 from mpcrl_course.network import ADMM, Central
-from mpcrl_course.policies.power_mpc import W_U, W_X, WRONG, discrete, exponential, joint_mpc, power_mpc
+from mpcrl_course.problems.power import W_U, W_X, WRONG, discrete, exponential, joint_mpc, power_mpc
 
 TRUE = PowerParameters()
 NET = power_mpc()

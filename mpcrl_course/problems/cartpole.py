@@ -8,15 +8,12 @@ Everything is a named parameter but the force limit: a slider changes the mass w
 
 from __future__ import annotations
 
-from dataclasses import replace
-from time import process_time
-
 import casadi as ca
 import numpy as np
 
 from mpcrl_course.envs import cartpole
 from mpcrl_course.envs.cartpole import CartPoleParameters
-from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, Solution, SolverError, riccati, shift
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, riccati
 
 MODEL = ("cart_mass", "mass", "length", "gravity", "friction")
 
@@ -59,6 +56,7 @@ def problem(
         input_lower=-model.max_force, input_upper=model.max_force,
         constraints={"track": track_rows} if track else {},
         state_names=["position", "angle", "velocity", "rate"], input_names=["force"],
+        guesses=lambda s, p: guesses(s, horizon),
     )  # fmt: skip
 
 
@@ -99,75 +97,14 @@ def with_model(mpc: MPC, theta, model: CartPoleParameters) -> np.ndarray:
     return mpc.parameters.pack(theta, **{name: getattr(model, name) for name in MODEL})
 
 
-def first_plan(mpc: MPC, theta, s) -> Solution:
-    """Return the cheapest converged plan from s among those found from four guesses.
-
-    A swing-up has many local optima (which way round, how many swings), and real-time iteration follows the one it
-    is given: so the first plan is worth some solves by ipopt, before the clock runs. The guesses are the state held
-    and straight lines to the nearest upright and to its neighbours, one turn away.
-
-    Raises
-    ------
-    SolverError
-        If no guess leads to an optimum.
-    """
-    s = np.asarray(s, dtype=float)
-    plans = [mpc.reference.policy(theta, s)]
-    nearest = 2.0 * np.pi * np.round(s[1] / (2.0 * np.pi))
-    for upright in (nearest - 2.0 * np.pi, nearest, nearest + 2.0 * np.pi):
-        line = np.linspace(s, [0.0, upright, 0.0, 0.0], len(plans[0].x))
-        try:
-            plans.append(mpc.reference.policy(theta, s, warm_start=(line, 0.0 * plans[0].u)))
-        except SolverError:
-            continue  # no optimum is found from there
-    return min(plans, key=lambda plan: plan.value)
-
-
-class CartPoleController:
-    """The MPC as a controller of n cart-poles: each plan, one stage further, starts the next.
-
-    Where a solve fails, the plan before goes on. Another number of cart-poles than last time starts anew, as `reset`.
+def guesses(s, N: int) -> list:
+    """Return where a first plan of N stages may start: the state held, lines to the nearest upright and its neighbours.
 
     Parameters
     ----------
-    mpc, theta : MPC, array_like
-        See `cartpole_mpc`.
-
-    Attributes
-    ----------
-    plans, status : list of Solution, list of str
-        Latest plan of each, and of what kind it is; 'failed' where the plan before goes on.
-    seconds : list of list of float
-        CPU time of each one's decisions; the first is `first_plan`.
+    s : ndarray, shape (4,)
+    N : int
     """
-
-    def __init__(self, mpc: MPC, theta):
-        self.mpc, self.theta = mpc, theta
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all plans."""
-        self.plans: list[Solution | None] = []
-        self.status: list[str] = []
-        self.seconds: list[list[float]] = []
-
-    def __call__(self, x) -> np.ndarray:
-        """Return forces (n, 1) in N for the measured states x (n, 4)."""
-        if len(x) != len(self.plans):
-            self.reset()
-            self.plans, self.seconds = [None] * len(x), [[] for _ in x]
-        for i, s in enumerate(x):
-            began = process_time()
-            self.plans[i] = self._plan(self.plans[i], s)
-            self.seconds[i].append(process_time() - began)
-        self.status = [plan.status for plan in self.plans]  # type: ignore[union-attr]
-        return np.array([plan.u0 for plan in self.plans])  # type: ignore[union-attr]
-
-    def _plan(self, old: Solution | None, s) -> Solution:
-        if old is None:
-            return first_plan(self.mpc, self.theta, s)
-        guess = shift(old)
-        try:
-            return self.mpc.policy(self.theta, s, warm_start=guess)
-        except SolverError:
-            return replace(guess, status="failed")
+    nearest = 2.0 * np.pi * np.round(s[1] / (2.0 * np.pi))
+    uprights = (nearest - 2.0 * np.pi, nearest, nearest + 2.0 * np.pi)
+    return [None, *((np.linspace(s, [0.0, q, 0.0, 0.0], N + 1), np.zeros((N, 1))) for q in uprights)]

@@ -1,12 +1,11 @@
-"""Scenario MPC and back-off: two ways to plan for what the model does not know.
+"""Scenario MPC: plan for several models at once.
 
 Scenario MPC plans one future for each of n models (or constant disturbances), and only the first input is the same in
 all of them: from the next step on, each future may react to what will have been seen by then,
 
     min  sum_i probability_i * (cost of scenario i)    s.t.  every scenario's own dynamics and constraints,  u_0 shared.
 
-States and inputs of all scenarios are stacked into one optimal-control problem. Back-off keeps a single future and
-moves its bounds inwards by a quantile of the prediction's error.
+States and inputs of all scenarios are stacked into one optimal-control problem.
 
 Sources: Scokaert & Mayne, IEEE TAC 43(8), 1998 (scenarios); Calafiore & Campi, IEEE TAC 51(5), 2006 (how many).
 """
@@ -14,12 +13,16 @@ Sources: Scokaert & Mayne, IEEE TAC 43(8), 1998 (scenarios); Calafiore & Campi, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 
 import casadi as ca
 import numpy as np
 
-from mpcrl_course.mpc import OptimalControlProblem, Parameters, Rows
+from mpcrl_course.envs.pendulum import NOMINAL
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows
+from mpcrl_course.policies.receding import Receding, first_plan
+from mpcrl_course.problems import pendulum
 
 #: Cost of a unit of difference between the first inputs of two scenarios: an exact penalty, so that there is none.
 SHARING_WEIGHT = 1e4
@@ -93,8 +96,12 @@ class Scenarios:
                 p.probability[i] * base.terminal_cost(x_i, p_i) for i, x_i, _, p_i in self._each(x, None, p)
             ),
             input_lower=np.tile(base.input_lower, copies), input_upper=np.tile(base.input_upper, copies),
-            constraints=constraints, discount=base.discount,
+            constraints=constraints, discount=base.discount, input_scale=self._scale,
+            angles=[i * base.n_states + angle for i in range(self.n) for angle in base.angles],
         )  # fmt: skip
+
+    def _scale(self, p):
+        return np.ones(self.base.n_inputs) if self.base.input_scale is None else self.base.input_scale(p)
 
     def stack(self, s) -> np.ndarray:
         """Return the state of the stacked problem: s in every scenario."""
@@ -156,40 +163,29 @@ class Scenarios:
             return Rows(u[nu:] - ca.repmat(u[:nu], self.n - 1, 1), 0.0, 0.0, weight=SHARING_WEIGHT)
 
 
-def back_off(errors, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far the bounds must move inwards so that an error crosses each with probability 1 - level.
+def mass_scenarios(masses=(0.7, 1.0, 1.3), horizon: int = 80) -> Receding:
+    """Return scenario MPC of the pendulum for several masses, as a controller.
+
+    It plans as if the mass became known after the next step. It never does, and one step of waiting costs next to
+    nothing: so where the heavy pendulum needs another swing and the light one does not, the plan may be to hold and
+    wait for the news, again and again. Solved to the end in every step, at many times the time, it waits more seldom.
 
     Parameters
     ----------
-    errors : array_like, shape (M, n_states)
-        Measured states minus predicted ones.
-    level : float
-        In [0.5, 1].
-
-    Returns
-    -------
-    below, above : ndarray, shape (n_states,)
-        For the lower and the upper bounds, both >= 0.
+    masses : sequence of float
+        One scenario each, kg; each with the terminal cost that belongs to it.
+    horizon : int
     """
-    if not 0.5 <= level <= 1.0:
-        raise ValueError(f"level must lie in [0.5, 1], not {level}")
-    errors = np.asarray(errors, dtype=float)
-    if errors.ndim != 2 or not len(errors) or not np.isfinite(errors).all():
-        raise ValueError(f"errors must be finite, of shape (M, n_states), not of shape {errors.shape}")
-    low, high = np.quantile(errors, [1.0 - level, level], axis=0)
-    return np.maximum(-low, 0.0), np.maximum(high, 0.0)
+    base, models = pendulum.pendulum_mpc(horizon=horizon), [replace(NOMINAL, mass=mass) for mass in masses]
+    varied = {"mass": masses, "terminal": [pendulum.terminal_factor(model) for model in models]}
+    scenarios = Scenarios(base.problem, varied, residual=pendulum.residual)
 
+    def first(mpc, theta, s):
+        """Return the optimum that ipopt finds from the best plan of each mass alone, side by side."""
+        alone = [pendulum.with_model(base, base.parameters.initial(), model) for model in models]
+        plans = [first_plan(base, own, s[:2]) for own in alone]
+        x, u = np.hstack([plan.x for plan in plans]), np.hstack([plan.u for plan in plans])
+        return mpc.reference.policy(theta, s, warm_start=(x, u))
 
-def linear_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
-    """Return theta of the linear plant's MPC with its state bounds tightened by `back_off`."""
-    p, (below, above) = mpc.parameters.unpack(theta), back_off(errors, level)
-    return mpc.parameters.pack(theta, x_lb=p.x_lb + below, x_ub=p.x_ub - above)
-
-
-def cartpole_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
-    """Return theta of the cart-pole's MPC with a track shorter at both ends by `back_off` of the position."""
-    p, (below, above) = mpc.parameters.unpack(theta), back_off(errors, level)
-    track = float(p.track) - max(below[0], above[0])
-    if track <= 0.0:
-        raise ValueError(f"errors of {max(below[0], above[0]):.3g} m leave nothing of a track of ±{p.track:.3g} m")
-    return mpc.parameters.pack(theta, track=track)
+    mpc = MPC(scenarios.problem, "rti", residual=scenarios.residual)
+    return Receding(mpc, stack=scenarios.stack, first=first)

@@ -9,8 +9,8 @@ from mpcrl_course.envs import network as plant
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.mpc import MPC
 from mpcrl_course.network import ADMM, Central, ring, star
-from mpcrl_course.policies import network_mpc as module
-from mpcrl_course.policies.network_mpc import network_mpc
+from mpcrl_course.problems import network as module
+from mpcrl_course.problems.network import network_mpc
 
 DATA = np.load(Path(__file__).parents[1] / "data" / "second_order_network.npz")
 START = np.tile([0.0, 0.15], 3)

@@ -8,9 +8,10 @@ from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
 from mpcrl_course.envs.linear import START, A, B, LinearParameters
 from mpcrl_course.mpc import MPC, shift
-from mpcrl_course.policies.cartpole_mpc import cartpole_mpc, problem, residual
-from mpcrl_course.policies.linear_mpc import linear_mpc
-from mpcrl_course.policies.scenario_mpc import Scenarios, back_off, cartpole_back_off, linear_back_off
+from mpcrl_course.policies.back_off import back_off, cartpole_back_off, linear_back_off
+from mpcrl_course.policies.scenario import Scenarios
+from mpcrl_course.problems.cartpole import cartpole_mpc, problem, residual
+from mpcrl_course.problems.linear import linear_mpc
 
 LINEAR = linear_mpc(horizon=5)
 DISTURBANCES = [[-0.1, 0.0], [-0.05, 0.0], [0.0, 0.0]]

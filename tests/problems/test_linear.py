@@ -8,8 +8,8 @@ import pytest
 
 from mpcrl_course.envs import linear
 from mpcrl_course.mpc import riccati
-from mpcrl_course.policies import linear_mpc as module
-from mpcrl_course.policies.linear_mpc import linear_mpc
+from mpcrl_course.problems import linear as module
+from mpcrl_course.problems.linear import linear_mpc
 
 DATA = json.loads((Path(__file__).parents[1] / "data" / "lti_mpc.json").read_text())
 

@@ -1,0 +1,102 @@
+"""Back-off: a single future is planned, with bounds moved inwards by as much as what is not known may amount to.
+
+Measured errors of the prediction give a quantile of each state (`back_off`). Of the pendulum, whose limit on the speed,
+|v| <= max_speed, is kept by planning with max_speed - back_off, the noise is known: a random torque of the standard
+deviation s moves the next velocity by sigma = dt 3 s / (m l^2), and the back-off is
+
+    0                                 nominal: hopes,
+    quantile of that noise            chance-constrained: crossed with probability epsilon, if its shape is right,
+    sqrt((1 - epsilon)/epsilon) sigma distributionally robust: whatever the distribution of this variance (Cantelli).
+
+Both count the noise of one step, on the side of the limit that is near, in a step that is planned to end at the
+backed-off limit. That is enough as long as the motor can undo each step's noise before the next comes. It cannot
+everywhere: it changes the velocity by 0.3 rad/s a step, gravity by up to 0.75. While the pendulum falls, the noise of
+several steps adds up, and the promise of epsilon ends; the limit is soft, so that a plan is found all the same.
+
+Source: Calafiore & El Ghaoui, JOTA 130(1), 2006 (the last line).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm
+
+from mpcrl_course.envs.pendulum import DT, PendulumParameters
+
+
+def back_off(errors, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far the bounds must move inwards so that an error crosses each with probability 1 - level.
+
+    Parameters
+    ----------
+    errors : array_like, shape (M, n_states)
+        Measured states minus predicted ones.
+    level : float
+        In [0.5, 1].
+
+    Returns
+    -------
+    below, above : ndarray, shape (n_states,)
+        For the lower and the upper bounds, both >= 0.
+    """
+    if not 0.5 <= level <= 1.0:
+        raise ValueError(f"level must lie in [0.5, 1], not {level}")
+    errors = np.asarray(errors, dtype=float)
+    if errors.ndim != 2 or not len(errors) or not np.isfinite(errors).all():
+        raise ValueError(f"errors must be finite, of shape (M, n_states), not of shape {errors.shape}")
+    low, high = np.quantile(errors, [1.0 - level, level], axis=0)
+    return np.maximum(-low, 0.0), np.maximum(high, 0.0)
+
+
+def linear_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
+    """Return theta of the linear plant's MPC with its state bounds tightened by `back_off`."""
+    p, (below, above) = mpc.parameters.unpack(theta), back_off(errors, level)
+    return mpc.parameters.pack(theta, x_lb=p.x_lb + below, x_ub=p.x_ub - above)
+
+
+def cartpole_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
+    """Return theta of the cart-pole's MPC with a track shorter at both ends by `back_off` of the position."""
+    p, (below, above) = mpc.parameters.unpack(theta), back_off(errors, level)
+    track = float(p.track) - max(below[0], above[0])
+    if track <= 0.0:
+        raise ValueError(f"errors of {max(below[0], above[0]):.3g} m leave nothing of a track of ±{p.track:.3g} m")
+    return mpc.parameters.pack(theta, track=track)
+
+
+def speed_deviation(p: PendulumParameters) -> float:
+    """Return the standard deviation of the velocity after one step that the noise of the torque makes, rad/s."""
+    return DT * 3.0 * p.process_noise / (p.mass * p.length**2)
+
+
+def chance_back_off(sigma: float, epsilon: float = 0.05, samples=None) -> float:
+    """Return the back-off that a noise crosses with probability epsilon.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation of a normal noise.
+    epsilon : float
+        In (0, 0.5].
+    samples : array_like, optional
+        Measured noise, positive towards the limit; then its quantile is taken, and `sigma` is not used.
+    """
+    _check(sigma, epsilon)
+    if samples is None:
+        return float(norm.ppf(1.0 - epsilon) * sigma)
+    samples = np.ravel(np.asarray(samples, dtype=float))
+    if not len(samples) or not np.isfinite(samples).all():
+        raise ValueError(f"a quantile needs finite samples, not {samples}")
+    return float(np.quantile(samples, 1.0 - epsilon))
+
+
+def robust_back_off(sigma: float, epsilon: float = 0.05) -> float:
+    """Return the back-off that no noise of mean 0 and deviation sigma crosses with more than probability epsilon."""
+    _check(sigma, epsilon)
+    return float(np.sqrt((1.0 - epsilon) / epsilon) * sigma)
+
+
+def _check(sigma, epsilon):
+    if not 0.0 < epsilon <= 0.5:
+        raise ValueError(f"epsilon must lie in (0, 0.5], not {epsilon}")
+    if not 0.0 <= sigma < np.inf:
+        raise ValueError(f"a standard deviation is finite and not negative, not {sigma}")

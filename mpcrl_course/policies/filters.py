@@ -1,0 +1,113 @@
+"""Safety filters: the least change of a controller's input after which a limit is kept.
+
+Of the pendulum there are a barrier and a predictive one, for its speed.
+
+Sources: Ames et al., IEEE TAC 62(8), 2017 (barriers); Wabersich & Zeilinger, Automatica 129, 2021 (predictive filter).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mpcrl_course.closed_loop import measured
+from mpcrl_course.envs.pendulum import DT, NOMINAL, PendulumParameters, dynamics
+
+
+class Filter:
+    """A controller whose inputs are changed before they act; it has the memory and the words of the one behind it.
+
+    Parameters
+    ----------
+    controller : callable
+        From what is measured, y (n, n_measured), to inputs (n, n_inputs), or (n,) if there is one input.
+    change : callable (y, u) -> ndarray, shape (n, n_inputs)
+        What acts in the place of u (n, n_inputs).
+    """
+
+    def __init__(self, controller: Callable, change: Callable):
+        self.controller: Any = controller
+        self.change = change
+
+    def reset(self) -> None:
+        """Reset the controller behind it, if it remembers."""
+        if hasattr(self.controller, "reset"):
+            self.controller.reset()
+
+    @property
+    def status(self) -> list[str]:
+        """What the controller behind it says of its latest decisions."""
+        return self.controller.status  # an AttributeError if it says nothing, as of a plain function
+
+    def __call__(self, y) -> np.ndarray:
+        """Return inputs (n, n_inputs) for what is measured, y (n, n_measured)."""
+        y = measured(y)
+        u = np.asarray(self.controller(y), dtype=float)
+        return self.change(y, u.reshape(len(y), -1))
+
+
+def barrier_torques(x, max_speed: float, kappa: float = 0.3, p: PendulumParameters = NOMINAL):
+    """Return the lowest and the highest torque (n,) that keep the barrier condition h(x+) >= (1 - kappa) h(x).
+
+    h = max_speed - |v| >= 0 is the safe set; kappa = 1 asks only that the next state is in it (action restriction).
+    From outside of it (h < 0) the next state is asked to be inside, at once. The two torques may lie beyond the motor's
+    limit: then no admissible torque keeps the condition.
+    """
+    if not 0.0 < kappa <= 1.0 or not 0.0 < max_speed < np.inf:
+        raise ValueError(f"need 0 < kappa <= 1 and a max_speed > 0, not kappa = {kappa} and max_speed = {max_speed}")
+    x = measured(x, 2)
+    drift = dynamics(x, np.zeros((len(x), 1)), p)[:, 1]
+    gain = DT * 3.0 / (p.mass * p.length**2)
+    fastest = max_speed - (1.0 - kappa) * np.maximum(max_speed - np.abs(x[:, 1]), 0.0)  # |v+| may be so much
+    return (-fastest - drift) / gain, (fastest - drift) / gain
+
+
+def barrier_filter(policy: Callable, max_speed: float, kappa: float = 0.3, p: PendulumParameters = NOMINAL) -> Filter:
+    """Return the policy, its torque changed as little as the barrier condition asks (and as the motor allows)."""
+
+    def change(x, u):
+        low, high = barrier_torques(x, max_speed, kappa, p)
+        return np.clip(np.clip(u[:, 0], low, high), -p.max_torque, p.max_torque)[:, None]
+
+    return Filter(policy, change)
+
+
+def braking(x, p: PendulumParameters = NOMINAL) -> np.ndarray:
+    """Return the torques (...,) of the backup controller: against the velocity, as much as stops it in one step."""
+    stop = -p.mass * p.length**2 / (3.0 * DT) * np.asarray(x, dtype=float)[..., 1]
+    return np.clip(stop, -p.max_torque, p.max_torque)
+
+
+def predictive_filter(
+    policy: Callable, max_speed: float, p: PendulumParameters = NOMINAL, steps: int = 40, candidates: int = 41
+) -> Filter:
+    """Return the policy with the least change after which braking would still keep the limit.
+
+    Candidates are the wanted torque, that of `braking`, and a grid over the motor's range. Each is followed, in the
+    model, by `steps` steps of `braking`; it is safe if the speed stays within the limit throughout. If none is, the one
+    with the lowest peak is taken.
+
+    What is safe now stays so, in the model, if `steps` steps of braking show the highest speed that braking leads to.
+    There is one place where it comes later: near the upright, where the brake holds the pendulum and lets it go slowly.
+    Such a fall reaches 5.02 rad/s (the nominal pendulum), so limits above that are kept; a lower one needs another
+    backup controller there, which balances.
+    """
+    if candidates < 2 or steps < 0 or not 0.0 < max_speed < np.inf:
+        raise ValueError(f"need candidates >= 2, steps >= 0 and max_speed > 0, not {candidates}, {steps}, {max_speed}")
+    grid = np.linspace(-p.max_torque, p.max_torque, candidates)
+
+    def change(x, u):
+        wanted = np.clip(u, -p.max_torque, p.max_torque)
+        tried = np.hstack([wanted, braking(x, p)[:, None], np.tile(grid, (len(x), 1))])
+        ahead = dynamics(np.repeat(x[:, None], tried.shape[1], axis=1), tried[..., None], p)
+        peak = np.abs(ahead[..., 1])
+        for _ in range(steps):
+            ahead = dynamics(ahead, braking(ahead, p)[..., None], p)
+            peak = np.maximum(peak, np.abs(ahead[..., 1]))
+        unsafe = peak > max_speed
+        badness = np.where(unsafe, 2.0 * p.max_torque + peak, np.abs(tried - wanted))  # no change is above 2 max_torque
+        return tried[np.arange(len(x)), badness.argmin(axis=1)][:, None]
+
+    return Filter(policy, change)

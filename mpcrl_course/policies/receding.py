@@ -1,0 +1,174 @@
+"""The receding horizon: an MPC, or a network of them, as a controller; the warm start and what happens where it fails.
+
+first decision      the cheapest of the plans found from the problem's own guesses (`first_plan`)
+every later one     the plan of the step before, one stage further, improved from what is measured now (`improve`);
+where that fails, it goes on as it is
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from time import process_time
+from typing import Any
+
+import numpy as np
+
+from mpcrl_course.closed_loop import measured
+from mpcrl_course.mpc import MPC, Solution, SolverError, shift
+from mpcrl_course.network import NetworkController
+
+
+def first_plan(mpc: MPC, theta, s) -> Solution:
+    """Return the cheapest of the plans that the patient solver finds from the guesses of the problem.
+
+    A swing-up has many local optima (which way round, how many swings), and real-time iteration follows the one it is
+    given: so the first plan is worth some solves by ipopt, before the clock runs. A problem without guesses of its own
+    has one optimum, and is simply solved.
+
+    Parameters
+    ----------
+    mpc : MPC
+    theta : array_like, shape (n_theta,)
+    s : array_like, shape (n_states,)
+
+    Raises
+    ------
+    SolverError
+        If no guess leads to an optimum.
+    """
+    s, problem = np.asarray(s, dtype=float), mpc.problem
+    if problem.guesses is None:
+        return mpc.policy(theta, s)
+    plans, failure = [], None
+    for guess in problem.guesses(s, mpc.parameters.unpack(theta)):
+        try:
+            plans.append(mpc.reference.policy(theta, s, warm_start=guess))
+        except SolverError as error:
+            failure = error
+    if failure is not None and not plans:
+        raise failure
+    return min(plans, key=lambda plan: plan.value)
+
+
+def beside(guess: Solution, s, angles) -> Solution:
+    """Return the guess, each of its `angles` moved by whole turns to that of the state s."""
+    if not angles:
+        return guess
+    x, angles = guess.x.copy(), list(angles)
+    x[:, angles] += 2.0 * np.pi * np.round((s[angles] - x[0, angles]) / (2.0 * np.pi))
+    return replace(guess, x=x)
+
+
+def improve(mpc: MPC, theta, s, guess: Solution) -> Solution:
+    """Return the plan from s that is found from a guess; where none is, the guess as it is, with the status 'failed'.
+
+    Parameters
+    ----------
+    mpc : MPC
+    theta : array_like, shape (n_theta,)
+    s : array_like, shape (n_states,)
+    guess : Solution
+        Such as the plan of the step before, one stage further (`shift`).
+    """
+    try:
+        return mpc.policy(theta, s, warm_start=guess)
+    except SolverError:
+        return replace(guess, status="failed")
+
+
+class Receding:
+    """An MPC as a controller of n plants, one plan kept for each; or a network of MPCs, each solve from the last one.
+
+    Angles may be wrapped or not. Another number of plants than last time starts anew, as `reset` does.
+
+    Parameters
+    ----------
+    mpc : MPC or NetworkController
+    theta : array_like, optional
+        By default the initial one; may be changed while it runs: ``controller.theta = with_model(mpc, theta, model)``.
+    delay : int
+        Steps of delay that the model knows of: it predicts the state in which the input will act, and plans from there.
+        What is still on its way is what this controller sent (zeros at first). Of an MPC only.
+    stack : callable (s) -> state of the problem, optional
+        Where the problem's state is not what is measured: see `Scenarios.stack`.
+    first : callable (mpc, theta, s) -> Solution, optional
+        Of an MPC: makes the first plan; by default `first_plan`.
+
+    Attributes
+    ----------
+    plans : list of Solution or NetworkSolution
+        Latest plan of each; it starts `delay` steps after the decision.
+    status : list of str
+        A word for each of the latest decisions; 'failed' where the plan before goes on.
+    seconds : list of list of float
+        CPU time of each one's decisions; the first is that of the first plan.
+
+    Raises
+    ------
+    SolverError
+        If not even the first plan is found, or a network's problem cannot be solved.
+    ValueError
+        What is measured has another shape, or is not finite.
+    """
+
+    def __init__(
+        self,
+        mpc: MPC | NetworkController,
+        theta=None,
+        *,
+        delay: int = 0,
+        stack: Callable | None = None,
+        first: Callable = first_plan,
+    ):
+        self.mpc: Any = mpc
+        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.delay, self.stack, self.first = delay, stack, first
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all plans: the next call starts anew."""
+        self.plans: list[Any] = []
+        self.seconds: list[list[float]] = []
+        self._sent: list[deque[np.ndarray]] = []  # what may still be on its way, should the delay grow
+
+    @property
+    def status(self) -> list[str]:
+        """A word for each of the latest decisions."""
+        return [getattr(plan, "status", "solved") for plan in self.plans]
+
+    def __call__(self, y) -> np.ndarray:
+        """Return inputs (n, n_inputs) for what is measured, y (n, n_measured)."""
+        problem = getattr(self.mpc, "problem", None)  # None: a network
+        y = measured(y, None if self.stack or problem is None else problem.n_states)
+        if len(y) != len(self.plans):
+            self.reset()
+            self.plans, self.seconds = [None] * len(y), [[] for _ in y]
+            self._sent = [deque(maxlen=50) for _ in y]
+        scale = None
+        if problem is not None and problem.input_scale is not None:
+            scale = np.atleast_1d(problem.input_scale(self.mpc.parameters.unpack(self.theta)))
+        inputs = []
+        for i, s in enumerate(y):
+            began = process_time()
+            s = s if self.stack is None else self.stack(s)
+            u0 = self._plan(i, s, problem, scale).u0
+            inputs.append(u0 if scale is None else scale * u0[: len(scale)])
+            self._sent[i].append(inputs[-1])
+            self.seconds[i].append(process_time() - began)
+        return np.array(inputs)
+
+    def _plan(self, i: int, s, problem, scale):
+        old = self.plans[i]
+        if problem is None:
+            self.plans[i] = self.mpc.V(self.theta, s, warm_start=old)
+            return self.plans[i]
+        for ago in range(self.delay, 0, -1):  # the oldest that is still on its way acts first
+            u = self._sent[i][-ago] if ago <= len(self._sent[i]) else np.zeros(problem.n_inputs)
+            s = self.mpc.transcription.step(self.theta, s, u if scale is None else u / scale)[0]
+        if old is None:
+            self.plans[i] = self.first(self.mpc, self.theta, s)
+        else:
+            self.plans[i] = improve(self.mpc, self.theta, s, beside(shift(old), s, problem.angles))
+        return self.plans[i]
