@@ -170,7 +170,7 @@ def test_another_delay_is_another_command_of_the_past(loop):
         loop.step()
         sent.append(np.array([loop.controller.latest[0, 0], network(before[1:])[0, 0]]))
         np.testing.assert_array_equal(loop.u, sent[-1 - delay])
-    assert "failed" not in controller.statuses
+    assert "failed" not in controller.status
 
 
 def test_bad_changes_are_named_and_change_nothing(loop):
