@@ -14,7 +14,6 @@ from typing import Any
 
 from . import places
 from .checks import progress
-from .checks.report import SYMBOLS, Table
 from .lectures import START
 
 START_PAGE = f"lectures/{START}.ipynb"
@@ -120,8 +119,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-# ------------------------------------------------------------------------------------------------- the
-# commands
+# ---- the commands
 
 
 def _lab(arguments: argparse.Namespace) -> int:
@@ -141,6 +139,8 @@ def _lab(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from .figures.tables import Table
+
     path = _find(arguments.notebook, "exercises")
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "progress.json"
@@ -161,6 +161,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _progress(arguments: argparse.Namespace) -> int:
+    from .figures.tables import Table
+
     file = places.progress_file()
     try:
         exercises = progress.load(file)["exercises"]
@@ -193,7 +195,7 @@ def _progress(arguments: argparse.Namespace) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from .exercises import SolutionError, build_exercises, out_of_step
+    from .checks.build import SolutionError, build_exercises, out_of_step
 
     root = places.course_folder()
     if not (root / "solutions").is_dir():
@@ -260,8 +262,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     return 0 if all(done) else 1
 
 
-# ------------------------------------------------------------------------------------------------------
-# helpers
+# ---- helpers
 
 
 def _find(name: str, folder: str) -> Path:
@@ -328,4 +329,4 @@ def _items(exercise: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _verdict(verdict: str) -> str:
-    return f"{SYMBOLS[verdict]} {verdict}"
+    return f"{progress.SYMBOLS[verdict]} {verdict}"

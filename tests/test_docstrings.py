@@ -11,7 +11,6 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mpcrl_course"
 ROOMS = (
     "__main__.py",
     "cli.py",
-    "exercises.py",
     "lectures.py",
     "mlp.py",
     "own.py",
@@ -23,6 +22,7 @@ ROOMS = (
     "reproduce/power.py",
     "reproduce/runs.py",
     "reproduce/second_order.py",
+    "checks/build.py",
     "checks/compare.py",
     "checks/engine.py",
     "checks/items.py",

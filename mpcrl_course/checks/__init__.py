@@ -3,5 +3,5 @@
 Authors start at `mpcrl_course.checks.engine`, whose docstring shows a whole exercise. The files behind it, in
 reading order: `items` (the five kinds of item), `compare` (when two answers agree), `limits` (stopping code
 that hangs), `progress` (the one file results are kept in), `report` (what a student sees), `sound` (the test
-every item must pass).
+every item must pass), `build` (an exercise is made from its solution).
 """

@@ -46,12 +46,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .. import places
+from mpcrl_course import places
+from mpcrl_course.figures.tables import Card, Table
+
 from . import progress
 from .compare import close, copied
 from .items import Debug, Design, Explain, Fill, Item, Mistake, Predict, Result
-from .progress import NOT_ATTEMPTED, RAISED, RIGHT, WRONG
-from .report import SYMBOLS, Card, Table, card, show
+from .progress import NOT_ATTEMPTED, RAISED, RIGHT, SYMBOLS, WRONG
+from .report import card, show
 from .sound import assert_item_sound
 
 __all__ = [

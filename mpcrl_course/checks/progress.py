@@ -25,7 +25,9 @@ NOT_ATTEMPTED = "not attempted"
 RAISED = "raised an error"
 WRONG = "wrong"
 RIGHT = "right"
-VERDICTS = (NOT_ATTEMPTED, RAISED, WRONG, RIGHT)  # from worst to best
+#: From worst to best, each with its sign.
+SYMBOLS = {NOT_ATTEMPTED: "○", RAISED: "⚠", WRONG: "✗", RIGHT: "✓"}
+VERDICTS = tuple(SYMBOLS)
 
 #: Seconds after which a lock is taken for that of a dead process.
 PATIENCE = 2.0

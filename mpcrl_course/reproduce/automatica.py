@@ -37,11 +37,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mpcrl_course.checks.report import Table
 from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs.linear import START, A, B
 from mpcrl_course.envs.network import COUPLING, LinearNetwork, NetworkParameters
 from mpcrl_course.figures import COLOURS, STYLE, band
+from mpcrl_course.figures.tables import Table
 from mpcrl_course.learners.behaviour import exponential, perturbed_cost
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import load_state, save_state, saved_log

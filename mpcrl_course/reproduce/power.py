@@ -29,10 +29,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from mpcrl_course.checks.report import Table
 from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs.power import ANGLE_LIMIT, N_X, NOISE, Noise, PowerParameters, PowerSystem, continuous, held
 from mpcrl_course.figures import COLOURS, STYLE, band
+from mpcrl_course.figures.tables import Table
 from mpcrl_course.learners.behaviour import exponential, perturbed_cost
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import load_state, save_state, saved_log

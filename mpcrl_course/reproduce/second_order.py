@@ -24,9 +24,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from mpcrl_course.checks.report import Table
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.figures import COLOURS, STYLE, band
+from mpcrl_course.figures.tables import Table
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import saved_log
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix

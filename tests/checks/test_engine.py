@@ -29,7 +29,8 @@ from mpcrl_course.checks.engine import (
     assert_item_sound,
 )
 from mpcrl_course.checks.limits import TookTooLong, _within_by_thread, collect, within
-from mpcrl_course.checks.report import Table, card
+from mpcrl_course.checks.report import card
+from mpcrl_course.figures.tables import Table
 
 HOUR = 3600.0  # so long that nothing here reaches it, on any machine
 REASON = "Its expectation over the next state vanishes exactly where the Bellman equation holds."

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from mpcrl_course.checks.build import out_of_step
 from mpcrl_course.checks.engine import assert_item_sound
-from mpcrl_course.exercises import out_of_step
 from tests.notebooks import EXERCISES, FOLDERS, ROOT, cells, exercise, notebooks, texts
 
 ITEMS = {f"{name[:2]}-{n}-{item.kind}": item for name in EXERCISES for n, item in exercise(name).items.items()}

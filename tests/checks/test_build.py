@@ -5,7 +5,7 @@ import json
 import nbformat
 import pytest
 
-from mpcrl_course.exercises import (
+from mpcrl_course.checks.build import (
     SolutionError,
     blanked,
     build_exercises,
