@@ -49,7 +49,7 @@ from mpcrl_course.network import ADMM, Central, NetworkController, NetworkSoluti
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.network import LOWER, UPPER, WEIGHT, network_mpc
-from mpcrl_course.reproduce.runs import Run, finish, median, ours, report, run_all, write
+from mpcrl_course.reproduce.runs import Job, finish, median, ours, report, run_all, write
 from mpcrl_course.statistics import interval
 
 #: Steps of a published run, and of the window over which |TD| and L are averaged at both of its ends.
@@ -481,7 +481,7 @@ def automatica(
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{seeds} seeds of two ways to learn, {steps} steps each; everything is written to {folder}", flush=True)
     runs = {
-        (method, seed): Run(f"{method}, seed {seed}", state_path(method, seed, folder), learning_run,
+        (method, seed): Job(f"{method}, seed {seed}", state_path(method, seed, folder), learning_run,
                             (method, seed, steps, folder, save_every))
         for seed in which for method in METHODS
     }  # fmt: skip
@@ -494,7 +494,7 @@ def automatica(
     for after in sorted({min(EARLY, steps), steps}):
         wanted += [(str(one.method), seed, after) for one in results for seed in one.seeds]
     asked = {
-        one: Run(f"evaluation of {one[0]}" + f", seed {one[1]}, {one[2]} steps" * (one[1] > 0),
+        one: Job(f"evaluation of {one[0]}" + f", seed {one[1]}, {one[2]} steps" * (one[1] > 0),
                  evaluation_path(*one, folder), evaluation_run, (*one, evaluations, scenarios, folder))
         for one in wanted
     }  # fmt: skip

@@ -41,7 +41,7 @@ from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.power import joint_mpc, power_mpc
-from mpcrl_course.reproduce.runs import Run, finish, report, run_all, write
+from mpcrl_course.reproduce.runs import Job, finish, report, run_all, write
 from mpcrl_course.statistics import interval
 
 #: Steps of an episode; episodes of learning, and of evaluation, as published; scenarios.
@@ -394,7 +394,7 @@ def power(
     print(f"{each}; everything is written to {folder}", flush=True)
     failed = run_all(
         [
-            Run(f"{name}, seed {seed}", learning_path(name, seed, folder), learning_run, (name, seed, episodes, folder))
+            Job(f"{name}, seed {seed}", learning_path(name, seed, folder), learning_run, (name, seed, episodes, folder))
             for seed in which for name in LEARNED
         ],
         LENGTH * episodes, jobs,
@@ -403,7 +403,7 @@ def power(
     wanted += [(name, seed) for name in LEARNED for seed in which if f"{name}, seed {seed}" not in failed]
     failed |= run_all(
         [
-            Run(f"evaluation of {name}" + f", seed {seed}" * (seed > 0), evaluation_path(name, seed, episodes, folder),
+            Job(f"evaluation of {name}" + f", seed {seed}" * (seed > 0), evaluation_path(name, seed, episodes, folder),
                 evaluation_run, (name, seed, episodes, evaluations, scenarios, folder))
             for name, seed in wanted
         ],

@@ -21,8 +21,8 @@ from mpcrl_course.learners.log import load_state
 from mpcrl_course.learners.run import Learner
 
 
-class Run(NamedTuple):
-    """One run among many.
+class Job(NamedTuple):
+    """What is to be done for one run among many.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ def finish(learner: Callable[[], Learner], path: Path, steps: int, save_every: i
         return f"{type(error).__name__}: {error}"
 
 
-def run_all(runs: Sequence[Run], steps: int, jobs: int = -1) -> dict[str, str]:
+def run_all(runs: Sequence[Job], steps: int, jobs: int = -1) -> dict[str, str]:
     """Do what is missing of all runs, of `steps` steps each, `jobs` at a time; returns the failed ones: names, and why.
 
     The work goes through joblib: inside ``joblib.parallel_config(backend="dask")`` it is done by a cluster, whose

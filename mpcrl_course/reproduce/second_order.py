@@ -31,7 +31,7 @@ from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import saved_log
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.problems.network import network_mpc
-from mpcrl_course.reproduce.runs import Run, finish, median, ours, report, run_all, write
+from mpcrl_course.reproduce.runs import Job, finish, median, ours, report, run_all, write
 
 #: Steps over which |TD| and L are averaged.
 WINDOWS = ((0, 100), (500, 600), (1000, 1100), (1900, 2000))
@@ -115,7 +115,7 @@ def run(method: Method, seed: int, steps: int, folder, save_every: int = 500) ->
     return finish(learner, state_path(method, seed, folder), steps, save_every)
 
 
-def runs(seeds: Sequence[int], steps: int, folder, save_every: int = 500) -> list[Run]:
+def runs(seeds: Sequence[int], steps: int, folder, save_every: int = 500) -> list[Job]:
     """Return all runs of these `seeds`, those of a seed beside each other.
 
     Parameters
@@ -125,7 +125,7 @@ def runs(seeds: Sequence[int], steps: int, folder, save_every: int = 500) -> lis
         See `run`.
     """
     return [
-        Run(f"{method}, seed {seed}", state_path(method, seed, folder), run, (method, seed, steps, folder, save_every))
+        Job(f"{method}, seed {seed}", state_path(method, seed, folder), run, (method, seed, steps, folder, save_every))
         for seed in seeds
         for method in METHODS
     ]
