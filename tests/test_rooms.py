@@ -1,11 +1,13 @@
 """The rooms of the package: who imports whom, and what must not come along."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1] / "mpcrl_course"
+TESTS = Path(__file__).resolve().parent
+PACKAGE = TESTS.parent / "mpcrl_course"
 #: From the ground up: a room imports only from rooms before it.
 ORDER = """
     lectures places own mpc network mlp statistics closed_loop envs dp problems policies learners figures live reproduce
@@ -13,6 +15,8 @@ ORDER = """
 """.split()
 #: The rooms that compute; they run on machines without a screen, too. The command shall start quickly.
 COMPUTE = [*ORDER[: ORDER.index("figures")], "cli"]
+#: Underscored, but documented by the libraries that they are of.
+PUBLIC = {"_make", "_replace", "_asdict", "_fields", "_repr_html_", "_repr_mimebundle_", "_exit"}
 
 
 def imported(path):
@@ -44,3 +48,17 @@ def test_what_computes_does_not_draw():
     code = f"import sys; from mpcrl_course import {', '.join(COMPUTE)}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "mpcrl_course.learners" in loaded and not {"matplotlib", "ipywidgets", "IPython"} & set(loaded)
+
+
+def test_private_names_are_asked_only_by_the_tests_of_their_own_room():
+    asked = re.compile(r"\b(?!self\b|cls\b)\w+\.(_[a-z]\w*)|import (_[a-z]\w*)")
+    strangers = []
+    for path in sorted(TESTS.rglob("*.py")):
+        room = path.relative_to(TESTS).parts[0].removeprefix("test_").removesuffix(".py")
+        own = "".join(
+            p.read_text(encoding="utf-8") for p in [*PACKAGE.glob(f"{room}.py"), *PACKAGE.glob(f"{room}/*.py")]
+        )
+        for name in sorted({a or b for a, b in asked.findall(path.read_text(encoding="utf-8"))} - PUBLIC):
+            if not re.search(rf"\b{name}\b", own):
+                strangers.append(f"{path.relative_to(TESTS).as_posix()} asks {name}")
+    assert not strangers, "\n".join(strangers)

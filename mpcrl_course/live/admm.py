@@ -183,7 +183,7 @@ class ADMMLoop:
         return np.array([gap[edge == k].max() for k in range(len(self.admm.links))])
 
 
-def places(graph: str) -> np.ndarray:
+def positions(graph: str) -> np.ndarray:
     """Return where the agents of a graph are drawn, shape (M, 2), within [-1, 1]."""
     n, kind = GRAPHS[graph][0], graph.split()[0]
     if kind == "line":
@@ -259,7 +259,7 @@ class ADMMScene:
         ax.set(xlim=(-1.9, 1.9), ylim=(-1.15, 1.25))
         ax.axis("off")
         ax.set_title("the network: thick links disagree", pad=-4)
-        at = places(loop.graph) * [1.8, 1.0]
+        at = positions(loop.graph) * [1.8, 1.0]
         self._edges, self._labels = [], []
         for i, j in loop.admm.links:
             ends = [[0.87, 0.13], [0.13, 0.87]] @ at[[i, j]] if len(at) < 5 else [[0.8, 0.2], [0.2, 0.8]] @ at[[i, j]]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mpcrl_course.envs.network import LinearNetwork
-from mpcrl_course.live.admm import CUT_AT, GRAPHS, HOLD, ITERATIONS, RHOS, ADMMLoop, ADMMScene, admm_live, places
+from mpcrl_course.live.admm import CUT_AT, GRAPHS, HOLD, ITERATIONS, RHOS, ADMMLoop, ADMMScene, admm_live, positions
 from mpcrl_course.network import ADMM
 from tests.live.helpers import alt, ticking, turn
 
@@ -45,7 +45,7 @@ def test_every_graph_comes_to_the_optimum_and_the_plans_are_those_of_its_iterati
     assert loop.gaps().max() <= loop.solution.primal[6] + 1e-12
     loop.show(0)
     assert all(not plan.any() for plan, _ in loop.plans())
-    at = places(graph)
+    at = positions(graph)
     assert at.shape == (GRAPHS[graph][0], 2) and np.abs(at).max() <= 1.0
     assert min(np.hypot(*(a - b)) for k, a in enumerate(at) for b in at[:k]) > 0.4
 
