@@ -15,6 +15,7 @@ from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, M
 from mpcrl_course.dp.pendulum import simulate
 from mpcrl_course.envs.pendulum import Pendulum, energy, wrap
 from mpcrl_course.mlp import MLP
+from mpcrl_course.policies.energy import TOP, energy_rule
 
 # -------------------------------------------------------------------------------- 1: a target by hand
 
@@ -485,16 +486,6 @@ debug = Debug(
 
 # -------------------------------------------------------------------------------- 6: a rule without learning
 
-TOP = 10.0  # J, the energy at rest upright
-
-
-def rule(x):
-    """Return torques (n,) for states x (n, 2): pump energy until there is enough, and catch it near the top."""
-    q, v = wrap(x[:, 0]), x[:, 1]
-    direction = np.where(v >= 0, 1.0, -1.0)
-    pump = 2 * direction * np.sign(TOP - energy(x))
-    return np.where(np.abs(q) < 0.5, -(10 * q + 3 * v), pump)
-
 
 def measure(policy, seed: int) -> dict[str, float]:
     """Measure a policy from 101 starts: angles all around, velocities in [-1, 1] rad/s, and hanging at rest.
@@ -538,7 +529,7 @@ HANG = np.pi
 design = Design(
     6,
     "a rule without learning",
-    reference=rule,
+    reference=energy_rule,
     measure=_measured,
     targets={"mean cost of 10 s": ("<=", 180.0), "upright in the last second": (">=", 1.0)},
     when_right="Two lines of mechanics. A learner is worth what it does better than this, not better than nothing.",

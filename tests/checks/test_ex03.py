@@ -58,9 +58,9 @@ def test_no_damping_is_said_of_rules_without_damping_only():
 
 def test_design_has_margin_on_hidden_starts_and_says_what_it_measured():
     for seed in (10, 2000, 31_000):
-        measured = ex03.measure(ex03.rule, seed)
+        measured = ex03.measure(ex03.energy_rule, seed)
         assert measured["mean cost of 10 s"] < 175 and measured["upright in the last second"] == 1.0
-    assert ex03.design.judge(ex03.rule).verdict == RIGHT
+    assert ex03.design.judge(ex03.energy_rule).verdict == RIGHT
     assert "hand in the function" in str(ex03.design.judge(3.0).details)
 
 
