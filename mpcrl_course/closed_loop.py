@@ -20,13 +20,27 @@ Controller = Callable[[np.ndarray], np.ndarray]
 
 
 class Run(NamedTuple):
-    """What happened in n closed loops; a run that has ended keeps its last state, and costs nothing more."""
+    """What happened in n closed loops; a run that has ended keeps its last state, and costs nothing more.
 
-    x: np.ndarray  # (steps + 1, n, n_states), true states
-    u: np.ndarray  # (steps, n, n_inputs), inputs as they acted, 0 after the end
-    cost: np.ndarray  # (steps, n), stage costs
-    ended: np.ndarray  # (n,), the step in which a run ended, counted from 0, and the number of steps if it did not
-    status: np.ndarray  # (steps, n), words: what the controller said of each decision, if it says anything
+    Attributes
+    ----------
+    x : ndarray, shape (steps + 1, n, n_states)
+        True states.
+    u : ndarray, shape (steps, n, n_inputs)
+        Inputs as they acted, 0 after the end.
+    cost : ndarray, shape (steps, n)
+        Stage costs.
+    ended : ndarray, shape (n,)
+        The step in which a run ended, counted from 0, and the number of steps if it did not.
+    status : ndarray of str, shape (steps, n)
+        What the controller said of each decision, if it says anything.
+    """
+
+    x: np.ndarray
+    u: np.ndarray
+    cost: np.ndarray
+    ended: np.ndarray
+    status: np.ndarray
 
 
 def measured(y, entries: int | None = None) -> np.ndarray:
@@ -53,7 +67,7 @@ def measured(y, entries: int | None = None) -> np.ndarray:
 
 
 def rowwise(f: Callable) -> Controller:
-    """Return a controller of n states from a function of one: y (n_measured,) to u (n_inputs,) or a number."""
+    """Return a controller of n states from a function f of one: y (n_measured,) to u (n_inputs,) or a number."""
     return lambda y: np.array([np.atleast_1d(f(row)) for row in y], dtype=float)
 
 

@@ -17,7 +17,7 @@ from scipy.stats import t as student_t
 
 
 class Interval(NamedTuple):
-    """A mean and how far to either side its confidence interval reaches; in an f-string ``:.3f`` formats both."""
+    """A mean and half the width of its confidence interval, `half`; in an f-string ``:.3f`` formats both."""
 
     mean: float
     half: float
@@ -33,9 +33,11 @@ class Interval(NamedTuple):
 
 
 def interval(values, level: float = 0.95) -> Interval:
-    """Return mean and confidence interval (Student's t) of independent values, one a seed; nan is not allowed.
+    """Return mean and confidence interval (Student's t) of independent values, one a seed.
 
-    A run is not independent of another one with the same network: average within a seed first.
+    The interval holds the true mean with the probability `level`. A run is not independent of another one with the same
+    network: average within a seed first. ValueError: fewer than two values, one that is nan or infinite, or a level
+    outside of (0, 1).
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
@@ -47,7 +49,10 @@ def interval(values, level: float = 0.95) -> Interval:
 
 
 def difference(one, other, level: float = 0.95) -> Interval:
-    """Return the interval of one - other, pair by pair, shape (seeds,) or (seeds, runs), of which runs are averaged."""
+    """Return the interval of one - other, pair by pair, at a level as `interval` takes it.
+
+    Both have shape (seeds,) or (seeds, runs); of runs the mean is taken.
+    """
     apart = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
     return interval(apart.mean(axis=1) if apart.ndim == 2 else apart, level)
 

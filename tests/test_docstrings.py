@@ -7,30 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "mpcrl_course"
-#: Folders and files of the package in which this holds. The aim is all of them.
-ROOMS = (
-    "__main__.py",
-    "cli.py",
-    "lectures.py",
-    "mlp.py",
-    "own.py",
-    "places.py",
-    "dp/finite.py",
-    "dp/grid.py",
-    "learners",
-    "figures",
-    "reproduce/power.py",
-    "reproduce/runs.py",
-    "reproduce/second_order.py",
-    "checks/build.py",
-    "checks/compare.py",
-    "checks/engine.py",
-    "checks/items.py",
-    "checks/limits.py",
-    "checks/progress.py",
-    "checks/report.py",
-    "checks/sound.py",
-)
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def offenders(path):
@@ -83,10 +60,9 @@ def named(argument, docstring):
     return re.search(rf"\b{re.escape(argument)}\b" + r"(?! [a-z])" * (argument == "a"), docstring) is not None
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_every_public_argument_is_named_by_a_docstring(room):
-    paths = sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / room]
-    found = [f"{path.parent.name}/{line}" for path in paths for line in offenders(path)]
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_every_public_argument_is_named_by_a_docstring(path):
+    found = offenders(path)
     assert not found, "\n" + "\n".join(found)
 
 

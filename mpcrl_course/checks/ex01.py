@@ -60,7 +60,11 @@ predict = Predict(
 
 
 def backup(P, L, gamma, V, terminal) -> np.ndarray:
-    """Return T V, shape (S,), with the value 0 at terminal states."""
+    """Return T V, shape (S,), with the value 0 at terminal states.
+
+    P (S, A, S) holds the probabilities P[s, a, s'], L (S, A) the stage costs, V (S,) the values, terminal (S,) a mask;
+    gamma is the discount.
+    """
     Q = L + gamma * P @ np.where(terminal, 0.0, V)
     return np.where(terminal, 0.0, Q.min(axis=1))
 
@@ -165,7 +169,11 @@ bellman = Fill(
 
 
 def riccati_step(P, A, B, Q, R, gamma) -> tuple[np.ndarray, np.ndarray]:
-    """Return P+, shape (n, n), and the gain K, shape (m, n), of the minimising action -K s."""
+    """Return P+, shape (n, n), and the gain K, shape (m, n), of the minimising action -K s.
+
+    P (n, n) makes the value s'P s one step later, the dynamics are A s + B a, the cost is s'Q s + a'R a, gamma
+    discounts.
+    """
     K = np.linalg.solve(R + gamma * B.T @ P @ B, gamma * B.T @ P @ A)
     return Q + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
 
@@ -265,7 +273,10 @@ riccati = Fill(
 
 
 def update(Q, s, a, cost, s_next, terminal, truncated, alpha, gamma) -> np.ndarray:
-    """Return the table after one step of Q-learning."""
+    """Return the table after one step of Q-learning with the transition s, a, cost, s_next; Q (S, A) stays as it is.
+
+    `alpha` is the step size, `gamma` the discount. Nothing follows a `terminal` s_next; `truncated` changes nothing.
+    """
     Q = np.array(Q, dtype=float)
     target = cost + gamma * (0.0 if terminal else Q[s_next].min())
     Q[s, a] += alpha * (target - Q[s, a])
@@ -370,7 +381,10 @@ def _sweep(P, L, gamma, V):
 
 
 def solve_as_given(P, L, gamma, V, accuracy):
-    """Value iteration as the notebook gives it: it stops too early."""
+    """Value iteration as the notebook gives it: it stops too early.
+
+    It ends when a sweep changes V by no more than `accuracy`; P, L, gamma and V are those of `backup`, without an end.
+    """
     while True:
         V, before = _sweep(P, L, gamma, V), V
         if np.abs(V - before).max() <= accuracy:
@@ -378,7 +392,10 @@ def solve_as_given(P, L, gamma, V, accuracy):
 
 
 def solve(P, L, gamma, V, accuracy):
-    """Return V within `accuracy` of V* everywhere."""
+    """Return V, shape (S,), within `accuracy` of V* everywhere.
+
+    The sweeps begin with the given V; P, L and gamma < 1 are those of `backup`, without an end.
+    """
     while True:
         V, before = _sweep(P, L, gamma, V), V
         if gamma / (1 - gamma) * np.abs(V - before).max() <= accuracy:

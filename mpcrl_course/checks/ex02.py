@@ -81,7 +81,11 @@ predict = Predict(
 
 
 def gaps(s, x, u) -> np.ndarray:
-    """Return x_0 - s and x_{k+1} - f(x_k, u_k), row by row, shape (N + 1, 4)."""
+    """Return x_0 - s and x_{k+1} - f(x_k, u_k), row by row, shape (N + 1, 4).
+
+    f is a step of the cart-pole, s (4,) its initial state, x (N + 1, 4) are the states of a plan and u (N, 1) its
+    forces.
+    """
     return np.vstack([x[0] - s, x[1:] - cartpole.dynamics(x[:-1], u)])
 
 
@@ -336,7 +340,7 @@ ocp = Fill(
 
 
 def shift_plan(x, u) -> tuple[np.ndarray, np.ndarray]:
-    """Return the plan one stage further, with the clipped LQR at its end: shapes (N + 1, 2) and (N, 1)."""
+    """Return the plan x (N + 1, 2), u (N, 1) one stage further, with the clipped LQR at its end, in the same shapes."""
     return _shift()(x, u)
 
 
@@ -427,12 +431,18 @@ shifting = Fill(
 
 
 def drive(s, seed: int, steps: int) -> np.ndarray:
-    """Return the stage costs of some steps of the linear plant under its MPC, shape (steps,)."""
+    """Return the stage costs of some steps of the linear plant under its MPC, shape (steps,).
+
+    It starts at s (2,), with the noise of `seed`.
+    """
     return _drive()(s, seed, steps)
 
 
 def loop_as_given(s, seed: int, steps: int) -> np.ndarray:
-    """Return what the faulty loop of item 5 returns: it plans from where the last plan thought it would be."""
+    """Return what the faulty loop of item 5 returns: it plans from where the last plan thought it would be.
+
+    s, `seed` and `steps` are those of `drive`.
+    """
     return _drive(state=lambda s, before, plan: plan.x[1])(s, seed, steps)
 
 

@@ -69,7 +69,12 @@ predict = Predict(
 
 
 def critic_target(cost, terminated, truncated, s_next, actor, critic, target_actor, target_critic, gamma):
-    """Return y = L + gamma Q'(s+, mu'(s+)), shape (B, 1); y = L where s+ is terminal."""
+    """Return y = L + gamma Q'(s+, mu'(s+)), shape (B, 1); y = L where s+ is terminal.
+
+    `cost`, `terminated` and `truncated` are columns (B, 1), `s_next` (B, n) the next states. The networks take rows:
+    `actor` and `target_actor` states, `critic` and `target_critic` states with the actions beside them. Of these only
+    the target networks count, and of the two ends only `terminated`.
+    """
     return _target(cost, terminated, truncated, s_next, actor, critic, target_actor, target_critic, gamma)
 
 
@@ -178,7 +183,11 @@ target = Fill(
 
 
 def actor_gradient(actor, critic, s, a_replayed):
-    """Return (1/B) sum grad_theta mu_theta(s) grad_a Q(s, a) at a = mu_theta(s), shape (n_theta,)."""
+    """Return (1/B) sum grad_theta mu_theta(s) grad_a Q(s, a) at a = mu_theta(s), shape (n_theta,).
+
+    `actor` (mu) and `critic` (Q) are `MLP`s, s (B, n) are states; the replayed actions `a_replayed` (B, m) are not
+    used.
+    """
     return _gradient(actor, critic, s, a_replayed)
 
 
@@ -275,7 +284,7 @@ gradient = Fill(
 
 
 def soft_update(target, theta, tau):
-    """Return the slow weights after one soft update."""
+    """Return the slow weights after one soft update: a new array, (1 - tau) target + tau theta."""
     return (1 - tau) * target + tau * theta
 
 
@@ -340,19 +349,26 @@ class Guarded(Pendulum):
     """A pendulum whose episode terminates beyond 5 rad/s (a guard stops it), and is truncated after `steps`."""
 
     def step(self, action):
-        """As `Pendulum.step`, with the guard."""
+        """As `Pendulum.step` with the same action, but terminated by the guard."""
         s, reward, _, truncated, info = super().step(action)
         terminated = bool(abs(s[2]) > 5.0)
         return s, reward, terminated, truncated and not terminated, info
 
 
 def collect_as_given(policy, noise, steps, seed):
-    """Return transitions; with the fault."""
+    """Return transitions; with the fault: at an episode's end it stores the start after the reset as the next state.
+
+    `policy`, `noise`, `steps` and `seed` are those of `collect`.
+    """
     return _collect(policy, noise, steps, seed, next_state="after the reset")
 
 
 def collect(policy, noise, steps, seed):
-    """Return transitions as arrays s, a, cost, s_next, terminated, one row a step."""
+    """Return transitions as arrays s, a, cost, s_next, terminated, one row a step.
+
+    For so many `steps`, a `Guarded` pendulum is driven by `policy`, from an observation (3,) to a torque (1,), with
+    `noise` times a standard normal number added, all clipped to 2 N m; `seed` is that of this noise and of the starts.
+    """
     return _collect(policy, noise, steps, seed)
 
 

@@ -169,7 +169,7 @@ class Bench:
         return self._now
 
     def decide(self, state) -> float:
-        """Make a decision, which takes its time."""
+        """Make a decision in a state, which takes its time; return the sum of the state's entries."""
         self._now += self._seconds[self._made % len(self._seconds)]
         self._made += 1
         return float(np.sum(state))
@@ -179,7 +179,10 @@ class Bench:
 
 
 def decision_time(bench, states, warm_up):
-    """Return the median and the 99 % quantile of the time of a decision, in ms, without the warm-up."""
+    """Return the median and the 99 % quantile of the time of a decision, in ms, without the warm-up.
+
+    The `Bench` called bench decides for each of `states`; the first `warm_up` of these decisions do not count.
+    """
     return _decision_time(bench, states, warm_up)
 
 
@@ -280,7 +283,11 @@ class Toy:
 
 
 class Cost:
-    """Mean cost of a policy on a plant: the dearer, the further the gain is from what the plant needs."""
+    """Mean cost of a policy on a plant: the dearer, the further the gain is from what the plant needs.
+
+    It is `floor` times the plant, and `slope` times the square of how far the gain is off on top, 1.3 times as much for
+    a gain that is too large.
+    """
 
     def __init__(self, floor: float, slope: float):
         self.floor, self.slope = floor, slope
@@ -294,7 +301,7 @@ class Cost:
 
 
 class Adapt:
-    """Retraining: moves the policy, in place, a good part of the way to what a plant needs."""
+    """Retraining: moves the policy, in place, a good part of the way (`share`, in [0, 1]) to what a plant needs."""
 
     def __init__(self, share: float):
         self.share = share
@@ -308,7 +315,10 @@ class Adapt:
 
 
 def adaptation(policy, cost, adapt, old, new):
-    """Return the costs before the change, right after it, after adapting, and back on the old plant."""
+    """Return the costs before the change, right after it, after adapting, and back on the old plant.
+
+    `cost(policy, plant)` measures, `adapt(policy, plant)` changes the policy in place; `old` and `new` are the plants.
+    """
     return _adaptation(policy, cost, adapt, old, new)
 
 
@@ -391,13 +401,13 @@ experiment = Fill(
 
 
 class Linear:
-    """A torque that is linear in the measured state: two gains."""
+    """A torque -(kq sin q + kv v) of the measured state (q, v), by its two gains."""
 
     def __init__(self, kq: float, kv: float):
         self.kq, self.kv = kq, kv
 
     def __call__(self, x):
-        """Return torques (n,) for measured states (n, 2)."""
+        """Return torques (n,) in N m for measured states x (n, 2)."""
         return -(self.kq * np.sin(x[:, 0]) + self.kv * x[:, 1])
 
     def __repr__(self):
@@ -409,12 +419,19 @@ DISPLAY, SPEED_LIMIT = 2.0, 2.0
 
 
 def compare_as_given(controllers, plant, starts, steps, seed):
-    """Return costs and violations; with the fault."""
+    """Return costs and violations; with the fault: one controller's noise begins where that of the one before it ended.
+
+    `controllers`, `plant`, `starts`, `steps` and `seed` are those of `compare`.
+    """
     return _compare(controllers, plant, starts, steps, seed, stream="one for all")
 
 
 def compare(controllers, plant, starts, steps, seed):
-    """Return, by name, the cost (n,) of each run and its share (n,) of steps beyond the speed limit."""
+    """Return, by name, the cost (n,) of each run and its share (n,) of steps beyond the speed limit.
+
+    `controllers` are functions by name, from measured states (n, 2) to torques (n,). Each drives the `plant`
+    (`PendulumParameters`) from the same `starts` (n, 2) for so many `steps`, with the noise of the same `seed`.
+    """
     return _compare(controllers, plant, starts, steps, seed)
 
 
@@ -546,7 +563,7 @@ def network(x) -> np.ndarray:
 
 
 def safe(x, u):
-    """Return the network's torques u (n,), changed as little as the barrier condition asks."""
+    """Return the network's torques u (n,) at the states x (n, 2), changed as little as the barrier condition asks."""
     return _barrier(5.9, 0.3)(x, u)
 
 

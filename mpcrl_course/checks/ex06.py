@@ -112,7 +112,10 @@ def minimum(opti: ca.Opti, cost: ca.MX) -> float:
 
 
 def ocp_value(theta, s, a=None) -> float:
-    """Return V_theta(s), or Q_theta(s, a) if an action is given."""
+    """Return V_theta(s), or Q_theta(s, a) if an action is given.
+
+    For theta (16,), a state s (2,) and an action a (1,).
+    """
     return mpc.V(theta, s).value if a is None else mpc.Q(theta, s, a).value
 
 
@@ -285,7 +288,11 @@ problem = Fill(
 
 
 def theta_gradient(x, u, nu, lam_lb, lam_ub) -> np.ndarray:
-    """Return dV/dtheta or dQ/dtheta from a plan and its multipliers, shape (16,)."""
+    """Return dV/dtheta or dQ/dtheta from a plan and its multipliers, shape (16,).
+
+    The plan is x (N + 1, 2), u (N, 1). nu (N + 1, 2) belongs to the initial state and the N steps of the dynamics,
+    lam_lb and lam_ub (N, 2) to the bounds on the states.
+    """
     return _flat(_blocks(x, u, nu, lam_lb, lam_ub))
 
 
@@ -442,7 +449,11 @@ gradient = Fill(
 
 
 def learn_step(theta, cost, v_next, q, gradients, hessians, gamma, alpha, sigma) -> np.ndarray:
-    """Return theta after one second-order Q-learning step on a batch."""
+    """Return theta after one second-order Q-learning step on a batch, shape (n,).
+
+    `cost`, `v_next` = V(s+) and `q` = Q(s, a) have shape (T,), `gradients` and `hessians` of Q in theta (T, n) and
+    (T, n, n); `gamma` is the discount, `alpha` the step size, `sigma` the regularisation, added once.
+    """
     return _step(theta, cost, v_next, q, gradients, hessians, gamma, alpha, sigma)
 
 
@@ -560,12 +571,18 @@ STEP_SIZE, SIGMA = 0.05, 1e-3
 
 
 def learn(theta, seed: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the TD errors of some steps of Q-learning on the plant, and theta after them."""
+    """Return the TD errors (steps,) of some steps of Q-learning on the plant, and theta (16,) after them.
+
+    It begins with the given theta; `seed` is that of the plant's noise.
+    """
     return _learn()(theta, seed, steps)
 
 
 def loop_as_given(theta, seed: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the faulty loop of item 5 returns: it takes the last V solution for Q."""
+    """Return what the faulty loop of item 5 returns: it takes the last V solution for Q.
+
+    theta, `seed` and `steps` are those of `learn`.
+    """
     return _learn(q=_kept)(theta, seed, steps)
 
 

@@ -89,7 +89,7 @@ def holders_of(neighbours) -> list[np.ndarray]:
 
 
 def quadratic_network(neighbours, rng: np.random.Generator) -> list[QuadraticAgent]:
-    """Draw the costs of agents on a graph."""
+    """Draw the costs of agents on a graph with rng; neighbours[i] are those of agent i, counted from 0."""
     agents = []
     for own in neighbours:
         m = len(own) + 1
@@ -99,7 +99,10 @@ def quadratic_network(neighbours, rng: np.random.Generator) -> list[QuadraticAge
 
 
 def joint_minimum(agents, hold) -> np.ndarray:
-    """Return the z that minimises sum_i J_i(z[hold[i]]), from one central solve, shape (M,)."""
+    """Return the z that minimises sum_i J_i(z[hold[i]]), from one central solve, shape (M,).
+
+    J_i is the cost of agents[i], a `QuadraticAgent`.
+    """
     M = len(agents)
     H, h = np.zeros((M, M)), np.zeros(M)
     for agent, own in zip(agents, hold):
@@ -109,7 +112,11 @@ def joint_minimum(agents, hold) -> np.ndarray:
 
 
 def admm_iteration(agents, hold, y, z, rho):
-    """Return c, y and z after one iteration of consensus ADMM."""
+    """Return c, y and z after one iteration of consensus ADMM.
+
+    `agents` are M `QuadraticAgent`s, hold[i] says whose numbers agent i holds (as `holders_of`), y[i] are its
+    multipliers, like c[i] of the shape of hold[i]; z (M,) is what was agreed on, `rho` the penalty.
+    """
     return _admm()(agents, hold, y, z, rho)
 
 
@@ -250,7 +257,10 @@ admm = Fill(
 
 
 def metropolis(neighbours):
-    """Return the Metropolis weights of a graph, shape (M, M), and their rate."""
+    """Return the Metropolis weights of a graph, shape (M, M), and their rate.
+
+    neighbours[i] are those of agent i, counted from 0; the rate is the second largest modulus of the eigenvalues.
+    """
     return _metropolis()(neighbours)
 
 
@@ -357,7 +367,11 @@ mixing = Fill(
 
 
 def td_estimates(cost, v_next, q, gamma, P, rounds):
-    """Return what each agent takes the network's TD error to be, shape (M,)."""
+    """Return what each agent takes the network's TD error to be, shape (M,).
+
+    `cost`, `v_next` and `q` (M,) are the agents' own stage costs, V(s+) and Q(s, a), `gamma` is the discount; their TD
+    errors are mixed by P (M, M) for so many `rounds`.
+    """
     return _estimates()(cost, v_next, q, gamma, P, rounds)
 
 
@@ -487,12 +501,19 @@ def chain_value() -> np.ndarray:
 
 
 def learn(theta, x, cost, gamma, alpha):
-    """Return theta, shape (M, 2), after first-order learning of V = sum_i (theta_i1 + theta_i2 x_i^2)."""
+    """Return theta, shape (M, 2), after first-order learning of V = sum_i (theta_i1 + theta_i2 x_i^2).
+
+    It begins with the given theta, and goes once through a record of states x (steps + 1, M) and stage costs `cost`
+    (steps, M), with the discount `gamma` and the step size `alpha`.
+    """
     return _learn()(theta, x, cost, gamma, alpha)
 
 
 def learn_as_given(theta, x, cost, gamma, alpha):
-    """Return what the faulty function of item 5 returns: every agent follows its own TD error."""
+    """Return what the faulty function of item 5 returns: every agent follows its own TD error.
+
+    theta, x, `cost`, `gamma` and `alpha` are those of `learn`.
+    """
     return _learn(delta=lambda local: local[:, None])(theta, x, cost, gamma, alpha)
 
 
@@ -621,7 +642,10 @@ theta = network.parameters.pack(**{
 
 
 def some_states(seed: int, n: int = 6) -> np.ndarray:
-    """Draw states of the three plants, shape (n, 6); in the first, agent 2 cannot keep its lower bound on x_1."""
+    """Draw n states of the three plants, shape (n, 6), by a seed.
+
+    In the first, agent 2 cannot keep its lower bound on x_1.
+    """
     rng = np.random.default_rng(seed)
     s = rng.uniform([0.2, 0.0] * 3, [0.5, 0.35] * 3, (n, 6))
     s[0] = HARD + rng.uniform(-0.01, 0.01, 6)
@@ -629,7 +653,10 @@ def some_states(seed: int, n: int = 6) -> np.ndarray:
 
 
 def action_error(rho: float, iterations: int, states) -> float:
-    """Return the largest error of a first input after ADMM from z = 0, y = 0, against the central solution."""
+    """Return the largest error of a first input after ADMM from z = 0, y = 0, against the central solution.
+
+    It is the largest over `states` (n, 6); `rho` is ADMM's penalty, `iterations` how many are done in each of them.
+    """
     agents = ADMM(network, float(rho), int(iterations))
     return max(float(np.abs(agents.V(theta, s).u0 - central.V(theta, s).u0).max()) for s in states)
 

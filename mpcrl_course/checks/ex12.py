@@ -22,7 +22,10 @@ AGENTS, BATCH, ROUNDS, PARAMETERS = 10, 15, 100, 22
 
 
 def numbers_sent(agents: int, T: int, rounds: int) -> int:
-    """Return how many numbers travel along a line of agents for one TD error and one matrix C."""
+    """Return how many numbers travel along a line of agents for one TD error and one matrix C.
+
+    C has shape (T, T); both are mixed for so many `rounds`.
+    """
     return 2 * (agents - 1) * rounds * (T**2 + 1)
 
 
@@ -68,7 +71,10 @@ predict = Predict(
 
 
 def regularised_inverse(hessians, td, sigma):
-    """Return the inverse of T sigma I - K, with K = sum of td h and its indefinite part left out."""
+    """Return the inverse of T sigma I - K, with K = sum of td h and its indefinite part left out.
+
+    `hessians` (T, n, n) are the h of the samples, `td` (T,) their TD errors, `sigma` is the regularisation of a sample.
+    """
     return learner.regularised_inverse(np.tensordot(td, hessians, 1), len(td), sigma)
 
 
@@ -192,7 +198,11 @@ inverse = Fill(
 
 
 def shared_matrix(gradients, inverses, P, rounds):
-    """Return what each agent takes C to be, shape (M, T, T)."""
+    """Return what each agent takes C to be, shape (M, T, T).
+
+    gradients[i] (T, n_i) and inverses[i] (n_i, n_i) are those of agent i; what they make is mixed by P (M, M) for so
+    many `rounds`.
+    """
     return _shared()(gradients, inverses, P, rounds)
 
 
@@ -297,7 +307,7 @@ shared = Fill(
 
 
 def local_step(gradients, inverse, C, td):
-    """Return d_i, shape (n_i,)."""
+    """Return d_i, shape (n_i,), from an agent's gradients (T, n_i), its inverse (n_i, n_i), C (T, T) and td (T,)."""
     return learner.second_order_local(gradients.T, inverse, C, td)
 
 
@@ -382,12 +392,19 @@ step = Fill(
 
 
 def network_step(memories, seed, T, sigma):
-    """Return d_1, …, d_M, each agent drawing its batch with a generator of its own, of one seed."""
+    """Return d_1, …, d_M, each agent drawing its batch with a generator of its own, of one seed.
+
+    Each of `memories` is an agent's: n samples, td (n,), the same for all, with its gradients g (n, n_i) and Hessians h
+    (n, n_i, n_i). T of them are a batch, `sigma` is the regularisation of a sample.
+    """
     return _network()(memories, seed, T, sigma)
 
 
 def network_step_as_given(memories, seed, T, sigma):
-    """Return what the faulty function of item 5 returns: all agents draw from one generator, one after the other."""
+    """Return what the faulty function of item 5 returns: all agents draw from one generator, one after the other.
+
+    `memories`, `seed`, T and `sigma` are those of `network_step`.
+    """
     return _network(generator=lambda i, seed, common: common)(memories, seed, T, sigma)
 
 
@@ -521,7 +538,10 @@ ERROR, OFF, BUDGET, MOST = 0.3, 0.05, 20_000, 60
 
 
 def features(x) -> list[np.ndarray]:
-    """Return what each agent's value is linear in: 1, x_i, x_i^2, and x_i x_j for its neighbours j."""
+    """Return what each agent's value is linear in: 1, x_i, x_i^2, and x_i x_j for its neighbours j.
+
+    Of states x (n, 5); each agent's are of shape (n, 3 + its number of neighbours).
+    """
     return [
         np.stack([np.ones(len(x)), x[:, i], x[:, i] ** 2, *(x[:, i] * x[:, j] for j in own)], axis=1)
         for i, own in enumerate(NEIGHBOURS)
@@ -529,7 +549,10 @@ def features(x) -> list[np.ndarray]:
 
 
 def task_cost(x) -> np.ndarray:
-    """Return the stage costs L_i = x_i^2 + 1/2 sum_j (x_i - x_j)^2 (neighbours j) of all agents, shape (n, 5)."""
+    """Return the stage costs L_i = x_i^2 + 1/2 sum_j (x_i - x_j)^2 (neighbours j) of all agents, shape (n, 5).
+
+    Of states x (n, 5).
+    """
     pairs = [sum((x[:, i] - x[:, j]) ** 2 for j in own) for i, own in enumerate(NEIGHBOURS)]
     return np.stack([x[:, i] ** 2 + 0.5 * pair for i, pair in enumerate(pairs)], axis=1)
 
@@ -547,7 +570,11 @@ def exact_value(x) -> np.ndarray:
 
 
 def task(seed: int) -> SimpleNamespace:
-    """Record 400 transitions of the five agents, and draw 300 states to test a learned value on."""
+    """Record 400 transitions of the five agents, and draw 300 states to test a learned value on, by a seed.
+
+    Returned are `now` and `ahead`, the `features` of the states before and after each transition, `cost` (400,) of the
+    network, `test`, the features of the 300 states, `value` (300,), their exact values, and `rng`, to go on with.
+    """
     rng = np.random.default_rng(seed)
     usual = SPREAD / np.sqrt(1 - PULL**2)
     x = np.empty((SAMPLES + 1, len(PULL)))
@@ -613,7 +640,11 @@ def learn(T: int, sigma: float, alpha: float, P, rounds: int, seed: int, aligned
 
 
 def measure(T: int, sigma: float, alpha: float, P, rounds: int, seeds) -> dict[str, float]:
-    """Measure a learner: its value's error, how far its steps are from the central ones, and numbers per update."""
+    """Measure a learner: its value's error, how far its steps are from the central ones, and numbers per update.
+
+    It learns once with each of `seeds` (the error is a mean over them, the distance the largest); T, `sigma`, `alpha`,
+    P and `rounds` are those of `learn`.
+    """
     with np.errstate(over="ignore", invalid="ignore"):  # a learner that diverges is a result, too
         runs = [learn(T, sigma, alpha, P, rounds, seed) for seed in seeds]
     links = 2 * len(EDGES)

@@ -38,12 +38,15 @@ SETTINGS = {
 
 
 def observed(x):
-    """Return (cos q, sin q, v) of states (n, 2)."""
+    """Return (cos q, sin q, v) of states x (n, 2), shape (n, 3)."""
     return np.stack([np.cos(x[:, 0]), np.sin(x[:, 0]), x[:, 1]], axis=1)
 
 
 def measure(policy):
-    """Return of 10 s from each fixed start: mean cost, mean discounted cost, share upright at the end."""
+    """Return of 10 s from each fixed start: mean cost, mean discounted cost, share upright at the end.
+
+    The policy is a controller: states (n, 2) to torques (n, 1).
+    """
     run = simulate(policy)
     discounted = GAMMA ** np.arange(len(run.cost)) @ run.cost
     upright = np.abs(wrap(run.x[-1, :, 0])) < 0.2
@@ -53,7 +56,8 @@ def measure(policy):
 def train(seed: int, episode: int = 200, **options):
     """Learn from one seed; return the measurements, shape (STEPS / EVERY, 4).
 
-    The columns are `measure`'s, and last what the critic believes: its mean Q(s, mu(s)) over the starts.
+    The columns are `measure`'s, and last what the critic believes: its mean Q(s, mu(s)) over the starts. An `episode`
+    has so many steps; `options` are those of `DDPG`.
     """
     rows = []
 

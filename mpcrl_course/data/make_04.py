@@ -43,7 +43,10 @@ def excess(s):
 
 
 def curve(plant, agent, rng, every=1000):
-    """Train `agent` on a plant and return the mean cost of forty starts after every 1000 steps, and the seconds."""
+    """Train `agent` on a plant and return the mean cost of forty starts after every 1000 steps, and the seconds.
+
+    `rng` is that of the learner; another `every` measures more or less often.
+    """
     costs, noise = [], NOMINAL.draw(0, 40, 200)
 
     def look(k, learner):
@@ -55,7 +58,10 @@ def curve(plant, agent, rng, every=1000):
 
 
 def train(kind, seed):
-    """Return what a training gives: weights of actor (and critic), and what was measured meanwhile."""
+    """Return what a training of a kind, one of `LEARNED`, with a seed gives.
+
+    By name: weights of actor (and critic), and what was measured meanwhile.
+    """
     rng, options = np.random.default_rng(seed), LEARNED.get(kind, {})
     began = time.perf_counter()
     if kind == "nominal":
@@ -81,13 +87,19 @@ def starts_of(seed, n):
 
 
 def measured(controller, plant, starts, noise):
-    """Return of each run: cost, whether it ended upright, share of steps beyond the speed limit, shape (3, n)."""
+    """Return of each run: cost, whether it ended upright, share of steps beyond the speed limit, shape (3, n).
+
+    The controller drives the plant (`PendulumParameters`) from `starts` (n, 2), with `noise` as drawn by `draw`.
+    """
     found = run(controller, plant, starts, noise)
     return np.array([found.cost.sum(0), upright(found.x), violations(found.x, LIMIT)])
 
 
 def compare(agents, seed):
-    """Return all measurements of a seed, by name: shape (controllers, …)."""
+    """Return all measurements of a seed, by name: shape (controllers, …).
+
+    `agents` is what agents_04.npz holds, by name.
+    """
     learned, results = trained_policies(agents, seed), {}
     mpc = Receding(pendulum_mpc(horizon=HORIZON))
     fast = Receding(pendulum_mpc(horizon=HORIZON, max_speed=LIMIT))
@@ -150,7 +162,10 @@ def compare(agents, seed):
 
 
 def main(parts):
-    """Train (unless only 'compare' is asked), compare, and write the files beside this one."""
+    """Train (unless only 'compare' is asked), compare, and write the files beside this one.
+
+    `parts` are those that are asked: 'train', 'compare' or both.
+    """
     pool = Parallel(n_jobs=2)
     if "train" in parts:
         jobs = [(kind, seed) for kind in LEARNED for seed in range(SEEDS)]

@@ -24,6 +24,8 @@ def collect_network(folder) -> dict[str, np.ndarray]:
     'centralised', nan after a run was given up; ``<name>_theta`` (seeds, 2, parameters): what was learned after 1000
     and after all steps, nan likewise; ``<controller>_evaluated`` (seeds or 1, noises): sums of L, of a learned one at
     the end, and ``<controller>_early`` after 1000 steps, without the runs that were given up.
+
+    `folder` is where the reproduction was written.
     """
     arrays = {}
     for method in automatica.METHODS:
@@ -55,6 +57,8 @@ def collect(folder) -> dict[str, np.ndarray]:
     (episodes + 1, 122): parameters of seed 1 before each episode and after the last; ``<name>_cost`` and ``<name>_td``
     (seeds, episodes): cost and mean |TD| of each episode of learning; ``<controller>_evaluated`` and
     ``<controller>_violated`` (seeds or 1, episodes of evaluation).
+
+    `folder` is where the reproduction was written.
     """
     arrays = {}
     for name in LEARNED:

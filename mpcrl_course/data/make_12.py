@@ -51,7 +51,10 @@ RUNAWAY = 1e6
 
 
 def means(td, cost):
-    """Return means of 25 steps of |TD| and cost, shape (2, 80): nan where no step has one (or none was made)."""
+    """Return means of 25 steps of |TD| and cost, shape (2, 80): nan where no step has one (or none was made).
+
+    `td` and `cost` have an entry for every step that was made, at most 2000.
+    """
     both = np.full((2, STEPS), np.nan)
     both[0, : len(td)], both[1, : len(cost)] = np.abs(td), cost
     parts = both.reshape(2, -1, WINDOW)
@@ -61,7 +64,11 @@ def means(td, cost):
 
 
 def learn(seed, options):
-    """Return the means of a run, and the number of its steps that failed or were never made."""
+    """Return the means of a run, and the number of its steps that failed or were never made.
+
+    The run is one of second order with a seed; `options` are those of `DistributedQLearning`, and the two mistakes
+    `misaligned` and `mean`.
+    """
     options, controller = {"safeguard": False, "agent": FaultyLearner} | options, Central(network_mpc())
     misaligned, mean = (options.pop(name, False) for name in ("misaligned", "mean"))
     learner = DistributedQLearning(controller, LinearNetwork(), np.random.default_rng(seed), **options)
@@ -76,7 +83,7 @@ def learn(seed, options):
 
 
 def published(folder):
-    """Return the runs of the reproduction, by method."""
+    """Return the runs of the reproduction, by method; those that its folder lacks are made first."""
     second_order(folder, seeds=len(SEEDS))
     arrays = {}
     for method in METHODS:
@@ -105,7 +112,10 @@ def changes():
 
 
 def main(parts, folder="reproduction"):
-    """Do the parts, and write them into the file beside this one, beside what it holds already."""
+    """Do the parts, and write them into the file beside this one, beside what it holds already.
+
+    `parts` are 'published', 'changes' or both; `folder` is that of the reproduction.
+    """
     path, arrays = Path(__file__).with_name("second_order_12.npz"), {}
     new = (changes() if "changes" in parts else {}) | (published(folder) if "published" in parts else {})
     if path.exists():

@@ -211,12 +211,18 @@ def pendulum_value_iteration(
 def simulate(
     policy: Controller, plant: PendulumParameters = NOMINAL, starts=FIXED_STARTS, steps: int = 200, seed: int = 0
 ) -> Run:
-    """Run the pendulum in closed loop, for `steps` of 0.05 s and with the noise of a seed; see `closed_loop.run`."""
+    """Run the pendulum in closed loop, for `steps` of 0.05 s and with the noise of a seed; see `closed_loop.run`.
+
+    The policy, from measured states (n, 2) to torques (n, 1), drives the `plant` from `starts` (n, 2).
+    """
     return run(policy, plant, starts, plant.draw(seed, len(starts), steps))
 
 
 def evaluate(
     policy: Controller, plant: PendulumParameters = NOMINAL, starts=FIXED_STARTS, steps: int = 200, seed: int = 0
 ) -> np.ndarray:
-    """Return the undiscounted cost of 10 s (200 steps) from each start, shape (n,); see `simulate`."""
+    """Return the undiscounted cost of 10 s (200 steps) from each start, shape (n,).
+
+    policy, plant, starts, steps and seed are those of `simulate`.
+    """
     return simulate(policy, plant, starts, steps, seed).cost.sum(axis=0)

@@ -30,10 +30,18 @@ CRASH_COST = 1000.0
 
 
 class Noise(NamedTuple):
-    """Everything random about n runs, drawn beforehand."""
+    """Everything random about n runs, drawn beforehand.
 
-    force: np.ndarray  # (steps, n), standard normal; times `process_noise` it is a random force
-    measurement: np.ndarray  # (steps, n, 4), standard normal; times `measurement_noise` it is the measurement's error
+    Attributes
+    ----------
+    force : ndarray, shape (steps, n)
+        Standard normal; times `process_noise` it is a random force.
+    measurement : ndarray, shape (steps, n, 4)
+        Standard normal; times `measurement_noise` it is the measurement's error.
+    """
+
+    force: np.ndarray
+    measurement: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -71,16 +79,19 @@ class CartPoleParameters(PlantParameters):
         self._check("cart_mass mass length gravity max_force", "friction delay process_noise measurement_noise")
 
     def draw(self, rng, n: int, steps: int) -> Noise:
-        """Draw the noise of n runs; `rng` is a generator or a seed."""
+        """Draw the noise of n runs of so many `steps`; `rng` is a generator or a seed."""
         rng = np.random.default_rng(rng)
         return Noise(rng.standard_normal((steps, n)), rng.standard_normal((steps, n, 4)))
 
     def measure(self, x, noise: Noise) -> np.ndarray:
-        """Return the states (n, 4) with measurement noise."""
+        """Return the states x (n, 4) with measurement noise."""
         return x + self.measurement_noise * noise.measurement
 
     def step(self, x, u, noise: Noise):
-        """Return next states (n, 4), costs (n,) and which runs end (n,), at the track's end, for forces u (n, 1)."""
+        """Return next states (n, 4), costs (n,) and which runs end (n,), at the track's end, for forces u (n, 1).
+
+        x (n, 4) are the states before, `noise` is that of this step.
+        """
         cost = stage_cost(x, u)
         force = u[..., 0] + self.process_noise * noise.force
         x = dynamics(x, force[..., None], self)
@@ -114,9 +125,9 @@ def derivative(x, u, p: CartPoleParameters = MODEL):
 
 
 def dynamics(x, u, p: CartPoleParameters = MODEL, dt: float = DT):
-    """Return the state after one step of RK4, without noise and with the force as given (not clipped).
+    """Return the state after one step of RK4 of `dt` seconds, without noise and with the force as given (not clipped).
 
-    The arguments are those of `derivative`.
+    x, u and p are those of `derivative`.
     """
     k1 = derivative(x, u, p)
     k2 = derivative(x + 0.5 * dt * k1, u, p)
@@ -136,7 +147,7 @@ def stage_cost(x, u):
 
 
 def energy(x, p: CartPoleParameters = MODEL):
-    """Return the mechanical energy in J, zero at rest and hanging down."""
+    """Return the mechanical energy in J of states x (..., 4) of a cart-pole p, zero at rest and hanging down."""
     x = np.asarray(x, dtype=float)
     q, v, w = x[..., 1], x[..., 2], x[..., 3]
     tip_x, tip_y = v - p.length * w * np.cos(q), -p.length * w * np.sin(q)
@@ -145,12 +156,15 @@ def energy(x, p: CartPoleParameters = MODEL):
 
 
 def random_start(rng: np.random.Generator) -> np.ndarray:
-    """Return a start: p in [-1, 1] m, any angle, v in [-0.5, 0.5] m/s, w in [-1, 1] rad/s, all uniform."""
+    """Draw a start with rng: p in [-1, 1] m, any angle, v in [-0.5, 0.5] m/s, w in [-1, 1] rad/s, all uniform."""
     return rng.uniform([-1.0, -np.pi, -0.5, -1.0], [1.0, np.pi, 0.5, 1.0])
 
 
 def upright(x, last: int = 20, within: float = 0.3) -> np.ndarray:
-    """Return in which runs (steps + 1, n, 4) the pole stood, within 0.3 rad, throughout the last second, shape (n,)."""
+    """Return in which runs the pole stood, within 0.3 rad, throughout the last second, shape (n,).
+
+    x (steps + 1, n, 4) are the states of the runs; of the `last` ones each angle is asked to be `within` so many rad.
+    """
     return np.abs(2.0 * np.sin(0.5 * np.asarray(x)[-last:, :, 1])).max(axis=0) < within
 
 

@@ -42,9 +42,15 @@ def stage_cost(x, u) -> float:
 
 
 class Noise(NamedTuple):
-    """Everything random about n runs, drawn beforehand."""
+    """Everything random about n runs, drawn beforehand.
 
-    e: np.ndarray  # (steps, n), of a network (steps, n, M)
+    Attributes
+    ----------
+    e : ndarray, shape (steps, n), of a network (steps, n, M)
+        Added to x_1.
+    """
+
+    e: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,14 @@ class LinearParameters(PlantParameters):
         self._check("", "noise")
 
     def draw(self, rng, n: int, steps: int) -> Noise:
-        """Draw the noise of n runs; `rng` is a generator or a seed."""
+        """Draw the noise of n runs of so many `steps`; `rng` is a generator or a seed."""
         return Noise(np.random.default_rng(rng).uniform(-self.noise, 0.0, (steps, n)))
 
     def step(self, x, u, noise: Noise):
-        """Return the next states (n, 2), the costs (n,) of this step, and that no run ends, for inputs u (n, 1)."""
+        """Return the next states (n, 2), the costs (n,) of this step, and that no run ends, for inputs u (n, 1).
+
+        x (n, 2) are the states before, `noise` is that of this step.
+        """
         cost = stage_cost(x, u)
         x = x @ A.T + u * B
         x[..., 0] += noise.e

@@ -85,11 +85,11 @@ class NetworkParameters(PlantParameters):
         return np.array([[float(j in own) for j in range(self.n_agents)] for own in self.neighbours])
 
     def draw(self, rng, n: int, steps: int) -> Noise:
-        """Draw the noise of n runs; `rng` is a generator or a seed."""
+        """Draw the noise of n runs of so many `steps`; `rng` is a generator or a seed."""
         return Noise(np.random.default_rng(rng).uniform(-self.noise, 0.0, (steps, n, self.n_agents)))
 
     def move(self, x, u, noise: Noise) -> np.ndarray:
-        """Return the next states of the agents, shape (…, M, 2) as x."""
+        """Return the next states of the agents, shape (…, M, 2) as x, for inputs u (…, M)."""
         push = COUPLING * (x[..., 1] @ self.adjacency.T)
         x = x @ A.T + u[..., None] * B
         x[..., 0] += noise.e
@@ -97,7 +97,10 @@ class NetworkParameters(PlantParameters):
         return x
 
     def step(self, x, u, noise: Noise):
-        """Return the next states (n, 2 M), the costs (n,) of this step, and that no run ends, for inputs u (n, M)."""
+        """Return the next states (n, 2 M), the costs (n,) of this step, and that no run ends, for inputs u (n, M).
+
+        x (n, 2 M) are the states before, agent by agent, `noise` is that of this step.
+        """
         agents = x.reshape(*x.shape[:-1], -1, 2)
         cost = stage_cost(agents, u, self.weight).sum(-1)
         return self.move(agents, u, noise).reshape(x.shape), cost, np.zeros(np.shape(cost), dtype=bool)

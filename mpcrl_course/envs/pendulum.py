@@ -23,11 +23,21 @@ MAX_SPEED = 8.0  # rad/s, range of grids; a good controller hardly passes it
 
 
 class Noise(NamedTuple):
-    """Everything random about n runs, drawn beforehand, so that it does not depend on who controls."""
+    """Everything random about n runs, drawn beforehand, so that it does not depend on who controls.
 
-    torque: np.ndarray  # (steps, n), standard normal; times `process_noise` it is a random torque
-    measurement: np.ndarray  # (steps, n, 2), standard normal; times `measurement_noise` it is the measurement's error
-    kicks: np.ndarray  # (steps, n), sudden changes of the velocity, rad/s; mostly zero
+    Attributes
+    ----------
+    torque : ndarray, shape (steps, n)
+        Standard normal; times `process_noise` it is a random torque.
+    measurement : ndarray, shape (steps, n, 2)
+        Standard normal; times `measurement_noise` it is the measurement's error.
+    kicks : ndarray, shape (steps, n)
+        Sudden changes of the velocity, rad/s; mostly zero.
+    """
+
+    torque: np.ndarray
+    measurement: np.ndarray
+    kicks: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -61,9 +71,10 @@ class PendulumParameters(PlantParameters):
         self._check("mass length gravity max_torque", "friction delay process_noise measurement_noise")
 
     def draw(self, rng, n: int, steps: int, kick_probability: float = 0.0, kick: float = 0.0) -> Noise:
-        """Draw the noise of n runs; a kick of +-`kick` rad/s comes with a probability in each step.
+        """Draw the noise of n runs of so many `steps`; in each, `kick_probability` is that of a kick of +-`kick` rad/s.
 
         Torque and measurement noise are the same with and without kicks, and for every plant; `rng` may be a seed.
+        ValueError: a kick that is not finite, a probability outside of [0, 1].
         """
         if not 0.0 <= kick_probability <= 1.0 or not np.isfinite(kick):
             raise ValueError(f"a kick is finite and its probability in [0, 1], not {kick} and {kick_probability}")
@@ -73,11 +84,14 @@ class PendulumParameters(PlantParameters):
         return Noise(torque, measurement, kick * side * hit)
 
     def measure(self, x, noise: Noise) -> np.ndarray:
-        """Return the states (n, 2) with measurement noise."""
+        """Return the states x (n, 2) with measurement noise."""
         return x + self.measurement_noise * noise.measurement
 
     def step(self, x, u, noise: Noise):
-        """Return the next states (n, 2), the costs (n,) of this step, and that no run ends, for torques u (n, 1)."""
+        """Return the next states (n, 2), the costs (n,) of this step, and that no run ends, for torques u (n, 1).
+
+        x (n, 2) are the states before, `noise` is that of this step.
+        """
         cost = stage_cost(x, u)
         torque = u[..., 0] + self.process_noise * noise.torque
         x = dynamics(x, torque[..., None], self)
@@ -97,6 +111,10 @@ def dynamics(x, u, p: PendulumParameters = NOMINAL, dt: float = DT):
         Angle (rad) and angular velocity (rad/s).
     u : CasADi column (1,) or ndarray, shape (..., 1)
         Torque (N m).
+    p : PendulumParameters, or anything with mass, length, gravity and friction
+        The entries may be CasADi symbols, such as the parameters of an optimal-control problem.
+    dt : float
+        Length of the step, s.
     """
     symbolic = isinstance(x, (ca.SX, ca.MX, ca.DM)) or isinstance(u, (ca.SX, ca.MX, ca.DM))
     # [()] turns an array of one number into the number, which is quicker to reckon with, and leaves others alone
@@ -122,24 +140,30 @@ def stage_cost(x, u):
 
 
 def energy(x, p: PendulumParameters = NOMINAL):
-    """Return the mechanical energy in J, zero at rest and hanging down."""
+    """Return the mechanical energy in J of states x (..., 2) of a pendulum p, zero at rest and hanging down."""
     x = np.asarray(x, dtype=float)
     kinetic = p.mass * p.length**2 / 6.0 * x[..., 1] ** 2
     return kinetic + 0.5 * p.mass * p.gravity * p.length * (1.0 + np.cos(x[..., 0]))
 
 
 def random_start(rng: np.random.Generator) -> np.ndarray:
-    """Return a start: any angle, velocity in [-1, 1] rad/s, both uniform."""
+    """Draw a start with rng: any angle, velocity in [-1, 1] rad/s, both uniform."""
     return rng.uniform([-np.pi, -1.0], [np.pi, 1.0])
 
 
 def upright(x, last: int = 20, within: float = 0.3) -> np.ndarray:
-    """Return which runs (steps + 1, n, 2) stood upright, within 0.3 rad, throughout their last second, shape (n,)."""
+    """Return which runs stood upright, within 0.3 rad, throughout their last second, shape (n,).
+
+    x (steps + 1, n, 2) are the states of the runs; of the `last` ones each angle is asked to be `within` so many rad.
+    """
     return np.abs(wrap(_finite_runs(x)[-last:, :, 0])).max(axis=0) < within
 
 
 def violations(x, max_speed: float) -> np.ndarray:
-    """Return the share of the steps in which the true speed exceeds the limit, shape (n,); the start does not count."""
+    """Return the share of the steps in which the true speed exceeds max_speed (rad/s), shape (n,).
+
+    x (steps + 1, n, 2) are the runs' states; the start does not count.
+    """
     return (np.abs(_finite_runs(x)[1:, :, 1]) > max_speed + 1e-9).mean(axis=0)
 
 

@@ -45,7 +45,7 @@ class PlantParameters:
     _bounds = cached_property(lambda self: (self.input_lower.tolist(), self.input_upper.tolist()))
 
     def measure(self, x, noise) -> np.ndarray:
-        """Return what a controller sees of the states x (n, n_states), as a new array."""
+        """Return what a controller sees of the states x (n, n_states), as a new array; `noise` is not used here."""
         return x.copy()
 
     def _check(self, positive: str, not_negative: str) -> None:
@@ -100,7 +100,7 @@ class PlantEnv(gym.Env):
     noise = property(lambda self: self.parameters.noise, lambda self, noise: self.change(noise=noise))
 
     def change(self, **changes) -> None:
-        """Change parameters from now on, by name."""
+        """Make `changes` of parameters, by name, from now on; ValueError for another number of states."""
         p = replace(self.parameters, **changes)
         if p.n_states != self.parameters.n_states:
             raise ValueError(f"the plant has {self.parameters.n_states} states, not {p.n_states}")
@@ -108,7 +108,10 @@ class PlantEnv(gym.Env):
         self.action_space = gym.spaces.Box(p.input_lower, p.input_upper, dtype=np.float64)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
-        """Start an episode at ``options["x"]``, at `start`, or at a random state."""
+        """Start an episode at ``options["x"]``, at `start`, or at a random state.
+
+        A `seed` begins the random numbers anew.
+        """
         super().reset(seed=seed)
         start = options["x"] if options and "x" in options else self.start
         self.x = self._checked(self.random_start(self.np_random) if start is None else start).reshape(self._shape)
@@ -117,7 +120,10 @@ class PlantEnv(gym.Env):
         return self._look()
 
     def step(self, action):
-        """Apply an input, clipped to its limits and late by the delay, for one step; ``info["cost"]`` is its cost."""
+        """Apply an action (n_inputs,), clipped to its limits and late by the delay, for one step.
+
+        ``info["cost"]`` is the step's cost. ValueError: an action of another shape, or one that is not finite.
+        """
         p, u = self.parameters, np.asarray(action, dtype=float).reshape(-1)
         values, (lower, upper) = u.tolist(), p._bounds  # lists: for a few numbers quicker than arrays
         if len(values) != len(upper):

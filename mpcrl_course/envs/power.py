@@ -62,10 +62,18 @@ def checked_scenario(scenario, n: int) -> list[tuple[int, np.ndarray]]:
 
 
 class Noise(NamedTuple):
-    """What happens to n runs, drawn beforehand."""
+    """What happens to n runs, drawn beforehand.
 
-    e: np.ndarray  # (steps, n, M), added to the nominal loads and not measured
-    load: np.ndarray  # (steps, n, M), the nominal loads that act in each step
+    Attributes
+    ----------
+    e : ndarray, shape (steps, n, M)
+        Added to the nominal loads and not measured.
+    load : ndarray, shape (steps, n, M)
+        The nominal loads that act in each step.
+    """
+
+    e: np.ndarray
+    load: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,10 @@ class PowerParameters(PlantParameters):
     P = cached_property(ties)
 
     def draw(self, rng, n: int, steps: int, scenario=None) -> Noise:
-        """Draw the noise of n runs, all with the nominal loads of a scenario; that of four areas is `SCENARIO`."""
+        """Draw the noise of n runs of so many `steps`, all with the nominal loads of a scenario; `rng` may be a seed.
+
+        The scenario of four areas is `SCENARIO`, unless another one is given.
+        """
         scenario = (SCENARIO if self.n_areas == 4 else ()) if scenario is None else scenario
         e = np.random.default_rng(rng).uniform(-self.noise, self.noise, (steps, n, self.n_areas))
         load = np.zeros_like(e)
@@ -133,7 +144,10 @@ class PowerParameters(PlantParameters):
         return after
 
     def step(self, x, u, noise: Noise):
-        """Return the next states (n, 5 M), the costs (n,) of this step, and that no run ends, for inputs u (n, M)."""
+        """Return the next states (n, 5 M), the costs (n,) of this step, and that no run ends, for inputs u (n, M).
+
+        x (n, 5 M) are the states before, area by area, `noise` is that of this step.
+        """
         areas = x.reshape(*x.shape[:-1], -1, N_X)
         cost = stage_cost(areas, u, self.P, self.weight).sum(-1)
         return self.move(areas, u, noise).reshape(x.shape), cost, np.zeros(np.shape(cost), dtype=bool)
@@ -145,7 +159,7 @@ TRUE = PowerParameters()
 def area(H, R, D, T_t, T_g, P):
     """Return A (4, 4) and B (4, 2) of one area with tie lines of the strength P in all: dx/dt = A x + B (u, arriving).
 
-    The power that arrives is sum_j P_ij angle_j - load.
+    H, R, D, T_t and T_g are the area's, as in `PowerParameters`. The power that arrives is sum_j P_ij angle_j - load.
     """
     A = np.array([[0.0, 1.0, 0.0, 0.0], [-P / (2 * H), -D / (2 * H), 1 / (2 * H), 0.0],
                   [0.0, 0.0, -1 / T_t, 1 / T_t], [0.0, -1 / (R * T_g), 0.0, -1 / T_g]])  # fmt: skip
@@ -154,7 +168,10 @@ def area(H, R, D, T_t, T_g, P):
 
 
 def continuous(p: PowerParameters) -> tuple[np.ndarray, np.ndarray]:
-    """Return A (4 M, 4 M) and B (4 M, 2 M) of all areas: dx/dt = A x + B (u_1, …, u_M, load_1, …, load_M)."""
+    """Return A (4 M, 4 M) and B (4 M, 2 M) of all areas: dx/dt = A x + B (u_1, …, u_M, load_1, …, load_M).
+
+    They are those of the plant p.
+    """
     n, P = p.n_areas, p.ties()
     A, B = np.zeros((4 * n, 4 * n)), np.zeros((4 * n, 2 * n))
     for i in range(n):

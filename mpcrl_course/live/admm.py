@@ -55,7 +55,7 @@ class Agreement:
 
 
 def agreement(graph: str) -> Agreement:
-    """Return the controllers of one of `GRAPHS`."""
+    """Return the controllers of a graph, one of `GRAPHS`; ValueError for another name."""
     if graph not in GRAPHS:
         raise ValueError(f"graph must be one of {', '.join(GRAPHS)}, not {graph!r}")
     network, theta = network_mpc(*GRAPHS[graph], order=1), []
@@ -195,7 +195,15 @@ def positions(graph: str) -> np.ndarray:
 
 
 class ADMMScene:
-    """Draws an `ADMMLoop`: one panel a plan with its copies, residuals over iterations, and the graph."""
+    """Draws an `ADMMLoop`: one panel a plan with its copies, residuals over iterations, and the graph.
+
+    Parameters
+    ----------
+    loop : ADMMLoop
+        Its graph is the one drawn first.
+    width, height : int
+        In pixels.
+    """
 
     #: Marker of the first, second, … neighbour's copies.
     MARKERS = ("x", "+", "^", "v")
@@ -301,7 +309,7 @@ class ADMMScene:
         return self.canvas.frame([*moving, self._cursor, *self._edges, *self._labels])
 
     def describe(self, loop: ADMMLoop) -> str:
-        """Return the state in words."""
+        """Return the state of a loop in words."""
         last, n = loop.solution, loop.problem.network.n_agents
         if loop.t == 0:
             now = "Before the first iteration all plans are zero."

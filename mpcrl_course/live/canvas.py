@@ -55,20 +55,25 @@ class Canvas:
         return matplotlib.rc_context(LIVE_STYLE)
 
     def axes(self, x: float, y: float, width: float, height: float, **options) -> Axes:
-        """Return new axes by their lower left corner and size in pixels; `options` as `Axes.set` takes them."""
+        """Return new axes by their lower left corner x, y and size in pixels; `options` as `Axes.set` takes them."""
         ax = self.figure.add_axes((x / self.width, y / self.height, width / self.width, height / self.height))
         ax.set(**options)
         return ax
 
     def curve(self, ax: Axes, colour: str, line: str = "-", **options) -> Line2D:
-        """Return an animated line without data, by its colour's name in `COLOURS` or as Matplotlib knows it."""
+        """Return an animated line on the axes ax, without data.
+
+        `colour` is a name in `COLOURS` or known to Matplotlib; `line` is the style, and `options` are those of
+        `Axes.plot`.
+        """
         look: dict[str, Any] = {"color": COLOURS.get(colour, colour), "linestyle": line, "marker": ""} | options
         return ax.plot([], [], animated=True, **look)[0]
 
     def image(self, ax: Axes, extent, bar: tuple, ticks=None, **options) -> tuple[AxesImage, Axes]:
-        """Return an animated image over `extent`, without data, and the axes of its colour bar.
+        """Return an animated image over `extent` of the axes ax, without data, and the axes of its colour bar.
 
-        `bar` are their x, y, width and height in pixels, `ticks` the levels that are marked there.
+        `bar` are their x, y, width and height in pixels, `ticks` the levels that are marked there; `options` are those
+        of `Axes.imshow`.
         """
         look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "animated": True} | options
         image, bar_axes = ax.imshow(np.zeros((2, 2)), extent=extent, **look), self.axes(*bar)
@@ -77,13 +82,14 @@ class Canvas:
         return image, bar_axes
 
     def text(self, x: float, y: float, words: str, **options) -> Text:
-        """Return words on the figure, at x, y in pixels."""
+        """Return words on the figure, at x, y in pixels; `options` are those of `Figure.text`."""
         return self.figure.text(x / self.width, y / self.height, words, **options)
 
     def legend(self, handles: list, x: float, y: float, **options) -> None:
-        """Write a legend outside of all axes, its upper left corner at x, y in pixels.
+        """Write a legend of `handles` outside of all axes, its upper left corner at x, y in pixels.
 
         There it belongs to the base. On top of axes a frame would draw it, which costs more than all else in a frame.
+        `options` are those of `Figure.legend`.
         """
         look: dict[str, Any] = {"loc": "upper left", "frameon": False, "borderaxespad": 0.2} | options
         self.figure.legend(handles=handles, bbox_to_anchor=(x / self.width, y / self.height), **look)

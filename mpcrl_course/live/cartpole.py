@@ -33,7 +33,21 @@ PAUSE = 0.5
 
 
 class Step(NamedTuple):
-    """What is remembered of one step: state, force, stage cost, solve time in s, how it was solved."""
+    """What is remembered of one step.
+
+    Attributes
+    ----------
+    x : ndarray, shape (4,)
+        State.
+    u : float
+        Force, N.
+    cost : float
+        Stage cost.
+    seconds : float
+        Solve time.
+    status : str
+        How it was solved, as `CartPoleLoop.status`.
+    """
 
     x: np.ndarray
     u: float
@@ -43,7 +57,10 @@ class Step(NamedTuple):
 
 
 def build_mpc(horizon: int, track: str) -> MPC:
-    """Return the cart-pole's MPC with real-time iteration and its line search; `CartPoleLoop` has its own fallback."""
+    """Return the cart-pole's MPC with real-time iteration and its line search; `CartPoleLoop` has its own fallback.
+
+    `horizon` counts stages of 0.05 s, `track` is the kind of its constraint on the position, as for `cartpole_mpc`.
+    """
     return cartpole_mpc(horizon=horizon, track=track, fallback=False)
 
 
@@ -145,9 +162,11 @@ class CartPoleLoop:
         force_weight: float | None = None,
         target: float | None = None,
     ) -> None:
-        """Change the MPC, the plant's masses (kg), whether the MPC is told of them, weights or target (m); plan again.
+        """Change the MPC, the plant, what the MPC is told of it, weights or target; plan again. None leaves as it is.
 
-        The plan so far is the guess of the new one, cut off or, with its last state held, made longer.
+        `horizon` (stages) and `track` make another MPC, `cart_mass` and `mass` (kg) are the plant's, and if `told` the
+        MPC's, `position_weight` and `force_weight` are in its cost, `target` is where the cart shall go (m). The plan
+        so far is the guess of the new one, cut off or, with its last state held, made longer.
         """
         changes: dict[str, Any] = {k: v for k, v in {"cart_mass": cart_mass, "mass": mass}.items() if v is not None}
         plant = replace(self.plant.parameters, **changes)
@@ -226,7 +245,13 @@ def _fitted(plan: Solution, mpc: MPC) -> Solution:
 
 
 class CartPoleScene:
-    """Draws a `CartPoleLoop`: track, cart and plan above; position, angle and force over time below."""
+    """Draws a `CartPoleLoop`: track, cart and plan above; position, angle and force over time below.
+
+    Parameters
+    ----------
+    width, height : int
+        In pixels.
+    """
 
     def __init__(self, width: int = 800, height: int = 400):
         canvas = self.canvas = Canvas(width, height)
@@ -285,7 +310,7 @@ class CartPoleScene:
         return self.canvas.frame([*self.drawing.artists, *lines])
 
     def describe(self, loop: CartPoleLoop) -> str:
-        """Return the state in words."""
+        """Return the state of a loop in words."""
         m, ghosts = loop.plant.parameters, self.drawing.ghosts
         where, end = describe_cartpole(loop.x, float(loop.plan.u0[0])), loop.plan.x[-1]
         from_upright = (end[1] + np.pi) % (2.0 * np.pi) - np.pi

@@ -14,7 +14,7 @@ class Clock:
         return time.perf_counter()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; with nothing to wait for, let the event loop turn once."""
+        """Wait so many `seconds`; with nothing to wait for, let the event loop turn once."""
         await asyncio.sleep(seconds)
 
     async def sent(self) -> None:

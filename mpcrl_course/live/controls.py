@@ -31,7 +31,7 @@ def slider(text: str, value, low, high, step=1, form: str | None = None, log: bo
 
 
 def toggle(text: str, icon: str) -> ipywidgets.ToggleButton:
-    """Return a button that stays pressed, off at first."""
+    """Return a button that stays pressed, off at first; its text, and an icon by its name in Font Awesome."""
     return ipywidgets.ToggleButton(value=False, description=text, icon=icon, layout={"width": "auto"})
 
 
@@ -43,7 +43,7 @@ def row(controls: list, label: int, width: int) -> ipywidgets.HBox:
 
 
 def checked_kick(amount, *units: str) -> np.ndarray:
-    """Return a kick as finite numbers, one for each of `units`; ValueError says what else was given."""
+    """Return the amount of a kick as finite numbers, one for each of `units`; ValueError says what else was given."""
     amount = np.atleast_1d(np.asarray(amount, dtype=float))
     if amount.shape != (len(units),) or not np.isfinite(amount).all():
         number = {1: "one finite number", 2: "two finite numbers"}[len(units)]

@@ -192,7 +192,7 @@ class DDPGScene:
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, borderaxespad=0.1)
 
     def shade(self, loop: DDPGLoop) -> None:
-        """Compute critic and policy over the state, and draw them and the curve (the slow part of the picture)."""
+        """Compute a loop's critic and policy over the state, draw them and the curve (the slow part of the picture)."""
         x = self.grid
         s = np.stack([np.cos(x[..., 0]), np.sin(x[..., 0]), x[..., 1]], axis=-1).reshape(-1, 3)
         # in parts that are too small to be spread over threads, which would wait for each other on a busy machine
@@ -211,7 +211,7 @@ class DDPGScene:
         self._shaded = (loop.count, loop.agent)
 
     def draw(self, loop: DDPGLoop) -> bytes:
-        """Return the picture as JPEG; critic, policy and curve are renewed every 200 training steps."""
+        """Return the picture of a loop as JPEG; critic, policy and curve are renewed every 200 training steps."""
         count, agent = self._shaded
         if agent is not loop.agent or not 0 <= loop.count - count < SHADE_EVERY:
             self.shade(loop)
@@ -225,7 +225,7 @@ class DDPGScene:
         return self.canvas.frame([*self._tails, *self._dots, *self._pendulum.artists])
 
     def describe(self, loop: DDPGLoop) -> str:
-        """Return the picture in words."""
+        """Return the picture of a loop in words."""
         q, v = loop.x
         text = f"{describe_pendulum(q, v, loop.u)} "
         s = np.array([np.cos(q), np.sin(q), v])

@@ -128,7 +128,7 @@ class LinearLoop:
 
     def change(self, back_off: float | None = None, horizon: int | None = None, discount: float | None = None,
                noise: float | None = None) -> None:  # fmt: skip
-        """Change theta's back-off, the MPC's horizon or discount, or the width of the noise, and plan again.
+        """Change theta's `back_off`, the MPC's `horizon` or `discount`, or the width of the `noise`, and plan again.
 
         If the new problem cannot be solved at the current state, the error is raised and nothing has changed.
         """
@@ -203,6 +203,11 @@ class LinearScene:
     """Draws a `LinearLoop`: the phase plane with set, plan and value on the left, strips over time on the right.
 
     All quantities of this plant are dimensionless.
+
+    Parameters
+    ----------
+    width, height : int
+        In pixels.
     """
 
     #: What the phase plane shows: x1 from, to, x2 from, to.
@@ -269,7 +274,7 @@ class LinearScene:
         self._td = canvas.curve(axes[2], "purple", linewidth=1.0)
 
     def shade(self, loop: LinearLoop) -> None:
-        """Compute V_theta on the grid and shade the plane with it (about 12 ms), if theta or the MPC have changed."""
+        """Compute a loop's V_theta on the grid, if theta or the MPC have changed, and shade the plane (about 12 ms)."""
         now = (loop.mpc, loop.theta.tobytes())
         if now == self._shown:
             return
@@ -304,7 +309,7 @@ class LinearScene:
                                   self._u, self._cost, self._mean, self._td])  # fmt: skip
 
     def describe(self, loop: LinearLoop) -> str:
-        """Return the state in words."""
+        """Return the state of a loop in words."""
         x, end = loop.x, loop.solution.x[-1]
         inside = "inside" if ((x >= LOWER) & (x <= UPPER)).all() else "outside"
         past = (

@@ -109,7 +109,7 @@ class ValueLoop:
         return self.residuals[-1] if self.residuals else float("nan")
 
     def value(self, x) -> float:
-        """Return the value at a state, interpolated."""
+        """Return the value at a state x (2,), angle (rad) and velocity (rad/s), interpolated."""
         return float(self.grid.interpolate(self.V, np.asarray(x, dtype=float)[None])[0])
 
     def greedy(self) -> np.ndarray:
@@ -173,7 +173,13 @@ def _process(size: int, noise: float) -> tuple[Grid, FiniteMDP]:
 
 
 class ValueScene:
-    """Draws a `ValueLoop`: value (or greedy torque) and run in the phase plane, pendulum, torque and residual."""
+    """Draws a `ValueLoop`: value (or greedy torque) and run in the phase plane, pendulum, torque and residual.
+
+    Parameters
+    ----------
+    width, height : int
+        In pixels.
+    """
 
     #: Highest value that has a colour of its own, past states in the plane, and steps in the torque's strip.
     HIGHEST, TAIL, STRIP = 400.0, 60, 100
@@ -226,7 +232,7 @@ class ValueScene:
         self._slope = canvas.curve(ax, "black", ":", linewidth=1.3)
 
     def shade(self, loop: ValueLoop) -> None:
-        """Colour the plane with the value, or the greedy torque, if it has changed."""
+        """Colour the plane with the value of a loop, or its greedy torque, if it has changed."""
         if self._shown == self.torques and not loop.changed:
             return
         if self.torques:
@@ -263,7 +269,7 @@ class ValueScene:
         return self.canvas.frame([*curves, *self.drawing.artists])
 
     def describe(self, loop: ValueLoop) -> str:
-        """Return the state in words."""
+        """Return the state of a loop in words."""
         sweeps = len(loop.residuals)
         done = f"the last one changed V by {loop.residual:.2g} at most" if sweeps else "V is 0 everywhere"
         last = f" The latest complete run of 10 s cost {loop.last_cost:.1f}." if np.isfinite(loop.last_cost) else ""

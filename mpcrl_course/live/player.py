@@ -217,7 +217,10 @@ class Player:
         control.observe(changed, "value")
 
     def connect(self, change: Callable[..., object], *names: str, then: Callable[[], object] | None = None) -> None:
-        """Call ``change(name=value)``, as `watch` does, when the reader changes one of the controls of these names."""
+        """Call ``change(name=value)`` when the reader changes one of the controls of these names.
+
+        It is called as by `watch`, and so is `then`.
+        """
 
         def changer(name):
             return lambda value: change(**{name: value})

@@ -97,7 +97,7 @@ class SecondOrderLoop:
                     run.log.stopped = f"the plant has run away in step {run.k}"
 
     def change(self, **changes) -> None:
-        """Adjust the runs that it concerns, by the names of the controls.
+        """Adjust the runs that it concerns; `changes` go by the names of the controls.
 
         `batch` (two thirds of it are the latest samples): all; `sigma`, `safeguard`, `alpha`: second order;
         `alpha_first`: first order; `rounds`, and the two mistakes `misaligned` and `mean`: the distributed run.
@@ -166,7 +166,7 @@ class Pixels(Artist):
         self.set_animated(True)
 
     def draw(self, renderer):
-        """Put the pixels there."""
+        """Put the pixels there, with Matplotlib's renderer."""
         graphics = renderer.new_gc()
         renderer.draw_image(graphics, self.x, self.y, np.ascontiguousarray(self.pixels[::-1]))
         graphics.restore()
@@ -243,7 +243,7 @@ class SecondOrderScene:
         return colours[pixel][:, pixel]
 
     def draw(self, loop: SecondOrderLoop) -> bytes:
-        """Return the picture as JPEG."""
+        """Return the picture of a loop as JPEG."""
         for name, run in loop.runs.items():
             for curve, values in zip(self._curves[name], (np.abs(run.log.last("td")), run.log.last("cost"))):
                 means = binned(values)
@@ -262,7 +262,7 @@ class SecondOrderScene:
         return self.canvas.frame([*curves, *self.images, *self._borders])
 
     def describe(self, loop: SecondOrderLoop) -> str:
-        """Return the picture in words."""
+        """Return the picture of a loop in words."""
         parts = [f"Three networks with the same noise (seed {loop.seed}) after {loop.count} of {STEPS} steps."]
         for name, run in loop.runs.items():
             if run.k:

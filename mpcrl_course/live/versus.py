@@ -79,7 +79,10 @@ class VersusLoop:
         self.controller.reset()
 
     def change(self, **changes) -> None:
-        """Change the plant's parameters by name; the MPC learns of it if it is told."""
+        """Make `changes` of the plant's parameters, by name; the MPC learns of it if it is told.
+
+        ValueError: a delay above `LONGEST_DELAY`.
+        """
         parameters = replace(self.parameters, **changes)
         if parameters.delay > LONGEST_DELAY:
             raise ValueError(f"a delay of at most {LONGEST_DELAY} steps is possible here, not {parameters.delay}")
@@ -202,7 +205,7 @@ class VersusScene:
             self.plant = canvas.text(side + 20, height - 32, "", fontsize=8.5, animated=True)
 
     def draw(self, loop: VersusLoop) -> bytes:
-        """Return the picture as JPEG."""
+        """Return the picture of a loop as JPEG."""
         p = loop.parameters
         words = f"plant: {p.mass:.2f} kg, friction {p.friction:.2f} N m s, delay {p.delay} steps, "
         words += f"≤ {p.max_torque:.1f} N m, noise {p.process_noise:.1f} N m"
@@ -221,7 +224,7 @@ class VersusScene:
         return self.canvas.frame([*self.lines.values(), *pendulums])
 
     def describe(self, loop: VersusLoop) -> str:
-        """Return the picture in words."""
+        """Return the picture of a loop in words."""
         parts = [f"{name}: {describe_pendulum(q, v, u)} Cost so far {cost:.0f}."
                  for name, (q, v), u, cost in zip(NAMES, loop.x, loop.u, loop.cost, strict=True)]  # fmt: skip
         knows = "knows" if loop.knows() else "does not know"

@@ -51,9 +51,10 @@ class BufferedFunction:
             return [o.copy() for o in self._outputs]
 
     def over(self, *arguments) -> list[np.ndarray]:
-        """Evaluate for many rows at once: an argument (n, size) has one row for each, any other is the same for all.
+        """Evaluate for many rows at once.
 
-        Of functions whose outputs are columns. Returns arrays (n, size).
+        Of the `arguments`, those of shape (n, size) have one row for each, any other is the same for all. Of functions
+        whose outputs are columns. Returns arrays (n, size).
         """
         arrays = [np.asarray(argument, dtype=float) for argument in arguments]
         n = next(len(array) for array in arrays if array.ndim == 2)

@@ -74,7 +74,18 @@ class Multipliers(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """Where an iterative solver may start, as a `Solution` is one too: states, inputs, slacks; no multipliers known."""
+    """Where an iterative solver may start, as a `Solution` is one too; no multipliers known.
+
+    Attributes
+    ----------
+    x : ndarray, shape (N + 1, n_states)
+        States.
+    u : ndarray, shape (N, n_inputs)
+        Inputs.
+    flat_slack : ndarray, shape (rows,)
+        Slacks of all constraint rows, in the order of the transcription.
+    multipliers : None
+    """
 
     x: np.ndarray
     u: np.ndarray

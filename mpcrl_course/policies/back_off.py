@@ -49,13 +49,16 @@ def back_off(errors, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
 
 
 def linear_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
-    """Return theta of the linear plant's MPC with its state bounds tightened by `back_off`."""
+    """Return theta of the linear plant's mpc with its state bounds tightened by `back_off` of the errors at a level."""
     p, (below, above) = mpc.parameters.unpack(theta), back_off(errors, level)
     return mpc.parameters.pack(theta, x_lb=p.x_lb + below, x_ub=p.x_ub - above)
 
 
 def cartpole_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
-    """Return theta of the cart-pole's MPC with a track shorter at both ends by `back_off` of the position."""
+    """Return theta of the cart-pole's mpc with a track shorter at both ends by `back_off` of the position.
+
+    `errors` (M, 4) and `level` are those of `back_off`. ValueError: they leave nothing of the track.
+    """
     p, (below, above) = mpc.parameters.unpack(theta), back_off(errors, level)
     track = float(p.track) - max(below[0], above[0])
     if track <= 0.0:
@@ -64,7 +67,7 @@ def cartpole_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
 
 
 def speed_deviation(p: PendulumParameters) -> float:
-    """Return the standard deviation of the velocity after one step that the noise of the torque makes, rad/s."""
+    """Return the standard deviation of the velocity after one step that the noise of p's torque makes, rad/s."""
     return DT * 3.0 * p.process_noise / (p.mass * p.length**2)
 
 

@@ -53,7 +53,12 @@ def barrier_torques(x, max_speed: float, kappa: float = 0.3, p: PendulumParamete
 
     h = max_speed - |v| >= 0 is the safe set; kappa = 1 asks only that the next state is in it (action restriction).
     From outside of it (h < 0) the next state is asked to be inside, at once. The two torques may lie beyond the motor's
-    limit: then no admissible torque keeps the condition.
+    limit: then no admissible torque keeps the condition. x+ follows from x (n, 2) by the model p, without noise.
+
+    Raises
+    ------
+    ValueError
+        A kappa outside of (0, 1], or a max_speed (rad/s) that is not positive and finite.
     """
     if not 0.0 < kappa <= 1.0 or not 0.0 < max_speed < np.inf:
         raise ValueError(f"need 0 < kappa <= 1 and a max_speed > 0, not kappa = {kappa} and max_speed = {max_speed}")
@@ -65,7 +70,10 @@ def barrier_torques(x, max_speed: float, kappa: float = 0.3, p: PendulumParamete
 
 
 def barrier_filter(policy: Callable, max_speed: float, kappa: float = 0.3, p: PendulumParameters = NOMINAL) -> Filter:
-    """Return the policy, its torque changed as little as the barrier condition asks (and as the motor allows)."""
+    """Return the policy, its torque changed as little as the barrier condition asks (and as the motor allows).
+
+    max_speed, kappa and p are those of `barrier_torques`.
+    """
 
     def change(x, u):
         low, high = barrier_torques(x, max_speed, kappa, p)
@@ -75,7 +83,10 @@ def barrier_filter(policy: Callable, max_speed: float, kappa: float = 0.3, p: Pe
 
 
 def braking(x, p: PendulumParameters = NOMINAL) -> np.ndarray:
-    """Return the torques (...,) of the backup controller: against the velocity, as much as stops it in one step."""
+    """Return the torques (...,) of the backup controller: against the velocity, as much as stops it in one step.
+
+    They are for states x (..., 2), and no larger than the motor of p allows; gravity and friction are not counted.
+    """
     stop = -p.mass * p.length**2 / (3.0 * DT) * np.asarray(x, dtype=float)[..., 1]
     return np.clip(stop, -p.max_torque, p.max_torque)
 
@@ -83,16 +94,21 @@ def braking(x, p: PendulumParameters = NOMINAL) -> np.ndarray:
 def predictive_filter(
     policy: Callable, max_speed: float, p: PendulumParameters = NOMINAL, steps: int = 40, candidates: int = 41
 ) -> Filter:
-    """Return the policy with the least change after which braking would still keep the limit.
+    """Return the policy with the least change after which braking would still keep |v| <= max_speed (rad/s).
 
-    Candidates are the wanted torque, that of `braking`, and a grid over the motor's range. Each is followed, in the
-    model, by `steps` steps of `braking`; it is safe if the speed stays within the limit throughout. If none is, the one
-    with the lowest peak is taken.
+    The `candidates` are the wanted torque, that of `braking`, and a grid of so many torques over the motor's range.
+    Each is followed, in the model p, by `steps` steps of `braking`; it is safe if the speed stays within the limit
+    throughout. If none is, the one with the lowest peak is taken.
 
     What is safe now stays so, in the model, if `steps` steps of braking show the highest speed that braking leads to.
     There is one place where it comes later: near the upright, where the brake holds the pendulum and lets it go slowly.
     Such a fall reaches 5.02 rad/s (the nominal pendulum), so limits above that are kept; a lower one needs another
     backup controller there, which balances.
+
+    Raises
+    ------
+    ValueError
+        Fewer than 2 candidates, negative steps, or a max_speed that is not positive and finite.
     """
     if candidates < 2 or steps < 0 or not 0.0 < max_speed < np.inf:
         raise ValueError(f"need candidates >= 2, steps >= 0 and max_speed > 0, not {candidates}, {steps}, {max_speed}")

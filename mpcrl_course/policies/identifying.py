@@ -29,7 +29,7 @@ class IdentifyingPolicy:
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def __call__(self, x) -> np.ndarray:
-        """Return torques (n, 1), clipped to the nominal limit, for measured states (n, 2)."""
+        """Return torques (n, 1), clipped to the nominal limit, for measured states x (n, 2)."""
         x = measured(x, 2)
         if self.estimate is None or self.estimate.n != len(x):
             self.estimate, self._last = MassEstimate(len(x)), None

@@ -74,7 +74,7 @@ class AngleOnly:
             self.controller.reset()
 
     def __call__(self, x) -> np.ndarray:
-        """Return torques (n, 1) for measured states (n, 2)."""
+        """Return torques (n, 1) for measured states x (n, 2)."""
         q = np.asarray(x, dtype=float)[:, 0]
         if self.x is None or len(self.x) != len(q):
             self.x = np.stack([q, np.zeros(len(q))], axis=1)

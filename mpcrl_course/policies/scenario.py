@@ -108,11 +108,15 @@ class Scenarios:
         return np.tile(np.asarray(s, dtype=float), self.n)
 
     def first_input(self, solution) -> np.ndarray:
-        """Return the input to apply, shape (n_inputs,)."""
+        """Return the input to apply, shape (n_inputs,), from a solution of `problem`."""
         return solution.u0[: self.base.n_inputs]
 
     def residual(self, k, x, u, p):
-        """Return the residuals of all scenarios, for real-time iteration."""
+        """Return the residuals of all scenarios, for real-time iteration; ValueError if the base's were not given.
+
+        The stage k, the stacked states x and inputs u (None: of the terminal cost) and the parameters p are
+        `problem`'s.
+        """
         if self._residual is None:
             raise ValueError("give the residual of the base problem to Scenarios")
         parts = self._each(x, u, p)

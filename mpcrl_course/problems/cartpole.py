@@ -19,7 +19,7 @@ MODEL = ("cart_mass", "mass", "length", "gravity", "friction")
 
 
 def terminal_factor(model: CartPoleParameters = CartPoleParameters()) -> np.ndarray:  # noqa: B008 (immutable)
-    """Return L with L L' = P, the Riccati solution of the cart-pole linearised at the upright."""
+    """Return L (4, 4) with L L' = P, the Riccati solution of the model of the cart-pole linearised at the upright."""
     x, u = ca.SX.sym("x", 4), ca.SX.sym("u", 1)
     step = cartpole.dynamics(x, u, model)
     A, B = (ca.Function("slope", [x, u], [ca.densify(ca.jacobian(step, y))])(np.zeros(4), 0.0).full() for y in (x, u))
@@ -40,7 +40,7 @@ def problem(
     horizon: int = 40,
     track: str | None = "soft",
 ) -> OptimalControlProblem:
-    """Return the OCP; see `cartpole_mpc`."""
+    """Return the OCP; model, horizon and track are those of `cartpole_mpc`. ValueError: another kind of track."""
     if track not in ("soft", "hard", None):
         raise ValueError(f"track is 'soft', 'hard' or None, not {track!r}")
 
@@ -61,7 +61,10 @@ def problem(
 
 
 def residual(k, x, u, p):
-    """Return the residuals of a stage (u = None: of the terminal cost), the sum of whose squares is the cost."""
+    """Return the residuals of a stage (u = None: of the terminal cost), the sum of whose squares is the cost.
+
+    x (4,) and u (1,) are CasADi columns, p the parameters by name; all stages k have the same residuals.
+    """
     y = ca.vertcat(x[0] - p.target, 2.0 * ca.sin(0.5 * x[1]), x[2], x[3])
     return p.terminal.T @ y if u is None else ca.sqrt(p.weights) * ca.vertcat(y, u)
 
@@ -93,7 +96,7 @@ def cartpole_mpc(
 
 
 def with_model(mpc: MPC, theta, model: CartPoleParameters) -> np.ndarray:
-    """Return theta with the physical parameters of `model` (all but the force limit)."""
+    """Return theta of the mpc with the physical parameters of `model` (all but the force limit)."""
     return mpc.parameters.pack(theta, **{name: getattr(model, name) for name in MODEL})
 
 

@@ -35,7 +35,10 @@ WEIGHT = {1: 120.0, 2: 500.0}
 
 @cache
 def agent(degree: int, order: int = 2, horizon: int = 10, discount: float = 0.9) -> Agent:
-    """Return the share of an agent with `degree` neighbours; `order` says which of the two problems (see above)."""
+    """Return the share of an agent with `degree` neighbours; `order` says which of the two problems (see above).
+
+    `horizon` is N, `discount` is gamma. ValueError: another order than 1 or 2.
+    """
     if order not in WEIGHT:
         raise ValueError(f"order must be 1 or 2, not {order!r}")
     return _second_order(horizon, discount) if order == 2 else _first_order(degree, horizon, discount)

@@ -26,7 +26,7 @@ SPEED_WEIGHT = 200.0
 
 
 def terminal_factor(model: PendulumParameters = NOMINAL) -> np.ndarray:
-    """Return F, lower triangular, with F F' = P, the Riccati solution of the pendulum linearised at the upright."""
+    """Return F (2, 2), lower triangular, with F F' = P, the Riccati solution of the model linearised at the upright."""
     x, u = ca.SX.sym("x", 2), ca.SX.sym("u", 1)
     step = pendulum.dynamics(x, u, model)
     A, B = (ca.Function("slope", [x, u], [ca.densify(ca.jacobian(step, y))])(np.zeros(2), 0.0).full() for y in (x, u))
@@ -34,7 +34,11 @@ def terminal_factor(model: PendulumParameters = NOMINAL) -> np.ndarray:
 
 
 def residual(k, x, u, p):
-    """Return the residuals of a stage (u = None: of the terminal cost), the sum of whose squares is the cost."""
+    """Return the residuals of a stage (u = None: of the terminal cost), the sum of whose squares is the cost.
+
+    x (2,) and u (1,), a share of the torque limit, are CasADi columns, p the parameters by name; all stages k have the
+    same residuals.
+    """
     if u is None:
         # not 2 sin(q/2): one turn on it has the other sign, and with it the product of angle and velocity
         return ca.vertcat(p.terminal.T @ ca.vertcat(ca.sin(x[0]), x[1]), p.terminal[0, 0] * (1.0 - ca.cos(x[0])))
@@ -42,7 +46,7 @@ def residual(k, x, u, p):
 
 
 def problem(model: PendulumParameters = NOMINAL, horizon: int = 50, max_speed: float | None = None):
-    """Return the OCP; see `pendulum_mpc`."""
+    """Return the OCP; model, horizon and max_speed are those of `pendulum_mpc`."""
 
     def speed(k, x, u, p):
         if k > 0:
@@ -83,7 +87,7 @@ def pendulum_mpc(
 
 
 def with_model(mpc: MPC, theta, model: PendulumParameters) -> np.ndarray:
-    """Return theta with the physical parameters of `model`, and the terminal cost that belongs to them."""
+    """Return theta of the mpc with the physical parameters of `model`, and the terminal cost that belongs to them."""
     return mpc.parameters.pack(theta, **{n: getattr(model, n) for n in MODEL}, terminal=terminal_factor(model))
 
 

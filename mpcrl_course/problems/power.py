@@ -41,7 +41,10 @@ B_SCALE = 0.1
 
 
 def exponential(A, dt: float = DT, halvings: int = 6, order: int = 8):
-    """Return exp(A dt) of a square CasADi (or NumPy) matrix: a Taylor sum for dt / 2^halvings, squared so often."""
+    """Return exp(A dt) of a square CasADi (or NumPy) matrix: a Taylor sum for dt / 2^halvings, squared so often.
+
+    The sum ends with the power `order`.
+    """
     A = A * (dt / 2**halvings)
     E = term = ca.SX.eye(A.shape[0]) if isinstance(A, ca.SX) else np.eye(len(A))
     for n in range(1, order + 1):
@@ -141,8 +144,9 @@ def joint_mpc(
 ) -> OptimalControlProblem:
     """Return the problem of the published nominal controller: the plant's exact model of all areas, nothing learned.
 
-    Other than the learnable one it has the plant's weights, a terminal cost gamma^N (z_N - z_o)'W_x (z_N - z_o), and
-    slack at the stages 1 … N - 1 only, for gamma^k w each. Its one parameter, an offset of all loads, is 0.
+    `parameters` are the plant's, `horizon` is N, `discount` is gamma, `weight` is w. Other than the learnable one it
+    has the plant's weights, a terminal cost gamma^N (z_N - z_o)'W_x (z_N - z_o), and slack at the stages 1 … N - 1
+    only, for gamma^k w each. Its one parameter, an offset of all loads, is 0.
     """
     n, (A, B) = parameters.n_areas, held(*continuous(parameters))
     W_x = ca.DM(np.tile(plant.W_X, n))
