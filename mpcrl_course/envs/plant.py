@@ -60,7 +60,10 @@ class PlantParameters:
 
 
 class PlantEnv(gym.Env):
-    """A plant as a Gymnasium environment, reward minus the cost; a plant of its own has `_move`, and perhaps `_look`.
+    """A plant as a Gymnasium environment, reward minus the cost.
+
+    A step is one of the parameters' own, with noise drawn for it. A plant may have its own `_move`, where few numbers
+    go quicker by themselves, and `_look`, where what is observed is not the state.
 
     Parameters
     ----------
@@ -151,7 +154,11 @@ class PlantEnv(gym.Env):
 
     def _move(self, u: np.ndarray) -> tuple[float, bool, dict]:
         """Apply u to the state for one step; return its cost, whether the episode ends, and what else is told."""
-        raise NotImplementedError
+        noise = self.parameters.draw(self.np_random, 1, 1)
+        now = noise._make(part[0] for part in noise)
+        x, cost, ended = self.parameters.step(self.x.reshape(1, -1), u[None], now)
+        self.x = x.reshape(self._shape)
+        return float(cost[0]), bool(ended[0]), {}
 
     def _look(self) -> tuple[np.ndarray, dict]:
         """Return the observation, and what else is told of the state."""

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import casadi as ca
 import numpy as np
 
+from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs.pendulum import DT, PendulumParameters, dynamics, wrap
 from mpcrl_course.mpc import riccati
 
@@ -75,7 +76,7 @@ class AngleOnly:
 
     def __call__(self, x) -> np.ndarray:
         """Return torques (n, 1) for measured states x (n, 2)."""
-        q = np.asarray(x, dtype=float)[:, 0]
+        q = measured(x, 2)[:, 0]
         if self.x is None or len(self.x) != len(q):
             self.x = np.stack([q, np.zeros(len(q))], axis=1)
         elif self.model is None or self.gain is None:

@@ -19,6 +19,7 @@ RING = [[1, 4], [0, 2], [1, 3], [2, 4], [0, 3]]
 TWO = PowerParameters(H=(5.0, 9.0), R=(0.1, 0.07), D=(0.5, 0.0), T_t=(0.5, 0.4), T_g=(0.2, 0.1), P_tie=(3.0,),
                       limit=(0.2, 0.4))  # fmt: skip
 ROUGH = {"delay": 2, "process_noise": 0.4, "measurement_noise": 0.02}
+#: By name: what makes the environment. These are nothing but their parameters …
 PLANTS = {
     "linear": LinearPlant,
     "network": LinearNetwork,
@@ -30,12 +31,14 @@ PLANTS = {
     "rough cart-pole": lambda **options: CartPole(CartPoleParameters(friction=0.1, **ROUGH), **options),
     "power": PowerSystem,
     "two areas": lambda **options: PowerSystem(TWO, scenario=[(3, (0.1, 0.0))], noise=0.03, **options),
+}
+#: … and these draw something in each episode, too.
+DRAWN = {
     "random mass": RandomMass,
     "identified": lambda **options: RandomMass((0.5, 1.5), True, parameters=PendulumParameters(**ROUGH), **options),
 }
-every = pytest.mark.parametrize("make", PLANTS.values(), ids=PLANTS)
-#: Those that are nothing but their parameters.
-pure = pytest.mark.parametrize("make", list(PLANTS.values())[:-2], ids=list(PLANTS)[:-2])
+every = pytest.mark.parametrize("make", (PLANTS | DRAWN).values(), ids=PLANTS | DRAWN)
+pure = pytest.mark.parametrize("make", PLANTS.values(), ids=PLANTS)
 
 
 def actions(env, steps, seed=0, beyond=1.5):

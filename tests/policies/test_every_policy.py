@@ -1,0 +1,85 @@
+"""What every policy must do as a controller of n plants at once; what is its own has a file of its own."""
+
+import numpy as np
+import pytest
+
+from mpcrl_course.closed_loop import rowwise, run
+from mpcrl_course.envs.linear import LinearParameters
+from mpcrl_course.envs.network import LinearNetwork
+from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters
+from mpcrl_course.network import ADMM
+from mpcrl_course.policies.filters import barrier_filter, predictive_filter
+from mpcrl_course.policies.identifying import IdentifyingPolicy
+from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
+from mpcrl_course.policies.observer import AngleOnly
+from mpcrl_course.policies.receding import Receding
+from mpcrl_course.policies.scenario import mass_scenarios
+from mpcrl_course.problems.linear import linear_mpc
+from mpcrl_course.problems.network import network_mpc
+from mpcrl_course.problems.pendulum import pendulum_mpc
+
+LINEAR, NETWORK, NET = LinearParameters(), LinearNetwork().parameters, network_mpc()
+LATE = PendulumParameters(delay=2, process_noise=0.2, measurement_noise=0.01)
+
+
+def swing(x):
+    return 2.0 * np.tanh(-12.0 * np.sin(x[:, :1]) - 2.0 * x[:, 1:2])
+
+
+def network_scenarios():
+    enter = np.kron(np.eye(3), [[1.0], [0.0]])
+    plan = NetworkScenarios(NET, additive(enter), [[-0.1] * 3, [0.0] * 3])
+    return rowwise(lambda s: plan.policy(NET.parameters.initial(), s))
+
+
+#: By name: what makes it, and the plant on which it is tried.
+POLICIES = {
+    "linear MPC": (lambda: Receding(linear_mpc()), LINEAR),
+    "pendulum MPC": (lambda: Receding(pendulum_mpc(horizon=20)), NOMINAL),
+    "pendulum MPC, late": (lambda: Receding(pendulum_mpc(horizon=20), delay=2), LATE),
+    "network MPC": (lambda: Receding(ADMM(NET, iterations=20)), NETWORK),
+    "network scenarios": (network_scenarios, NETWORK),
+    "mass scenarios": (lambda: mass_scenarios((0.8, 1.2), horizon=20), NOMINAL),
+    "barrier filter": (lambda: barrier_filter(swing, 6.0), NOMINAL),
+    "predictive filter": (lambda: predictive_filter(Receding(pendulum_mpc(horizon=20)), 6.0), NOMINAL),
+    "observer": (lambda: AngleOnly(swing), LATE),
+    "differences": (lambda: AngleOnly(swing, None), LATE),
+    "identifying": (lambda: IdentifyingPolicy(lambda s: 2.0 * swing(s[:, 1:]) * s[:, 3:]), NOMINAL),
+}
+every = pytest.mark.parametrize(("make", "plant"), POLICIES.values(), ids=POLICIES)
+
+
+def starts(plant, n=3):
+    return np.random.default_rng(1).uniform(-0.3, 0.3, (n, plant.n_states))
+
+
+@every
+def test_inputs_are_a_row_a_plant_and_what_is_measured_stays_as_it_was(make, plant):
+    policy, y = make(), starts(plant)
+    kept, u = y.copy(), policy(y)
+    assert isinstance(u, np.ndarray) and u.shape == (3, plant.n_inputs) and np.isfinite(u).all()
+    np.testing.assert_array_equal(y, kept)
+    if hasattr(policy, "status"):
+        assert len(policy.status) == 3 and all(isinstance(word, str) for word in policy.status)
+    for other in (1, 4):  # plants may be more or fewer than last time
+        assert policy(starts(plant, other)).shape == (other, plant.n_inputs)
+
+
+@every
+def test_a_reset_forgets_all_and_each_plant_has_a_memory_of_its_own(make, plant):
+    policy, x, noise = make(), starts(plant), plant.draw(2, 3, 8)
+    together = run(policy, plant, x, noise)
+    again = run(policy, plant, x, noise)  # `run` resets
+    np.testing.assert_array_equal(together.u, again.u)
+    for i in range(3):
+        alone = run(policy, plant, x[i : i + 1], noise._make(part[:, i : i + 1] for part in noise))
+        np.testing.assert_allclose(alone.u[:, 0], together.u[:, i], atol=1e-9)
+
+
+@every
+def test_what_is_measured_must_be_finite_and_have_its_shape(make, plant):
+    spoilt = starts(plant)
+    spoilt[1, 0] = np.nan
+    for y in (spoilt, np.zeros((2, 3, plant.n_states)), np.zeros((3, plant.n_states + 7))):
+        with pytest.raises(ValueError, match="finite|shape"):
+            make()(y)
