@@ -164,7 +164,7 @@ def compare(agents, seed):
 def main(parts):
     """Train (unless only 'compare' is asked), compare, and write the files beside this one.
 
-    `parts` are those that are asked: 'train', 'compare' or both.
+    `parts` are those that are asked for: 'train', 'compare' or both.
     """
     pool = Parallel(n_jobs=2)
     if "train" in parts:

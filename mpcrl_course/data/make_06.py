@@ -28,7 +28,7 @@ SCAN_SEEDS = range(SEEDS, SEEDS + 10)
 def train(seed: int, explore: bool = False, **options):
     """Learn from one seed; return mean |TD| and mean cost over windows of 50 steps, and the learned theta.
 
-    With `explore` the cost is perturbed at random, else it is greedy; `options` are those of `QLearning`.
+    With `explore` the behaviour perturbs the MPC's cost, else it is greedy; `options` are those of `QLearning`.
     """
     behaviour = perturbed_cost(0.3, 1.0) if explore else greedy
     rng = np.random.default_rng(seed)

@@ -66,7 +66,7 @@ def means(td, cost):
 def learn(seed, options):
     """Return the means of a run, and the number of its steps that failed or were never made.
 
-    The run is one of second order with a seed; `options` are those of `DistributedQLearning`, and the two mistakes
+    `seed` is that of the plant and the learner; `options` are those of `DistributedQLearning`, and the two mistakes
     `misaligned` and `mean`.
     """
     options, controller = {"safeguard": False, "agent": FaultyLearner} | options, Central(network_mpc())
