@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.test_docstrings import offenders
+
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(
     r"^```(python|diff)\n(?:#|\+\+\+) (\S+)\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.M | re.S
@@ -41,6 +43,7 @@ def test_the_examples_are_added_as_the_pages_say_and_pass_the_tests(tmp_path):
         )
         written += [name] * (kind == "python")
         tests += [name] * name.startswith("tests/")
+    assert not [line for name in written if name.startswith("mpcrl_course/") for line in offenders(tmp_path / name)]
     assert len(written) == 6 and len(tests) == 7
 
     def ran(*command):
