@@ -160,7 +160,8 @@ def test_they_are_for_many_states_at_once(make):
         np.testing.assert_array_equal(part, other)
     assert any((part != other).any() for part, other in zip(noise, plant.draw(4, n, steps)))
     rng = np.random.default_rng(0)
-    x, u = rng.uniform(-0.5, 0.5, (n, plant.n_states)), rng.uniform(-1, 1, (n, plant.n_inputs)) * plant.input_upper
+    x = rng.uniform(-0.5, 0.5, (n, plant.n_states))
+    u = rng.uniform(plant.input_lower, plant.input_upper, (n, plant.n_inputs))
     kept, now = x.copy(), noise._make(part[1] for part in noise)
     y, (ahead, cost, ended) = plant.measure(x, now), plant.step(x, u, now)
     assert y.shape == x.shape == ahead.shape and cost.shape == ended.shape == (n,) and ended.dtype == bool
@@ -182,7 +183,7 @@ def test_a_step_of_the_environment_is_one_of_the_plant(make):
         x = rng.uniform(-0.5, 0.5, plant.n_states)
         x[-1] *= 1.0 if k % 2 else 4.79  # a cart-pole's and a pendulum's velocity
         x = np.where(np.arange(x.size) % 5 == 4, 0.0, x) if isinstance(plant, PowerParameters) else x  # no load yet
-        u, noise = rng.uniform(-1, 1, plant.n_inputs) * plant.input_upper, plant.draw(k, 1, 1)
+        u, noise = rng.uniform(plant.input_lower, plant.input_upper), plant.draw(k, 1, 1)
         env.reset(options={"x": x})
         env.np_random = np.random.default_rng(k)
         _, reward, terminated, _, info = env.step(u)
