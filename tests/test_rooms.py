@@ -8,8 +8,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "mpcrl_course"
 #: From the ground up: a room imports only from rooms before it.
 ORDER = """
-    lectures places own mpc network mlp statistics closed_loop envs dp problems policies learners figures live checks reproduce
-    exercises cli
+    lectures places own mpc network mlp statistics closed_loop envs dp problems policies learners figures live checks
+    reproduce exercises cli
 """.split()
 #: The rooms that compute; they run on machines without a screen, too.
 COMPUTE = [room for room in ORDER if room not in ("figures", "live", "reproduce", "exercises")]
