@@ -1,5 +1,6 @@
 """The table of the lectures, and all that must agree with it: notebooks, checks, the map, three READMEs, benchmarks."""
 
+import ast
 import importlib
 import json
 import re
@@ -9,6 +10,7 @@ import pytest
 
 from mpcrl_course.figures import course_map
 from mpcrl_course.lectures import LECTURES, START
+from tests.notebooks import FOLDERS, cells, notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 THERE = [lecture for lecture in LECTURES if lecture.notebook]
@@ -43,6 +45,18 @@ def test_titles_and_checks_are_those_of_the_table(lecture):
     assert sources("solutions", lecture)[0].startswith(f"# Solution {lecture.number:02d}: {lecture.question}\n")
     checks = importlib.import_module(f"mpcrl_course.checks.ex{lecture.number:02d}")
     assert checks.exercise.number == lecture.number
+
+
+@pytest.mark.parametrize("path", notebooks(*FOLDERS), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_import_cell_is_short_and_asks_the_rooms(path):
+    """At most eight lines; a name comes from its room, or from a module that the room offers, as `envs.pendulum`."""
+    source = "".join(next(cell for cell in cells(path) if cell["cell_type"] == "code")["source"])
+    lines = [line for line in source.splitlines() if line.strip()]
+    assert len(lines) <= 8 and max(map(len, lines)) <= 120 and not re.search(r";|\\$", source, re.MULTILINE)
+    for node in ast.walk(ast.parse(source)):
+        package, *rest = (node.module if isinstance(node, ast.ImportFrom) else "").split(".")
+        if package == "mpcrl_course" and rest[1:] and rest[0] != "checks":
+            assert len(rest) == 2 and rest[1] in importlib.import_module(f"mpcrl_course.{rest[0]}").__all__
 
 
 @each_there

@@ -1,5 +1,35 @@
-"""Plants: one a file, with the Gymnasium interface and the model as CasADi."""
+"""Plants: one a file, with the Gymnasium interface and the model as CasADi.
 
-from mpcrl_course.envs.linear import LinearPlant
+What several plants have under one name (`dynamics`, `stage_cost`, `Noise`, `DT`, …) is in the plant's module:
+`from mpcrl_course.envs import pendulum`, then `pendulum.dynamics`.
+"""
 
-__all__ = ["LinearPlant"]
+from mpcrl_course.envs import cartpole, linear, network, pendulum, power, random_pendulum
+from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
+from mpcrl_course.envs.linear import LinearParameters, LinearPlant
+from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
+from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, wrap
+from mpcrl_course.envs.power import PowerParameters, PowerSystem
+from mpcrl_course.envs.random_pendulum import MassEstimate, RandomMass
+
+__all__ = [
+    "CartPole",
+    "CartPoleParameters",
+    "LinearNetwork",
+    "LinearParameters",
+    "LinearPlant",
+    "MassEstimate",
+    "NetworkParameters",
+    "Pendulum",
+    "PendulumParameters",
+    "PowerParameters",
+    "PowerSystem",
+    "RandomMass",
+    "cartpole",
+    "linear",
+    "network",
+    "pendulum",
+    "power",
+    "random_pendulum",
+    "wrap",
+]

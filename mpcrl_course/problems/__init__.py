@@ -1,1 +1,26 @@
-"""The optimal-control problem of each plant, a file named as its plant."""
+"""The optimal-control problem of each plant, a file named as its plant.
+
+What several problems have under one name (`parameters`, `problem`, `with_model`, `guesses`) is in the plant's module.
+"""
+
+from mpcrl_course.problems import cartpole, linear, network, pendulum, power
+from mpcrl_course.problems.cartpole import cartpole_mpc
+from mpcrl_course.problems.linear import linear_mpc
+from mpcrl_course.problems.network import agent, network_mpc
+from mpcrl_course.problems.pendulum import pendulum_mpc
+from mpcrl_course.problems.power import joint_mpc, power_mpc
+
+__all__ = [
+    "agent",
+    "cartpole",
+    "cartpole_mpc",
+    "joint_mpc",
+    "linear",
+    "linear_mpc",
+    "network",
+    "network_mpc",
+    "pendulum",
+    "pendulum_mpc",
+    "power",
+    "power_mpc",
+]
