@@ -1,6 +1,7 @@
 """The rooms of the package: who imports whom, and what must not come along."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,11 @@ def test_a_room_imports_only_from_rooms_before_it():
         for other in sorted(imported(path) & set(ORDER[k + 1 :]))
     ]
     assert not upwards, "\n".join(upwards)
+
+
+def test_the_docstring_of_the_package_lists_the_rooms_in_order():
+    docstring = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")))
+    assert ", ".join(re.findall(r"^([a-z_, ]+)\n    ", docstring, re.M)).split(", ") == ORDER
 
 
 def test_what_computes_does_not_draw():
