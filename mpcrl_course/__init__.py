@@ -1,10 +1,22 @@
 """The package behind the lectures on model predictive control and reinforcement learning.
 
-The rooms, from the ground up: `mpc` (optimal-control problems, alone and in networks, and their derivatives), `envs`
-(plants) and `neural` (a small network); `closed_loop` (a controller on a plant) and `statistics` (what may be said of
-costs); `dp` (dynamic programming on those plants), `policies` (ways to act) and `learners` (ways to learn); `figures`,
-`live` (widgets) and `checks` (the exercises); `cli` and `reproduce` (published runs made again). A room imports only
-from rooms below it.
+The rooms, from the ground up; a room imports only from those before it:
+
+lectures, places, own
+    The table of the lectures; where the course and its shipped numbers are (`data` has them, and the scripts that made
+    them); a reader's own function in the place of one of ours.
+mpc, network, mlp
+    An optimal-control problem, its V, Q and policy, and their derivatives; many of them on a graph; a perceptron.
+statistics, closed_loop, envs
+    What may be said of costs; a controller on a plant; the plants.
+dp, problems, policies, learners
+    Exact answers on grids; the optimal-control problem of each plant; ways to act; ways to learn.
+figures, live, checks, reproduce
+    Pictures; widgets; what checks the exercises; published results made again.
+exercises, cli
+    Exercises made from solutions; the command line.
+
+`CONTRIBUTING.md` shows how a plant, a policy or a learner is added.
 """
 
 __version__ = "0.1.0"

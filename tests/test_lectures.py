@@ -87,13 +87,31 @@ def test_the_readme_lists_the_lectures():
     assert listed == wanted, "the list in README.md must read:\n" + "\n".join(wanted)
 
 
+CONCEPTS = [line.split("|") for line in text("lectures", "README.md").splitlines() if line.count("|") == 5]
+
+
 def test_the_concepts_are_of_lectures_and_files_that_are_there():
-    rows = [line.split("|") for line in text("lectures", "README.md").splitlines() if line.count("|") == 5]
-    numbers = {int(n) for _, _, lecture, exercise, _, _ in rows for n in re.findall(r"(?<!§)\b(\d\d)\b", lecture)}
+    numbers = {int(n) for _, _, lecture, exercise, _, _ in CONCEPTS for n in re.findall(r"(?<!§)\b(\d\d)\b", lecture)}
     assert numbers == {lecture.number for lecture in THERE}
-    files = {name for row in rows for name in re.findall(r"`([\w/]+\.py)`", row[4])}
+    files = {name for row in CONCEPTS for name in re.findall(r"`([\w/]+\.py)`", row[4])}
     missing = sorted(name for name in files if not (ROOT / "mpcrl_course" / name).is_file())
     assert missing == [], "lectures/README.md names files that are not there"
+
+
+def test_the_names_beside_the_files_are_theirs():
+    """A class, a function, or something with a type or a value of its own, such as an argument."""
+    for row in CONCEPTS:
+        for file, names in re.findall(r"`([\w/]+\.py)` \(([^)]*)\)", row[4]):
+            for name in re.findall(r"`(\w+)`", names):
+                found = re.search(rf"^ *((def|class) {name}\b|{name} ?[:=])", text("mpcrl_course", file), re.M)
+                assert found, f"lectures/README.md looks for {name} in {file}"
+
+
+def test_every_item_of_an_exercise_asks_for_a_concept():
+    for lecture in THERE:
+        items = importlib.import_module(f"mpcrl_course.checks.ex{lecture.number:02d}").exercise.items
+        asked = {int(item) for row in CONCEPTS for item in re.findall(rf"\b{lecture.number:02d}\.(\d+)", row[3])}
+        assert asked == set(items), f"exercise {lecture.number:02d} in lectures/README.md"
 
 
 def test_every_widget_is_benchmarked(monkeypatch):

@@ -43,6 +43,11 @@ def test_a_room_imports_only_from_rooms_before_it():
     assert not upwards, "\n".join(upwards)
 
 
+def test_the_docstring_of_the_package_lists_the_rooms_in_order():
+    docstring = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")))
+    assert ", ".join(re.findall(r"^([a-z_, ]+)\n    ", docstring, re.M)).split(", ") == ORDER
+
+
 def test_what_computes_does_not_draw():
     """A worker on another machine need not load what draws."""
     code = f"import sys; from mpcrl_course import {', '.join(COMPUTE)}; print(*sys.modules)"
