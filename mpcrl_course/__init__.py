@@ -11,10 +11,10 @@ statistics, closed_loop, envs
     What may be said of costs; a controller on a plant; the plants.
 dp, problems, policies, learners
     Exact answers on grids; the optimal-control problem of each plant; ways to act; ways to learn.
-figures, live, checks, reproduce
-    Pictures; widgets; what checks the exercises; published results made again.
-exercises, cli
-    Exercises made from solutions; the command line.
+figures, live, reproduce
+    Pictures and tables; widgets; published results made again.
+checks, cli
+    What checks the exercises, and makes them from their solutions; the command line.
 
 `CONTRIBUTING.md` shows how a plant, a policy or a learner is added.
 """
