@@ -150,7 +150,6 @@ class DDPGScene:
         self.grid = np.stack(np.meshgrid(q, v), axis=-1)
         self._shaded: tuple[int, ActorCritic | None] = (0, None)
         self._span = 0
-        self.canvas.figure.set_facecolor("white")
         with self.canvas.style():
             ax = self.canvas.axes(6, height - 208, 190, 182, title="driven by the policy")
             self._pendulum = PendulumDrawing(ax, animated=True)
@@ -163,26 +162,22 @@ class DDPGScene:
         self.images, self._tails, self._dots = [], [], []
         for i, (title, look) in enumerate(zip(("Q(s, μ(s)): cost to go", "policy μ(s) (N m)"), looks)):
             left = 246 + i * (room + 2)
-            ax = canvas.axes(left, height - 208, room - 78, 182, title=title, xlabel="angle q (rad)")
+            ax = canvas.axes(left, height - 208, room - 78, 182, title, pads=(0, 0, 6), xlabel="angle q (rad)")
             smooth = {"interpolation": "bilinear", "interpolation_stage": "data"}
             colours = dict(zip(("cmap", "vmin", "vmax"), look))
             bar = left + room - 70, height - 208, 9, 182
             self.images.append(canvas.image(ax, view, bar, **colours, **smooth)[0])
             ax.set(xlim=view[:2], ylim=view[2:])
             ax.set_xticks([-np.pi, 0, np.pi], ["−π", "0", "π"])
-            ax.xaxis.labelpad = 0
-            if i == 0:
-                ax.set_ylabel("velocity v (rad/s)", labelpad=0)
-            else:
-                ax.set_yticklabels([])
+            ax.set_ylabel("velocity v (rad/s)" if i == 0 else "")
+            ax.tick_params(labelleft=i == 0)
             self._tails.append(canvas.curve(ax, "vermilion", linewidth=1.6))
             self._dots.append(canvas.curve(ax, "vermilion", "", marker="o", mec="white", markersize=9, markevery=1))
 
     def _make_curve(self, width, height):
         canvas = self.canvas
-        ax = self._curve = canvas.axes(62, 46, width - 92, height - 208 - 46 - 66)
+        ax = self._curve = canvas.axes(62, 46, width - 92, height - 208 - 46 - 66, left="cost while learning")
         ax.set(yscale="log", ylim=self.COSTS, xlabel="training step", ylabel="cost of 10 s")
-        ax.set_title("cost while learning", loc="left")
         if self.yardstick is not None:
             label = f"value iteration, {self.yardstick:.0f}"
             ax.axhline(self.yardstick, color=COLOURS["black"], ls="--", marker="none", label=label)

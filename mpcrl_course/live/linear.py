@@ -222,11 +222,9 @@ class LinearScene:
 
     def _make_plane(self, width, height):
         canvas, wide, tall = self.canvas, 0.5 * width - 58, height - 84
-        ax = self._plane = canvas.axes(58, 40, wide, tall, title="closed loop, plan, and value (grey)")
-        ax.set(xlim=self.VIEW[:2], ylim=self.VIEW[2:])
+        ax = self._plane = canvas.axes(58, 40, wide, tall, "closed loop, plan, and value (grey)", pads=(4, 0, 6))
+        ax.set(xlim=self.VIEW[:2], ylim=self.VIEW[2:], yticks=[-1, -0.5, 0, 0.5, 1])
         ax.set(xlabel="state $x_1$ (dimensionless)", ylabel="state $x_2$ (dimensionless)")
-        ax.set_yticks([-1, -0.5, 0, 0.5, 1])
-        ax.yaxis.labelpad = 0
         levels, greys = np.log10(self.LEVELS), ListedColormap(np.linspace(1.0, 0.62, len(self.LEVELS) + 1).astype(str))
         look: dict[str, Any] = {"cmap": greys, "norm": BoundaryNorm(levels, greys.N, extend="both")}
         bar = 58 + wide + 8, 40, 9, tall
@@ -248,21 +246,18 @@ class LinearScene:
         canvas.legend([self._set, self._bound, self._plan, self._now], 58, height, ncols=4, columnspacing=1.5)
 
     def _make_strips(self, width, height):
-        canvas, gap = self.canvas, 26
+        canvas, gap, axes = self.canvas, 26, []
         each = (height - 84 - 2 * gap) / 3
-        axes = [canvas.axes(0.5 * width + 118, 40 + k * (each + gap), 0.5 * width - 130, each) for k in (2, 1, 0)]
+        for k, title in enumerate(("dashed: bounds", f"thick: mean of {WINDOW} steps", "")):
+            place = 0.5 * width + 118, 40 + (2 - k) * (each + gap), 0.5 * width - 130, each
+            axes.append(canvas.axes(*place, right=title, pads=(4, 4, 3), bounds=(-1, 1) if k == 0 else ()))
+            axes[k].set(xlim=(-MEMORY, 0), yscale="log" if k else "linear", xlabel="steps before now" if k == 2 else "")
+            axes[k].tick_params(labelbottom=k == 2)
         axes[0].set(ylim=(-1.25, 1.25), ylabel="input $u$", yticks=[-1, 0, 1])
-        for bound in (-1, 1):
-            axes[0].axhline(bound, color="black", linestyle="--", linewidth=1)
-        axes[1].set(yscale="log", ylim=(1e-3, 1e2), ylabel="stage cost", yticks=[1e-2, 1, 1e2])
-        axes[2].set(yscale="log", ylim=(1e-4, 1e2), ylabel="|TD error|", yticks=[1e-4, 1e-2, 1, 1e2])
+        axes[1].set(ylim=(1e-3, 1e2), ylabel="stage cost", yticks=[1e-2, 1, 1e2])
+        axes[2].set(ylim=(1e-4, 1e2), ylabel="|TD error|", yticks=[1e-4, 1e-2, 1, 1e2])
         for ax in axes:
-            ax.set_xlim(-MEMORY, 0)
-            ax.tick_params(labelbottom=ax is axes[2])
             ax.minorticks_off()
-        axes[2].set_xlabel("steps before now")
-        axes[0].set_title("dashed: bounds", loc="right", pad=3)
-        axes[1].set_title(f"thick: mean of {WINDOW} steps", loc="right", pad=3)
         self._u = canvas.curve(axes[0], "blue", linewidth=1.0, drawstyle="steps-post")
         self._cost = canvas.curve(axes[1], "sky", linewidth=1.0)
         self._mean = canvas.curve(axes[1], "vermilion", linewidth=2.2)
