@@ -7,6 +7,7 @@ agents look for their common plan. Every change solves it anew, with all iterati
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import ipywidgets
@@ -91,7 +92,7 @@ class ADMMLoop:
     """
 
     def __init__(self, graph: str = "line of 3", rho: float = 1.0, seed: int = 0):
-        self._known: dict[str, Agreement] = {}
+        self._agreement = cache(agreement)
         self.rng = np.random.default_rng(seed)
         self.rho, self.loss, self.seed, self.t, self._held = float(rho), 0.0, seed, 0, 0
         self.cut: tuple[int, int] | None = None
@@ -105,9 +106,8 @@ class ADMMLoop:
     def change(self, graph: str | None = None, rho: float | None = None, cut="as it is", loss: float | None = None):
         """Change what is given and solve anew; the iteration shown stays, except for another graph."""
         if graph is not None:
-            if graph not in self._known:
-                self._known[graph] = agreement(graph)
-            self.graph, self.problem, self.cut, self.t = graph, self._known[graph], None, 0
+            self.problem = self._agreement(graph)
+            self.graph, self.cut, self.t = graph, None, 0
             self.s = self._states()
         if rho is not None and not rho > 0.0:
             raise ValueError(f"rho must be positive, not {rho}")
@@ -227,11 +227,9 @@ class ADMMScene:
             ax.tick_params(labelleft=column == 0, labelbottom=lowest)
             ax.set_xlabel("stage k (steps)" if lowest else "")
             best = canvas.curve(ax, "0.72", linewidth=6, label="optimum (centre)")
-            own = canvas.curve(ax, "blue", linewidth=1.6, marker=".", markevery=1, label="own plan")
-            held = {
-                i: canvas.curve(ax, "vermilion", "", marker=mark, markersize=6, markevery=1)
-                for i, mark in zip(loop.problem.network.neighbours[j], self.MARKERS)
-            }
+            own = canvas.curve(ax, "blue", linewidth=1.6, marker=".", label="own plan")
+            copies = zip(loop.problem.network.neighbours[j], self.MARKERS)
+            held = {i: canvas.curve(ax, "vermilion", "", marker=mark, markersize=6) for i, mark in copies}
             self._plans.append((best, own, held))
         canvas.text(14, (bottom + top) / 2, "planned $x_2$ of each agent (–)", rotation=90, va="center", ha="center")
         row, column = divmod(n, columns)

@@ -63,15 +63,17 @@ class Canvas:
         ax = self.figure.add_axes((x / self.width, y / self.height, width / self.width, height / self.height))
         ax.xaxis.labelpad, ax.yaxis.labelpad, above = pads
         ax.set(**options)
-        for words, side in ((title, "center"), (left, "left"), (right, "right")):
-            ax.set_title(words, loc=side, pad=above)
+        ax.set_title(title, pad=above)
+        ax.set_title(left, loc="left", pad=above)
+        ax.set_title(right, loc="right", pad=above)
         for bound in bounds:
             ax.axhline(bound, color="black", linestyle="--", linewidth=1, marker="")
         return ax
 
     def curve(self, ax: Axes, colour: str, line: str = "-", **options) -> Line2D:
         """Return an animated line without data, by its colour's name in `COLOURS` or as Matplotlib knows it."""
-        look: dict[str, Any] = {"color": COLOURS.get(colour, colour), "linestyle": line, "marker": ""} | options
+        look: dict[str, Any] = {"color": COLOURS.get(colour, colour), "linestyle": line, "marker": "", "markevery": 1}
+        look |= options
         return ax.plot([], [], animated=True, **look)[0]
 
     def image(self, ax: Axes, extent, bar: tuple, ticks=None, **options) -> tuple[AxesImage, Axes]:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import ipywidgets
@@ -106,15 +107,8 @@ class CartPoleLoop:
         self.plan: Solution
         self.reset()
 
-    @property
-    def x(self) -> np.ndarray:
-        """Position (m), angle (rad), velocity (m/s) and rate (rad/s) of the plant."""
-        return self.plant.x
-
-    @property
-    def horizon(self) -> int:
-        """Number of stages N."""
-        return self.mpc.problem.horizon
+    x = property(attrgetter("plant.x"), doc="Position (m), angle (rad), velocity (m/s) and rate (rad/s) of the plant.")
+    horizon = property(attrgetter("mpc.problem.horizon"), doc="Number of stages N.")
 
     @property
     def target(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from operator import attrgetter
 
 import numpy as np
 
@@ -69,20 +69,13 @@ class DDPGLoop:
         self.tests: list[tuple[int, float]] = []
         self.restart()
 
-    @property
-    def agent(self) -> ActorCritic:
-        """What has been learned so far."""
-        return self.learner.agent
+    agent = property(attrgetter("learner.agent"), doc="What has been learned so far.")
+    count = property(attrgetter("learner.k"), doc="Training steps.")
 
     @property
     def noise(self) -> float:
         """Width of the exploration noise, relative to the torque limit."""
         return self._settings["noise"]
-
-    @property
-    def count(self) -> int:
-        """Training steps."""
-        return self.learner.k
 
     def episodes(self) -> np.ndarray:
         """Return training step and cost of each finished episode, shape (episodes, 2)."""
@@ -172,7 +165,7 @@ class DDPGScene:
             ax.set_ylabel("velocity v (rad/s)" if i == 0 else "")
             ax.tick_params(labelleft=i == 0)
             self._tails.append(canvas.curve(ax, "vermilion", linewidth=1.6))
-            self._dots.append(canvas.curve(ax, "vermilion", "", marker="o", mec="white", markersize=9, markevery=1))
+            self._dots.append(canvas.curve(ax, "vermilion", "", marker="o", mec="white", markersize=9))
 
     def _make_curve(self, width, height):
         canvas = self.canvas
@@ -181,9 +174,8 @@ class DDPGScene:
         if self.yardstick is not None:
             label = f"value iteration, {self.yardstick:.0f}"
             ax.axhline(self.yardstick, color=COLOURS["black"], ls="--", marker="none", label=label)
-        look: dict[str, Any] = {"markersize": 4, "markevery": 1}
-        self._episodes = canvas.curve(ax, "0.55", "", marker="x", label="training episode", **look)
-        self._tests = canvas.curve(ax, "blue", marker="o", label="mean of 100 fixed starts, no noise", **look)
+        self._episodes = canvas.curve(ax, "0.55", "", marker="x", markersize=4, label="training episode")
+        self._tests = canvas.curve(ax, "blue", marker="o", markersize=4, label="mean of 100 fixed starts, no noise")
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, borderaxespad=0.1)
 
     def shade(self, loop: DDPGLoop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
-from mpcrl_course.mpc import MPC, Solution
+from mpcrl_course.mpc import MPC
 from mpcrl_course.problems.linear import linear_mpc
 
 #: Steps that the strips on the right show, and over which the shown mean is taken.
@@ -81,35 +82,12 @@ class LinearLoop:
         """Go back to the start: plant, theta, random numbers; forget what happened."""
         self._begin(self.mpc)
 
-    @property
-    def x(self) -> np.ndarray:
-        """The plant's state, shape (2,)."""
-        return self.plant.x
-
-    @property
-    def mpc(self) -> MPC:
-        """The MPC; change it with `change`."""
-        return self.learner.mpc
-
-    @property
-    def theta(self) -> np.ndarray:
-        """Its parameters; change them with `change`, or let it learn."""
-        return self.learner.theta
-
-    @property
-    def solution(self) -> Solution:
-        """V at the current state: the plan."""
-        return self.learner.plan
-
-    @property
-    def action(self) -> np.ndarray:
-        """The input that comes next."""
-        return self.learner.a
-
-    @property
-    def count(self) -> int:
-        """Steps since the last `reset`."""
-        return self.learner.k
+    x = property(attrgetter("plant.x"), doc="The plant's state, shape (2,).")
+    mpc = property(attrgetter("learner.mpc"), doc="The MPC; change it with `change`.")
+    theta = property(attrgetter("learner.theta"), doc="Its parameters; change them with `change`, or let it learn.")
+    solution = property(attrgetter("learner.plan"), doc="The `Solution` of V at the current state: the plan.")
+    action = property(attrgetter("learner.a"), doc="The input that comes next.")
+    count = property(attrgetter("learner.k"), doc="Steps since the last `reset`.")
 
     @property
     def mean_cost(self) -> float:
@@ -239,10 +217,9 @@ class LinearScene:
         fade = [(0.835, 0.369, 0.0, alpha) for alpha in np.linspace(0.05, 1.0, self.TAIL)]
         self._tail = LineCollection([], colors=fade, linewidths=1.4, animated=True)
         ax.add_collection(self._tail)
-        look = {"marker": "o", "markersize": 4, "markevery": 1, "linewidth": 1.2, "markerfacecolor": "white"}
+        look = {"marker": "o", "markersize": 4, "linewidth": 1.2, "markerfacecolor": "white"}
         self._plan = canvas.curve(ax, "blue", label="plan $x_0 … x_N$", **look)
-        look = {"marker": "D", "markersize": 8, "markevery": 1, "markeredgecolor": "black"}
-        self._now = canvas.curve(ax, "vermilion", label="state and its past", **look)
+        self._now = canvas.curve(ax, "vermilion", marker="D", markersize=8, mec="black", label="state and its past")
         canvas.legend([self._set, self._bound, self._plan, self._now], 58, height, ncols=4, columnspacing=1.5)
 
     def _make_strips(self, width, height):
@@ -295,8 +272,8 @@ class LinearScene:
         self._cost.set_data(ago, np.maximum(cost[len(cost) - n :], 1e-6))
         self._mean.set_data(ago, (sums[last] - sums[first]) / (last - first))
         self._td.set_data(ago, np.maximum(np.abs(log.last("td", MEMORY)), 1e-9))
-        return self.canvas.frame([self._bound, self._tail, self._plan, self._now,
-                                  self._u, self._cost, self._mean, self._td])  # fmt: skip
+        strips = [self._u, self._cost, self._mean, self._td]
+        return self.canvas.frame([self._bound, self._tail, self._plan, self._now, *strips])
 
     def describe(self, loop: LinearLoop) -> str:
         """Return the state in words."""

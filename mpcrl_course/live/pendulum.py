@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -98,10 +99,7 @@ class ValueLoop:
         self.path: deque[tuple[np.ndarray, float]] = deque(maxlen=RUN)
         self.count, self.cost, self.torque = 0, 0.0, 0.0
 
-    @property
-    def x(self) -> np.ndarray:
-        """Angle (rad, not wrapped) and velocity (rad/s) of the plant."""
-        return self.plant.x
+    x = property(attrgetter("plant.x"), doc="Angle (rad, not wrapped) and velocity (rad/s) of the plant.")
 
     @property
     def residual(self) -> float:
@@ -201,9 +199,8 @@ class ValueScene:
         fade = [(1.0, 1.0, 1.0, alpha) for alpha in np.linspace(0.05, 1.0, self.TAIL)]
         self._tail = LineCollection([], colors=fade, linewidths=2.0, animated=True)
         ax.add_collection(self._tail)
-        point: dict[str, Any] = {"line": "", "markeredgecolor": "black", "markevery": 1}
-        self._start = canvas.curve(ax, "white", marker="o", markersize=7, label="start", **point)
-        self._now = canvas.curve(ax, "vermilion", marker="D", markersize=8, label="state", **point)
+        self._start = canvas.curve(ax, "white", "", marker="o", markersize=7, mec="black", label="start")
+        self._now = canvas.curve(ax, "vermilion", "", marker="D", markersize=8, mec="black", label="state")
         canvas.legend([self._start, self._now], 52, height, ncols=2)
         self._title = ax.text(1.0, 1.02, "", transform=ax.transAxes, ha="right", animated=True)
 

@@ -216,8 +216,12 @@ class Player:
 
     def connect(self, change: Callable[..., object], *names: str, then: Callable[[], object] | None = None) -> None:
         """Call ``change(name=value)``, as `watch` does, when the reader changes one of the controls of these names."""
+
+        def change_one(name, value):
+            change(**{name: value})
+
         for name in names:
-            self.watch(self.controls[name], lambda value, name=name: change(**{name: value}), then)
+            self.watch(self.controls[name], partial(change_one, name), then)
 
     def set(self, control, value) -> None:
         """Set a watched control without calling its function: the loop moves the slider, not the reader.

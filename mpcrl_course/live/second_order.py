@@ -246,16 +246,13 @@ class SecondOrderScene:
             for curve, values in zip(self._curves[name], (np.abs(run.log.last("td")), run.log.last("cost"))):
                 means = binned(values)
                 curve.set_data(np.minimum((np.arange(len(means)) + 0.5) * WINDOW, len(values)), np.maximum(means, 1e-9))
-        curves = [
-            curve for row in (0, 1) for name in (NAMES[0], NAMES[2], NAMES[1]) for curve in [self._curves[name][row]]
-        ]
-        run = loop.distributed
-        seen = next_C(run)
+        curves = [self._curves[name][row] for row in (0, 1) for name in (NAMES[0], NAMES[2], NAMES[1])]
+        seen = next_C(loop.distributed)
         if seen is None:
             return self.canvas.frame(curves)
         for image, border, C in zip(self.images, self._borders, seen):
             image.pixels = self.coloured(C)
-            share = min(run.agents[0].replay.latest or 0, len(C)) / len(C)  # of the latest samples
+            share = min(loop.distributed.agents[0].replay.latest or 0, len(C)) / len(C)  # of the latest samples
             border.set_data([share, share, np.nan, 0, 1], [0, 1, np.nan, share, share])
         return self.canvas.frame([*curves, *self.images, *self._borders])
 
