@@ -7,6 +7,7 @@ agents look for their common plan. Every change solves it anew, with all iterati
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import ipywidgets
@@ -91,7 +92,7 @@ class ADMMLoop:
     """
 
     def __init__(self, graph: str = "line of 3", rho: float = 1.0, seed: int = 0):
-        self._known: dict[str, Agreement] = {}
+        self._agreement = cache(agreement)
         self.rng = np.random.default_rng(seed)
         self.rho, self.loss, self.seed, self.t, self._held = float(rho), 0.0, seed, 0, 0
         self.cut: tuple[int, int] | None = None
@@ -105,9 +106,8 @@ class ADMMLoop:
     def change(self, graph: str | None = None, rho: float | None = None, cut="as it is", loss: float | None = None):
         """Change what is given and solve anew; the iteration shown stays, except for another graph."""
         if graph is not None:
-            if graph not in self._known:
-                self._known[graph] = agreement(graph)
-            self.graph, self.problem, self.cut, self.t = graph, self._known[graph], None, 0
+            self.problem = self._agreement(graph)
+            self.graph, self.cut, self.t = graph, None, 0
             self.s = self._states()
         if rho is not None and not rho > 0.0:
             raise ValueError(f"rho must be positive, not {rho}")
@@ -228,20 +228,16 @@ class ADMMScene:
         self._plans = []
         for j in range(n):
             row, column = divmod(j, columns)
-            ax = canvas.axes(left + column * w, top - (row + 1) * h + 12, w - 14, h - 26)
-            ax.set(xlim=(-0.4, 10.4), ylim=(-1.1, 1.1), yticks=[-1, 0, 1])
-            ax.set_xticks([0, 5, 10], ["0", "5", "10"] if j + columns >= n else [])
-            if column:
-                ax.set_yticklabels([])
-            ax.set_title(f"agent {j + 1}", loc="left", pad=2)
-            if j + columns >= n:
-                ax.set_xlabel("stage k (steps)", labelpad=0)
+            place = left + column * w, top - (row + 1) * h + 12, w - 14, h - 26
+            ax = canvas.axes(*place, left=f"agent {j + 1}", pads=(0, 4, 2))
+            ax.set(xlim=(-0.4, 10.4), ylim=(-1.1, 1.1), xticks=[0, 5, 10], yticks=[-1, 0, 1])
+            lowest = j + columns >= n
+            ax.tick_params(labelleft=column == 0, labelbottom=lowest)
+            ax.set_xlabel("stage k (steps)" if lowest else "")
             best = canvas.curve(ax, "0.72", linewidth=6, label="optimum (centre)")
-            own = canvas.curve(ax, "blue", linewidth=1.6, marker=".", markevery=1, label="own plan")
-            held = {
-                i: canvas.curve(ax, "vermilion", "", marker=mark, markersize=6, markevery=1)
-                for i, mark in zip(loop.problem.network.neighbours[j], self.MARKERS)
-            }
+            own = canvas.curve(ax, "blue", linewidth=1.6, marker=".", label="own plan")
+            copies = zip(loop.problem.network.neighbours[j], self.MARKERS)
+            held = {i: canvas.curve(ax, "vermilion", "", marker=mark, markersize=6) for i, mark in copies}
             self._plans.append((best, own, held))
         canvas.text(14, (bottom + top) / 2, "planned $x_2$ of each agent (–)", rotation=90, va="center", ha="center")
         row, column = divmod(n, columns)
@@ -250,10 +246,9 @@ class ADMMScene:
 
     def _make_residuals(self, width, height):
         canvas = self.canvas
-        ax = canvas.axes(0.52 * width + 62, 0.58 * height, 0.48 * width - 76, 0.42 * height - 26)
-        ax.set(yscale="log", xlim=(0, ITERATIONS), ylim=(1e-8, 20), yticks=[1e-6, 1e-3, 1])
-        ax.set_ylabel("distance (–)", labelpad=0)
-        ax.set_xlabel("iteration of ADMM", labelpad=0)
+        ax = canvas.axes(0.52 * width + 62, 0.58 * height, 0.48 * width - 76, 0.42 * height - 26, pads=(0, 0, 6))
+        ax.set(xlabel="iteration of ADMM", ylabel="distance (–)", yscale="log", ylim=(1e-8, 20), xlim=(0, ITERATIONS))
+        ax.set_yticks([1e-6, 1e-3, 1])
         ax.minorticks_off()
         self._primal = canvas.curve(ax, "blue", linewidth=1.5, label="primal residual")
         self._dual = canvas.curve(ax, "vermilion", "--", linewidth=1.5, label="dual residual")
@@ -263,10 +258,10 @@ class ADMMScene:
         ax.legend(handles=[self._primal, self._dual, self._away], bbox_to_anchor=(1.0, 1.13), loc="upper right", **look)
 
     def _make_graph(self, loop, width, height):
-        ax = self.canvas.axes(0.52 * width + 30, 4, 0.48 * width - 44, 0.4 * height - 4)
+        title, place = "the network: thick links disagree", (0.52 * width + 30, 4, 0.48 * width - 44, 0.4 * height - 4)
+        ax = self.canvas.axes(*place, title, pads=(4, 4, -4))
         ax.set(xlim=(-1.9, 1.9), ylim=(-1.15, 1.25))
         ax.axis("off")
-        ax.set_title("the network: thick links disagree", pad=-4)
         at = positions(loop.graph) * [1.8, 1.0]
         self._edges, self._labels = [], []
         for i, j in loop.admm.links:

@@ -25,8 +25,8 @@ from mpcrl_course.figures.style import COLOURS, STYLE
 
 #: Live pictures are smaller than printed ones: smaller type, and axes placed by hand (nothing may jump).
 LIVE_STYLE: dict[Any, Any] = STYLE | {
-    "figure.constrained_layout.use": False, "font.size": 9.5, "axes.labelsize": 9.5, "axes.titlesize": 9.5,
-    "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "legend.fontsize": 8.5,
+    "figure.constrained_layout.use": False, "figure.facecolor": "white", "font.size": 9.5, "axes.labelsize": 9.5,
+    "axes.titlesize": 9.5, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "legend.fontsize": 8.5,
 }  # fmt: skip
 
 
@@ -54,10 +54,20 @@ class Canvas:
         """Return a context in which new axes and artists get the style of live pictures."""
         return matplotlib.rc_context(LIVE_STYLE)
 
-    def axes(self, x: float, y: float, width: float, height: float, **options) -> Axes:
-        """Return new axes by their lower left corner x, y and size in pixels; `options` as `Axes.set` takes them."""
+    def axes(self, x, y, width, height, title="", left="", right="", pads=(4, 4, 6), bounds=(), **options) -> Axes:
+        """Return new axes by their lower left corner x, y and size in pixels; `options` as `Axes.set` takes them.
+
+        Titles stand in the middle, `left` or `right`; `pads` are the distances of x label, y label and titles in
+        points, `bounds` the levels of dashed lines across.
+        """
         ax = self.figure.add_axes((x / self.width, y / self.height, width / self.width, height / self.height))
+        ax.xaxis.labelpad, ax.yaxis.labelpad, above = pads
         ax.set(**options)
+        ax.set_title(title, pad=above)
+        ax.set_title(left, loc="left", pad=above)
+        ax.set_title(right, loc="right", pad=above)
+        for bound in bounds:
+            ax.axhline(bound, color="black", linestyle="--", linewidth=1, marker="")
         return ax
 
     def curve(self, ax: Axes, colour: str, line: str = "-", **options) -> Line2D:
@@ -66,7 +76,8 @@ class Canvas:
         `colour` is a name in `COLOURS` or known to Matplotlib; `line` is the style, and `options` are those of
         `Axes.plot`.
         """
-        look: dict[str, Any] = {"color": COLOURS.get(colour, colour), "linestyle": line, "marker": ""} | options
+        look: dict[str, Any] = {"color": COLOURS.get(colour, colour), "linestyle": line, "marker": "", "markevery": 1}
+        look |= options
         return ax.plot([], [], animated=True, **look)[0]
 
     def image(self, ax: Axes, extent, bar: tuple, ticks=None, **options) -> tuple[AxesImage, Axes]:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import ipywidgets
@@ -123,15 +124,8 @@ class CartPoleLoop:
         self.plan: Solution
         self.reset()
 
-    @property
-    def x(self) -> np.ndarray:
-        """Position (m), angle (rad), velocity (m/s) and rate (rad/s) of the plant."""
-        return self.plant.x
-
-    @property
-    def horizon(self) -> int:
-        """Number of stages N."""
-        return self.mpc.problem.horizon
+    x = property(attrgetter("plant.x"), doc="Position (m), angle (rad), velocity (m/s) and rate (rad/s) of the plant.")
+    horizon = property(attrgetter("mpc.problem.horizon"), doc="Number of stages N.")
 
     @property
     def target(self) -> float:
@@ -256,22 +250,21 @@ class CartPoleScene:
     def __init__(self, width: int = 800, height: int = 400):
         canvas = self.canvas = Canvas(width, height)
         with canvas.style():
-            top = canvas.axes(8, height - 222, width - 16, 196)
+            top = canvas.axes(8, height - 222, width - 16, 196, pads=(0, 4, 6))
             self.drawing = CartPoleDrawing(top, animated=True)
             top.tick_params(pad=1)
-            top.set_xlabel("position $p$ (m); dashed: limit, black: end of the track", labelpad=0)
+            top.set_xlabel("position $p$ (m); dashed: limit, black: end of the track")
             left, each = 48, (width - 48 - 12 - 2 * 52) / 3
             self.strips = []
-            titles = ("position (m)", "angle (rad), 0 = upright", "force (N)")
-            limits, ticks = ((-2.6, 2.6), (-0.3, 6.6), (-17, 17)), ((-2, 0, 2), (0, np.pi, 2 * np.pi), (-15, 0, 15))
-            for i, title in enumerate(titles):
-                ax = canvas.axes(left + i * (each + 52), 36, each, 84)
-                ax.set(xlim=(-PAST * DT, AHEAD * DT), ylim=limits[i], yticks=ticks[i])
-                ax.set_xlabel("time from now (s)", labelpad=0)
-                ax.set_title(title, loc="left", pad=2)
+            shown = (
+                ("position (m)", (-2.6, 2.6), (-2, 0, 2), (-2, 2)),
+                ("angle (rad), 0 = upright", (-0.3, 6.6), (0, np.pi, 2 * np.pi), ()),
+                ("force (N)", (-17, 17), (-15, 0, 15), (-15, 15)),
+            )
+            for i, (title, limits, ticks, bounds) in enumerate(shown):
+                ax = canvas.axes(left + i * (each + 52), 36, each, 84, left=title, pads=(0, 4, 2), bounds=bounds)
+                ax.set(xlim=(-PAST * DT, AHEAD * DT), ylim=limits, yticks=ticks, xlabel="time from now (s)")
                 ax.axvline(0.0, color="black", linewidth=1, marker="", linestyle="-")
-                for bound in (ticks[i][0], ticks[i][2]) if i != 1 else ():
-                    ax.axhline(bound, color="black", linestyle="--", linewidth=1, marker="")
                 look: dict[str, Any] = {"linewidth": 1.4, "drawstyle": "steps-post" if i == 2 else "default"}
                 past = canvas.curve(ax, "vermilion", **look)
                 self.strips.append((ax, past, canvas.curve(ax, "blue", "--", **look)))

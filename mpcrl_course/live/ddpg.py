@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from operator import attrgetter
 
 import numpy as np
 
@@ -69,20 +69,13 @@ class DDPGLoop:
         self.tests: list[tuple[int, float]] = []
         self.restart()
 
-    @property
-    def agent(self) -> ActorCritic:
-        """What has been learned so far."""
-        return self.learner.agent
+    agent = property(attrgetter("learner.agent"), doc="What has been learned so far.")
+    count = property(attrgetter("learner.k"), doc="Training steps.")
 
     @property
     def noise(self) -> float:
         """Width of the exploration noise, relative to the torque limit."""
         return self._settings["noise"]
-
-    @property
-    def count(self) -> int:
-        """Training steps."""
-        return self.learner.k
 
     def episodes(self) -> np.ndarray:
         """Return training step and cost of each finished episode, shape (episodes, 2)."""
@@ -150,7 +143,6 @@ class DDPGScene:
         self.grid = np.stack(np.meshgrid(q, v), axis=-1)
         self._shaded: tuple[int, ActorCritic | None] = (0, None)
         self._span = 0
-        self.canvas.figure.set_facecolor("white")
         with self.canvas.style():
             ax = self.canvas.axes(6, height - 208, 190, 182, title="driven by the policy")
             self._pendulum = PendulumDrawing(ax, animated=True)
@@ -163,32 +155,27 @@ class DDPGScene:
         self.images, self._tails, self._dots = [], [], []
         for i, (title, look) in enumerate(zip(("Q(s, μ(s)): cost to go", "policy μ(s) (N m)"), looks)):
             left = 246 + i * (room + 2)
-            ax = canvas.axes(left, height - 208, room - 78, 182, title=title, xlabel="angle q (rad)")
+            ax = canvas.axes(left, height - 208, room - 78, 182, title, pads=(0, 0, 6), xlabel="angle q (rad)")
             smooth = {"interpolation": "bilinear", "interpolation_stage": "data"}
             colours = dict(zip(("cmap", "vmin", "vmax"), look))
             bar = left + room - 70, height - 208, 9, 182
             self.images.append(canvas.image(ax, view, bar, **colours, **smooth)[0])
             ax.set(xlim=view[:2], ylim=view[2:])
             ax.set_xticks([-np.pi, 0, np.pi], ["−π", "0", "π"])
-            ax.xaxis.labelpad = 0
-            if i == 0:
-                ax.set_ylabel("velocity v (rad/s)", labelpad=0)
-            else:
-                ax.set_yticklabels([])
+            ax.set_ylabel("velocity v (rad/s)" if i == 0 else "")
+            ax.tick_params(labelleft=i == 0)
             self._tails.append(canvas.curve(ax, "vermilion", linewidth=1.6))
-            self._dots.append(canvas.curve(ax, "vermilion", "", marker="o", mec="white", markersize=9, markevery=1))
+            self._dots.append(canvas.curve(ax, "vermilion", "", marker="o", mec="white", markersize=9))
 
     def _make_curve(self, width, height):
         canvas = self.canvas
-        ax = self._curve = canvas.axes(62, 46, width - 92, height - 208 - 46 - 66)
+        ax = self._curve = canvas.axes(62, 46, width - 92, height - 208 - 46 - 66, left="cost while learning")
         ax.set(yscale="log", ylim=self.COSTS, xlabel="training step", ylabel="cost of 10 s")
-        ax.set_title("cost while learning", loc="left")
         if self.yardstick is not None:
             label = f"value iteration, {self.yardstick:.0f}"
             ax.axhline(self.yardstick, color=COLOURS["black"], ls="--", marker="none", label=label)
-        look: dict[str, Any] = {"markersize": 4, "markevery": 1}
-        self._episodes = canvas.curve(ax, "0.55", "", marker="x", label="training episode", **look)
-        self._tests = canvas.curve(ax, "blue", marker="o", label="mean of 100 fixed starts, no noise", **look)
+        self._episodes = canvas.curve(ax, "0.55", "", marker="x", markersize=4, label="training episode")
+        self._tests = canvas.curve(ax, "blue", marker="o", markersize=4, label="mean of 100 fixed starts, no noise")
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, frameon=False, borderaxespad=0.1)
 
     def shade(self, loop: DDPGLoop) -> None:

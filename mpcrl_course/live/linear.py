@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
-from mpcrl_course.mpc import MPC, Solution
+from mpcrl_course.mpc import MPC
 from mpcrl_course.problems.linear import linear_mpc
 
 #: Steps that the strips on the right show, and over which the shown mean is taken.
@@ -81,35 +82,12 @@ class LinearLoop:
         """Go back to the start: plant, theta, random numbers; forget what happened."""
         self._begin(self.mpc)
 
-    @property
-    def x(self) -> np.ndarray:
-        """The plant's state, shape (2,)."""
-        return self.plant.x
-
-    @property
-    def mpc(self) -> MPC:
-        """The MPC; change it with `change`."""
-        return self.learner.mpc
-
-    @property
-    def theta(self) -> np.ndarray:
-        """Its parameters; change them with `change`, or let it learn."""
-        return self.learner.theta
-
-    @property
-    def solution(self) -> Solution:
-        """V at the current state: the plan."""
-        return self.learner.plan
-
-    @property
-    def action(self) -> np.ndarray:
-        """The input that comes next."""
-        return self.learner.a
-
-    @property
-    def count(self) -> int:
-        """Steps since the last `reset`."""
-        return self.learner.k
+    x = property(attrgetter("plant.x"), doc="The plant's state, shape (2,).")
+    mpc = property(attrgetter("learner.mpc"), doc="The MPC; change it with `change`.")
+    theta = property(attrgetter("learner.theta"), doc="Its parameters; change them with `change`, or let it learn.")
+    solution = property(attrgetter("learner.plan"), doc="The `Solution` of V at the current state: the plan.")
+    action = property(attrgetter("learner.a"), doc="The input that comes next.")
+    count = property(attrgetter("learner.k"), doc="Steps since the last `reset`.")
 
     @property
     def mean_cost(self) -> float:
@@ -227,11 +205,9 @@ class LinearScene:
 
     def _make_plane(self, width, height):
         canvas, wide, tall = self.canvas, 0.5 * width - 58, height - 84
-        ax = self._plane = canvas.axes(58, 40, wide, tall, title="closed loop, plan, and value (grey)")
-        ax.set(xlim=self.VIEW[:2], ylim=self.VIEW[2:])
+        ax = self._plane = canvas.axes(58, 40, wide, tall, "closed loop, plan, and value (grey)", pads=(4, 0, 6))
+        ax.set(xlim=self.VIEW[:2], ylim=self.VIEW[2:], yticks=[-1, -0.5, 0, 0.5, 1])
         ax.set(xlabel="state $x_1$ (dimensionless)", ylabel="state $x_2$ (dimensionless)")
-        ax.set_yticks([-1, -0.5, 0, 0.5, 1])
-        ax.yaxis.labelpad = 0
         levels, greys = np.log10(self.LEVELS), ListedColormap(np.linspace(1.0, 0.62, len(self.LEVELS) + 1).astype(str))
         look: dict[str, Any] = {"cmap": greys, "norm": BoundaryNorm(levels, greys.N, extend="both")}
         bar = 58 + wide + 8, 40, 9, tall
@@ -246,28 +222,24 @@ class LinearScene:
         fade = [(0.835, 0.369, 0.0, alpha) for alpha in np.linspace(0.05, 1.0, self.TAIL)]
         self._tail = LineCollection([], colors=fade, linewidths=1.4, animated=True)
         ax.add_collection(self._tail)
-        look = {"marker": "o", "markersize": 4, "markevery": 1, "linewidth": 1.2, "markerfacecolor": "white"}
+        look = {"marker": "o", "markersize": 4, "linewidth": 1.2, "markerfacecolor": "white"}
         self._plan = canvas.curve(ax, "blue", label="plan $x_0 … x_N$", **look)
-        look = {"marker": "D", "markersize": 8, "markevery": 1, "markeredgecolor": "black"}
-        self._now = canvas.curve(ax, "vermilion", label="state and its past", **look)
+        self._now = canvas.curve(ax, "vermilion", marker="D", markersize=8, mec="black", label="state and its past")
         canvas.legend([self._set, self._bound, self._plan, self._now], 58, height, ncols=4, columnspacing=1.5)
 
     def _make_strips(self, width, height):
-        canvas, gap = self.canvas, 26
+        canvas, gap, axes = self.canvas, 26, []
         each = (height - 84 - 2 * gap) / 3
-        axes = [canvas.axes(0.5 * width + 118, 40 + k * (each + gap), 0.5 * width - 130, each) for k in (2, 1, 0)]
+        for k, title in enumerate(("dashed: bounds", f"thick: mean of {WINDOW} steps", "")):
+            place = 0.5 * width + 118, 40 + (2 - k) * (each + gap), 0.5 * width - 130, each
+            axes.append(canvas.axes(*place, right=title, pads=(4, 4, 3), bounds=(-1, 1) if k == 0 else ()))
+            axes[k].set(xlim=(-MEMORY, 0), yscale="log" if k else "linear", xlabel="steps before now" if k == 2 else "")
+            axes[k].tick_params(labelbottom=k == 2)
         axes[0].set(ylim=(-1.25, 1.25), ylabel="input $u$", yticks=[-1, 0, 1])
-        for bound in (-1, 1):
-            axes[0].axhline(bound, color="black", linestyle="--", linewidth=1)
-        axes[1].set(yscale="log", ylim=(1e-3, 1e2), ylabel="stage cost", yticks=[1e-2, 1, 1e2])
-        axes[2].set(yscale="log", ylim=(1e-4, 1e2), ylabel="|TD error|", yticks=[1e-4, 1e-2, 1, 1e2])
+        axes[1].set(ylim=(1e-3, 1e2), ylabel="stage cost", yticks=[1e-2, 1, 1e2])
+        axes[2].set(ylim=(1e-4, 1e2), ylabel="|TD error|", yticks=[1e-4, 1e-2, 1, 1e2])
         for ax in axes:
-            ax.set_xlim(-MEMORY, 0)
-            ax.tick_params(labelbottom=ax is axes[2])
             ax.minorticks_off()
-        axes[2].set_xlabel("steps before now")
-        axes[0].set_title("dashed: bounds", loc="right", pad=3)
-        axes[1].set_title(f"thick: mean of {WINDOW} steps", loc="right", pad=3)
         self._u = canvas.curve(axes[0], "blue", linewidth=1.0, drawstyle="steps-post")
         self._cost = canvas.curve(axes[1], "sky", linewidth=1.0)
         self._mean = canvas.curve(axes[1], "vermilion", linewidth=2.2)
@@ -305,8 +277,8 @@ class LinearScene:
         self._cost.set_data(ago, np.maximum(cost[len(cost) - n :], 1e-6))
         self._mean.set_data(ago, (sums[last] - sums[first]) / (last - first))
         self._td.set_data(ago, np.maximum(np.abs(log.last("td", MEMORY)), 1e-9))
-        return self.canvas.frame([self._bound, self._tail, self._plan, self._now,
-                                  self._u, self._cost, self._mean, self._td])  # fmt: skip
+        strips = [self._u, self._cost, self._mean, self._td]
+        return self.canvas.frame([self._bound, self._tail, self._plan, self._now, *strips])
 
     def describe(self, loop: LinearLoop) -> str:
         """Return the state of a loop in words."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -98,10 +99,7 @@ class ValueLoop:
         self.path: deque[tuple[np.ndarray, float]] = deque(maxlen=RUN)
         self.count, self.cost, self.torque = 0, 0.0, 0.0
 
-    @property
-    def x(self) -> np.ndarray:
-        """Angle (rad, not wrapped) and velocity (rad/s) of the plant."""
-        return self.plant.x
+    x = property(attrgetter("plant.x"), doc="Angle (rad, not wrapped) and velocity (rad/s) of the plant.")
 
     @property
     def residual(self) -> float:
@@ -194,9 +192,9 @@ class ValueScene:
 
     def _make_plane(self, width, height):
         canvas, tall = self.canvas, height - 86
-        ax = self._plane = canvas.axes(52, 42, 0.5 * width - 64, tall)
-        ax.set(xlim=(-np.pi, np.pi), ylim=(-MAX_SPEED, MAX_SPEED), xlabel="angle $q$ (rad), 0 = upright")
-        ax.set_ylabel("velocity $v$ (rad/s)", labelpad=0)
+        ax = self._plane = canvas.axes(52, 42, 0.5 * width - 64, tall, pads=(4, 0, 6))
+        ax.set(xlim=(-np.pi, np.pi), ylim=(-MAX_SPEED, MAX_SPEED))
+        ax.set(xlabel="angle $q$ (rad), 0 = upright", ylabel="velocity $v$ (rad/s)")
         ax.set_xticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
         # colours of the square root of V, so that small values differ too
         look = {"vmin": 0.0, "vmax": np.sqrt(self.HIGHEST), "cmap": "cividis", "interpolation": "nearest"}
@@ -207,26 +205,22 @@ class ValueScene:
         fade = [(1.0, 1.0, 1.0, alpha) for alpha in np.linspace(0.05, 1.0, self.TAIL)]
         self._tail = LineCollection([], colors=fade, linewidths=2.0, animated=True)
         ax.add_collection(self._tail)
-        point: dict[str, Any] = {"line": "", "markeredgecolor": "black", "markevery": 1}
-        self._start = canvas.curve(ax, "white", marker="o", markersize=7, label="start", **point)
-        self._now = canvas.curve(ax, "vermilion", marker="D", markersize=8, label="state", **point)
+        self._start = canvas.curve(ax, "white", "", marker="o", markersize=7, mec="black", label="start")
+        self._now = canvas.curve(ax, "vermilion", "", marker="D", markersize=8, mec="black", label="state")
         canvas.legend([self._start, self._now], 52, height, ncols=2)
         self._title = ax.text(1.0, 1.02, "", transform=ax.transAxes, ha="right", animated=True)
 
     def _make_right(self, width, height):
         canvas, left, side = self.canvas, 0.5 * width + 62, 188
         self.drawing = PendulumDrawing(canvas.axes(left - 22, height - side - 12, side, side), animated=True)
-        ax = canvas.axes(left + side + 12, height - 178, width - left - side - 26, 134)
-        ax.set(xlim=(-self.STRIP * 0.05, 0), ylim=(-2.3, 2.3), yticks=[-2, 0, 2], title="torque (N m)")
-        ax.set_xlabel("time before now (s)", labelpad=1)
-        for bound in (-2, 2):
-            ax.axhline(bound, color="black", linestyle="--", linewidth=1, marker="")
+        place = left + side + 12, height - 178, width - left - side - 26, 134
+        ax = canvas.axes(*place, "torque (N m)", pads=(1, 4, 6), bounds=(-2, 2), xlabel="time before now (s)")
+        ax.set(xlim=(-self.STRIP * 0.05, 0), ylim=(-2.3, 2.3), yticks=[-2, 0, 2])
         self._u = canvas.curve(ax, "vermilion", linewidth=1.3, drawstyle="steps-post")
-        ax = canvas.axes(left + 32, 42, width - left - 46, 116)
-        ax.set(yscale="log", xlim=(-SWEEPS, 0), ylim=(1e-5, 30), yticks=[1e-4, 1e-2, 1], xlabel="sweeps before now")
-        ax.set_xticks(range(-SWEEPS, 1, 100))
-        ax.set_ylabel("change (cost)", labelpad=1)
-        ax.set_title("largest change of V in each sweep; dotted: factor γ", loc="right", pad=3)
+        title = "largest change of V in each sweep; dotted: factor γ"
+        ax = canvas.axes(left + 32, 42, width - left - 46, 116, right=title, pads=(4, 1, 3), yscale="log")
+        ax.set(xlim=(-SWEEPS, 0), xticks=range(-SWEEPS, 1, 100), ylim=(1e-5, 30), yticks=[1e-4, 1e-2, 1])
+        ax.set(xlabel="sweeps before now", ylabel="change (cost)")
         ax.minorticks_off()
         self._residual = canvas.curve(ax, "blue", linewidth=1.3)
         self._slope = canvas.curve(ax, "black", ":", linewidth=1.3)

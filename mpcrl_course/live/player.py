@@ -13,6 +13,7 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,16 +111,15 @@ class Player:
         self._said = -math.inf
         self._saying: asyncio.Task | None = None
 
-        self.picture = ipywidgets.Image(format="jpeg", layout={"width": f"{width}px", "max_width": "100%"})
-        self.picture.layout.height = "auto"
-        self.words = ipywidgets.HTML(layout={"width": f"{width}px", "max_width": "100%", "margin": "0"})
-        self.message = ipywidgets.HTML(layout={"width": f"{width}px", "max_width": "100%", "margin": "0"})
+        wide = {"width": f"{width}px", "max_width": "100%"}
+        self.picture = ipywidgets.Image(format="jpeg", layout=wide | {"height": "auto"})
+        self.words, self.message = (ipywidgets.HTML(layout=wide | {"margin": "0"}) for _ in range(2))
         self.buttons: dict[str, ipywidgets.Button] = {}
         self._button("Play", "play", self.play)
         self._button("Pause", "pause", self.pause)
         self._button("Step", "step-forward", self.step)
         for text, action in (actions or {}).items():
-            self._button(text, "", self._acting(action))
+            self._button(text, "", partial(self._act, action))
         beside = [one for one in self.controls.values() if isinstance(one, BESIDE)]
         below = [one for one in self.controls.values() if one not in beside]
         buttons = ipywidgets.HBox([*self.buttons.values(), *beside], layout={"flex_flow": "row wrap"})
@@ -159,8 +159,7 @@ class Player:
     def step(self) -> None:
         """Pause, and advance by one frame."""
         self.pause()
-        self.guard(self._step)
-        self.refresh()
+        self._act(self._step)
 
     def frame(self) -> bool:
         """Advance by one frame, as Play does again and again; an error is shown. Returns whether it went well."""
@@ -209,8 +208,7 @@ class Player:
             value = moves[-1]
             moves.clear()
             self._touch()
-            self.guard(lambda: function(value))
-            self.refresh()
+            self._act(partial(function, value))
             if then is not None:
                 self._afterwards(then)
 
@@ -222,11 +220,11 @@ class Player:
         It is called as by `watch`, and so is `then`.
         """
 
-        def changer(name):
-            return lambda value: change(**{name: value})
+        def change_one(name, value):
+            change(**{name: value})
 
         for name in names:
-            self.watch(self.controls[name], changer(name), then)
+            self.watch(self.controls[name], partial(change_one, name), then)
 
     def set(self, control, value) -> None:
         """Set a watched control without calling its function: the loop moves the slider, not the reader.
@@ -283,18 +281,20 @@ class Player:
         self.frames += 1
 
     def _afterwards(self, then):
-        async def finish():
-            await self.clock.sent()
-            del self._finishing[then]
+        def finish():
             if self.guard(then):
                 self.refresh()
 
+        async def finish_later():
+            await self.clock.sent()
+            del self._finishing[then]
+            finish()
+
         loop = _running_loop()
         if loop is None:
-            if self.guard(then):
-                self.refresh()
+            finish()
         elif then not in self._finishing:
-            self._finishing[then] = loop.create_task(finish())
+            self._finishing[then] = loop.create_task(finish_later())
 
     def _say(self):
         """Renew the texts now, or a little later if they were renewed just now."""
@@ -321,9 +321,6 @@ class Player:
 
     def _touch(self):
         self._touched = self.clock.now()
-        self._clear()
-
-    def _clear(self):
         self.error = self.message.value = ""
 
     def _hand_over(self, function):
@@ -333,20 +330,17 @@ class Player:
         else:
             self._home.call_soon_threadsafe(function)
 
-    def _acting(self, action):
-        def act():
-            self.guard(action)
-            self.refresh()
-
-        return act
+    def _act(self, action):
+        self.guard(action)
+        self.refresh()
 
     def _button(self, text, icon, function):
-        def act():
+        def pressed():
             self._touch()
             self.guard(function)
 
         button = ipywidgets.Button(description=text, icon=icon, layout={"width": "auto", "min_width": "76px"})
-        button.on_click(lambda _: self._hand_over(act))
+        button.on_click(lambda _: self._hand_over(pressed))
         self.buttons[text] = button
 
 

@@ -169,7 +169,6 @@ class PowerScene:
         height = 3 * width // 5
         canvas, p = Canvas(width, height), loop.parameters
         self.canvas = canvas
-        canvas.figure.set_facecolor("white")
         self._drawings, self.angles, self.costs = [], [], []
         high = 0.345  # of a row
         with canvas.style():

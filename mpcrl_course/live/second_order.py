@@ -200,10 +200,8 @@ class SecondOrderScene:
             ax = self.canvas.axes(62, 44 + (1 - row) * (each + 16), wide, each, xlim=(0, STEPS), yscale="log")
             ax.set(ylim=limits, ylabel=f"{label}, mean of {WINDOW}")
             ax.minorticks_off()
-            if row == 0:
-                ax.tick_params(labelbottom=False)
-            else:
-                ax.set_xlabel("step k")
+            ax.tick_params(labelbottom=row == 1)
+            ax.set_xlabel("step k" if row == 1 else "")
             for name in NAMES:
                 wide_line = 2.6 if name == NAMES[2] else 1.7  # a dashed line on top of it stays visible
                 self._curves[name].append(self.canvas.curve(ax, *LOOKS[name], linewidth=wide_line, label=name))
@@ -216,15 +214,15 @@ class SecondOrderScene:
         self._side = side
         left = width - side - 84
         for row, title in enumerate(("C, as agent 1 has it", "C, as it should be")):
-            ax = self.canvas.axes(left, 18 + (1 - row) * (side + 36), side, side)
-            ax.set_title(title, fontsize=9.5, pad=4)
+            place = left, 18 + (1 - row) * (side + 36)
+            ax = self.canvas.axes(*place, side, side, title, pads=(3, 4, 4))
             ax.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
             ax.grid(False)
-            self.images.append(Pixels(left, 18 + (1 - row) * (side + 36)))
+            self.images.append(Pixels(*place))
             self.canvas.figure.add_artist(self.images[-1])
             self._borders.append(self.canvas.curve(ax, "black", linewidth=0.9))
             if row == 1:
-                ax.set_xlabel("sample τ, newest first", fontsize=8.5, labelpad=3)
+                ax.set_xlabel("sample τ, newest first", fontsize=8.5)
         bar_axes = self.canvas.axes(left + side + 10, 18, 10, 2 * side + 36)
         decades = [-1e8, -1e6, -1e4, 0, 1e4, 1e6, 1e8]
         norm = SymLogNorm(self.SMALLEST, vmin=-self.LARGEST, vmax=self.LARGEST)
@@ -248,16 +246,13 @@ class SecondOrderScene:
             for curve, values in zip(self._curves[name], (np.abs(run.log.last("td")), run.log.last("cost"))):
                 means = binned(values)
                 curve.set_data(np.minimum((np.arange(len(means)) + 0.5) * WINDOW, len(values)), np.maximum(means, 1e-9))
-        curves = [
-            curve for row in (0, 1) for name in (NAMES[0], NAMES[2], NAMES[1]) for curve in [self._curves[name][row]]
-        ]
-        run = loop.distributed
-        seen = next_C(run)
+        curves = [self._curves[name][row] for row in (0, 1) for name in (NAMES[0], NAMES[2], NAMES[1])]
+        seen = next_C(loop.distributed)
         if seen is None:
             return self.canvas.frame(curves)
         for image, border, C in zip(self.images, self._borders, seen):
             image.pixels = self.coloured(C)
-            share = min(run.agents[0].replay.latest or 0, len(C)) / len(C)  # of the latest samples
+            share = min(loop.distributed.agents[0].replay.latest or 0, len(C)) / len(C)  # of the latest samples
             border.set_data([share, share, np.nan, 0, 1], [0, 1, np.nan, share, share])
         return self.canvas.frame([*curves, *self.images, *self._borders])
 

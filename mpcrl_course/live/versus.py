@@ -187,7 +187,6 @@ class VersusScene:
 
     def __init__(self, width: int = 800, height: int = 400):
         canvas = self.canvas = Canvas(width, height)
-        canvas.figure.set_facecolor("white")
         with canvas.style():
             self._drawings, self.lines, side = {}, {}, height // 2 - 24
             for i, name in enumerate(NAMES):
