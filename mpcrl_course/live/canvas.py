@@ -57,8 +57,8 @@ class Canvas:
     def axes(self, x, y, width, height, title="", left="", right="", pads=(4, 4, 6), bounds=(), **options) -> Axes:
         """Return new axes by their lower left corner x, y and size in pixels; `options` as `Axes.set` takes them.
 
-        A `title` stands in the middle, others `left` and `right`; `pads` are the distances of x label, y label and titles in
-        points, `bounds` the levels of dashed lines across.
+        A `title` stands in the middle, others `left` and `right`; `pads` are the distances of x label, y label and
+        titles in points, `bounds` the levels of dashed lines across.
         """
         ax = self.figure.add_axes((x / self.width, y / self.height, width / self.width, height / self.height))
         ax.xaxis.labelpad, ax.yaxis.labelpad, above = pads
