@@ -327,10 +327,11 @@ def find_chromium(environ=None, platform=sys.platform):
 
 def test_steps(browser=True):
     """Return the steps of `course.py test`: by their names, what the environment's Python is to run."""
-    pytest = ["pytest", "-q", "--durations=40"]
-    parallel = pytest + ["-n", "2", "--dist", "loadfile"]
+    # Only the plugins that we name: pytest would load, and rewrite, all that are installed, in every worker.
+    pytest = ["pytest", "-q", "--durations=40", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin"]
+    parallel = pytest + ["-p", "xdist.plugin", "-n", "2", "--dist", "loadfile"]
     # Each notebook is run once, by nbval; the plugin keeps what it said for the tests of the last step.
-    nbval = ["-p", "tests.records.record", "--nbval-lax", "--nbval-current-env"]
+    nbval = ["-p", "nbval.plugin", "-p", "tests.records.record", "--nbval-lax", "--nbval-current-env"]
     nbval += ["--nbval-cell-timeout=1800", "--nbval-kernel-startup-timeout=1800"]  # against hanging, no verdicts
     return {
         "ruff check": ["ruff", "check", "."],
@@ -369,6 +370,7 @@ def run_tests(root, environ=None, run=run_child):
         # Several workers share the machine: what is slow for that reason is no endless loop, ...
         environ.setdefault("MPCRL_COURSE_TIME_FACTOR", "1000")
         environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # ... and each has one core
+        environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         for name, arguments in test_steps(bool(chromium)).items():
             say(f"--- {name}")
             begun, junit, note = time.time(), Path(folder, name + ".xml"), ""

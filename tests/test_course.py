@@ -410,6 +410,18 @@ def test_every_notebook_runs_once_and_its_record_is_read_afterwards(browser):
     assert not {"-n", "--dist"} & set(steps["records"])  # one after the other
 
 
+def test_pytest_loads_the_plugins_that_are_named_and_no_others(root):
+    run = FakeRun()
+    course.run_tests(root, {"PATH": "", "MPCRL_CHROMIUM": sys.executable}, run)
+    assert run.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] == "1"
+    for command in course.test_steps().values():
+        if command[0] == "pytest":
+            named = {command[i + 1] for i, word in enumerate(command) if word == "-p"}
+            assert {"pytest_timeout", "_hypothesis_pytestplugin"} <= named
+            assert ("xdist.plugin" in named) == ("-n" in command)
+            assert ("nbval.plugin" in named) == ("--nbval-lax" in command)
+
+
 def junit(tests, failures=0, errors=0, skipped=0):
     """Return what pytest writes."""
     counts = f'tests="{tests}" failures="{failures}" errors="{errors}" skipped="{skipped}"'
