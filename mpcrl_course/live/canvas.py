@@ -86,7 +86,8 @@ class Canvas:
         `bar` are their x, y, width and height in pixels, `ticks` the levels that are marked there; `options` are those
         of `Axes.imshow`.
         """
-        look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "animated": True} | options
+        look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "animated": True}
+        look |= {"interpolation": "bilinear", "interpolation_stage": "data"} | options
         image, bar_axes = ax.imshow(np.zeros((2, 2)), extent=extent, **look), self.axes(*bar)
         ax.grid(False)
         self.figure.colorbar(image, cax=bar_axes, ticks=ticks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import numpy as np
 from mpcrl_course.envs.cartpole import DT, TRACK, TRACK_END, CartPole, CartPoleParameters
 from mpcrl_course.figures.cartpole import CartPoleDrawing, describe_cartpole
 from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.clock import running_loop
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import MPC, Solution, SolverError, shift
@@ -283,15 +283,14 @@ class CartPoleScene:
         self.drawing.set_plan(plan.x)
         x = np.array([step.x for step in past] + [loop.x])
         u = np.array([step.u for step in past])
-        ago, ahead = DT * np.arange(-len(past), 1), DT * np.arange(min(loop.horizon, AHEAD) + 1)
+        n = min(loop.horizon, AHEAD)
+        ago, ahead = DT * np.arange(-len(past), 1), DT * np.arange(n + 1)
         turns = 2.0 * np.pi * np.floor((loop.x[1] + 0.3) / (2.0 * np.pi))  # the strip shows one turn
-        for i in (0, 1):
-            _, line, dashes = self.strips[i]
-            line.set_data(ago, x[:, i] - (turns if i == 1 else 0.0))
-            dashes.set_data(ahead, plan.x[: len(ahead), i] - (turns if i == 1 else 0.0))
-        _, line, dashes = self.strips[2]
-        line.set_data(ago[: len(u) + 1], np.append(u, plan.u[0, 0]))
-        dashes.set_data(ahead[:-1], plan.u[: len(ahead) - 1, 0])
+        was = x[:, 0], x[:, 1] - turns, np.append(u, plan.u[0, 0])
+        will = plan.x[: n + 1, 0], plan.x[: n + 1, 1] - turns, plan.u[:n, 0]
+        for (_, line, dashes), before, after in zip(self.strips, was, will):
+            line.set_data(ago, before)
+            dashes.set_data(ahead[: len(after)], after)
         words = {"rti": "one iteration", "line search": "one iteration, shortened", "fallback": "solved by ipopt"}
         title = f"N = {loop.horizon}, {loop.track} limit; {words.get(loop.status, 'NO SOLUTION: last plan goes on')}"
         if (title, loop.target) != self._still:  # text is slow to draw, and this one changes seldom
@@ -369,9 +368,7 @@ def cartpole_live(
 
 def _when_idle(player: Player, jobs: list[Callable]) -> None:
     """Do the jobs one by one while the player does not play; without an event loop (in no notebook) never."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
+    if (loop := running_loop()) is None:
         return
 
     async def work():

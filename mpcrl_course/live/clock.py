@@ -6,6 +6,14 @@ import asyncio
 import time
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs this code; None outside a notebook."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 class Clock:
     """The time, waiting, and the moment when the kernel has sent what was shown."""
 

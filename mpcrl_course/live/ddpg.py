@@ -151,15 +151,13 @@ class DDPGScene:
 
     def _make_maps(self, width, height):
         view, canvas, room = (-np.pi, np.pi, -8.0, 8.0), self.canvas, (width - 250) / 2
-        looks = ("cividis_r", 0.0, self.LEVELS), ("PuOr", -2.0, 2.0)
+        looks = {"cmap": "cividis_r", "vmin": 0.0, "vmax": self.LEVELS}, {"cmap": "PuOr", "vmin": -2.0, "vmax": 2.0}
         self.images, self._tails, self._dots = [], [], []
         for i, (title, look) in enumerate(zip(("Q(s, μ(s)): cost to go", "policy μ(s) (N m)"), looks)):
             left = 246 + i * (room + 2)
             ax = canvas.axes(left, height - 208, room - 78, 182, title, pads=(0, 0, 6), xlabel="angle q (rad)")
-            smooth = {"interpolation": "bilinear", "interpolation_stage": "data"}
-            colours = dict(zip(("cmap", "vmin", "vmax"), look))
             bar = left + room - 70, height - 208, 9, 182
-            self.images.append(canvas.image(ax, view, bar, **colours, **smooth)[0])
+            self.images.append(canvas.image(ax, view, bar, **look)[0])
             ax.set(xlim=view[:2], ylim=view[2:])
             ax.set_xticks([-np.pi, 0, np.pi], ["−π", "0", "π"])
             ax.set_ylabel("velocity v (rad/s)" if i == 0 else "")

@@ -115,7 +115,7 @@ class LinearLoop:
             self.plant.noise = float(noise)
         try:
             if horizon is not None or discount is not None:
-                learner.mpc = self._other(horizon or self.mpc.problem.horizon, discount or self.mpc.discount)
+                learner.mpc = self._other(horizon, discount)
             if back_off is not None:
                 learner.theta = self.theta.copy()
                 learner.theta[self.mpc.parameters.index("x_lb").start] = back_off
@@ -126,8 +126,7 @@ class LinearLoop:
 
     def prepare(self, horizon: int | None = None, discount: float | None = None) -> None:
         """Build the MPC of a horizon or discount that is likely to be asked for next, so that it is there in time."""
-        horizon, discount = horizon or self.mpc.problem.horizon, discount or self.mpc.discount
-        if 1 <= horizon <= 20 and 0.5 <= discount < 1.0:
+        if 1 <= (horizon or 1) <= 20 and 0.5 <= (discount or 0.5) < 1.0:
             self._other(horizon, discount)
 
     def kick(self, amount=None) -> None:
@@ -171,10 +170,10 @@ class LinearLoop:
         learner.a = learner.choose(self.mpc.V(self.theta, learner.s), self.count)
 
     def _other(self, horizon, discount):
-        given = self._given
-        if given is not None and (horizon, discount) == (given.problem.horizon, given.discount):
+        wanted, given = (horizon or self.mpc.problem.horizon, discount or self.mpc.discount), self._given
+        if given is not None and wanted == (given.problem.horizon, given.discount):
             return given
-        return self._build(int(horizon), round(float(discount), 6))
+        return self._build(int(wanted[0]), round(float(wanted[1]), 6))
 
 
 class LinearScene:
@@ -211,7 +210,6 @@ class LinearScene:
         levels, greys = np.log10(self.LEVELS), ListedColormap(np.linspace(1.0, 0.62, len(self.LEVELS) + 1).astype(str))
         look: dict[str, Any] = {"cmap": greys, "norm": BoundaryNorm(levels, greys.N, extend="both")}
         bar = 58 + wide + 8, 40, 9, tall
-        look |= {"interpolation": "bilinear", "interpolation_stage": "data"}
         self._value, bar_axes = canvas.image(ax, self.VIEW, bar, levels, **look)
         bar_axes.set_yticklabels([f"{level:g}" for level in self.LEVELS])
         bar_axes.set_title(r"$V_\theta(s)$", loc="left")
@@ -235,11 +233,10 @@ class LinearScene:
             axes.append(canvas.axes(*place, right=title, pads=(4, 4, 3), bounds=(-1, 1) if k == 0 else ()))
             axes[k].set(xlim=(-MEMORY, 0), yscale="log" if k else "linear", xlabel="steps before now" if k == 2 else "")
             axes[k].tick_params(labelbottom=k == 2)
+            axes[k].minorticks_off()
         axes[0].set(ylim=(-1.25, 1.25), ylabel="input $u$", yticks=[-1, 0, 1])
         axes[1].set(ylim=(1e-3, 1e2), ylabel="stage cost", yticks=[1e-2, 1, 1e2])
         axes[2].set(ylim=(1e-4, 1e2), ylabel="|TD error|", yticks=[1e-4, 1e-2, 1, 1e2])
-        for ax in axes:
-            ax.minorticks_off()
         self._u = canvas.curve(axes[0], "blue", linewidth=1.0, drawstyle="steps-post")
         self._cost = canvas.curve(axes[1], "sky", linewidth=1.0)
         self._mean = canvas.curve(axes[1], "vermilion", linewidth=2.2)

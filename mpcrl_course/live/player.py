@@ -19,7 +19,7 @@ from typing import Any
 
 import ipywidgets
 
-from mpcrl_course.live.clock import Clock
+from mpcrl_course.live.clock import Clock, running_loop
 from mpcrl_course.live.controls import BESIDE, row
 
 #: Descriptions are renewed this often at most, in seconds: nobody reads faster.
@@ -107,7 +107,7 @@ class Player:
         self._finishing: dict[Callable, asyncio.Task] = {}
         self._wanted, self._touched = False, -math.inf
         self._quiet: int | None = None  # the thread in which `set` moves a control
-        self._thread, self._home = threading.get_ident(), _running_loop()
+        self._thread, self._home = threading.get_ident(), running_loop()
         self._said = -math.inf
         self._saying: asyncio.Task | None = None
 
@@ -141,7 +141,7 @@ class Player:
     def play(self) -> None:
         """Show frame after frame, until `pause`, an error, or the widget is closed."""
         global _playing
-        loop = _running_loop()
+        loop = running_loop()
         if loop is None:
             raise RuntimeError("Play works in a notebook only; here, call step()")
         _pause_other(self)
@@ -290,7 +290,7 @@ class Player:
             del self._finishing[then]
             finish()
 
-        loop = _running_loop()
+        loop = running_loop()
         if loop is None:
             finish()
         elif then not in self._finishing:
@@ -298,7 +298,7 @@ class Player:
 
     def _say(self):
         """Renew the texts now, or a little later if they were renewed just now."""
-        wait, loop = self._said + SAY_EVERY - self.clock.now(), _running_loop()
+        wait, loop = self._said + SAY_EVERY - self.clock.now(), running_loop()
         if wait <= 0 or loop is None:  # without a notebook there is nobody to spare
             self._say_now()
         elif self._saying is None:
@@ -368,13 +368,6 @@ def _in_short(error: BaseException) -> str:
     if own:
         text += f"\n  in {own[-1].name}, line {own[-1].lineno}: {own[-1].line}"
     return text
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
 
 
 def _pause_other(player):

@@ -178,8 +178,8 @@ class PowerScene:
                 self._drawings.append(PowerDrawing(ax, p.ties(), p.limit, animated=True))
                 ax.set_title(name, loc="left", color=COLOURS[COST_LOOKS[i][0]], weight="bold", y=0.9)
                 ax = canvas.figure.add_axes((0.56, bottom + 0.035, 0.43, high - 0.055))
-                ax.set(xlim=(-PAST, 0), ylim=(-0.16, 0.16), ylabel="angles (rad)")
-                ax.set_yticks([-ANGLE_LIMIT, 0.0, ANGLE_LIMIT])
+                ax.set(xlim=(-PAST, 0), ylim=(-0.16, 0.16), yticks=[-ANGLE_LIMIT, 0, ANGLE_LIMIT])
+                ax.set_ylabel("angles (rad)")
                 ax.tick_params(labelbottom=False)
                 for side in (-1, 1):
                     ax.axhspan(side * ANGLE_LIMIT, side * 0.16, color="0.9", zorder=-2)

@@ -328,9 +328,7 @@ def _status(loop: SecondOrderLoop) -> str:
         words += f", {failed} failed steps" if failed else ""
         parts.append(words + (f", stopped: {run.log.stopped}" if run.log.stopped else ""))
     end = " (over: Restart, or Next seed)" if loop.done else ""
-    last = (
-        f"seed {loop.seed}, step {loop.count} of {STEPS}{end} · θ of the two second orders differ by {loop.apart():.1e}"
-    )
-    wrong = loop.wrong()
+    last, wrong = f"seed {loop.seed}, step {loop.count} of {STEPS}{end}", loop.wrong()
+    last += f" · θ of the two second orders differ by {loop.apart():.1e}"
     last += f" · agent 1's C is off by {wrong:.1e} (relative)" if np.isfinite(wrong) else ""
     return "cost so far: " + " · ".join(parts) + "<br>" + last
