@@ -45,6 +45,8 @@ class DDPGLoop:
     Attributes
     ----------
     learner : DDPG
+    noise : float
+        Width of the exploration noise, relative to the torque limit.
     x, u : ndarray, float
         State of the shown pendulum, and its latest torque.
     trail : deque of ndarray
@@ -71,11 +73,6 @@ class DDPGLoop:
 
     agent = property(attrgetter("learner.agent"), doc="What has been learned so far.")
     count = property(attrgetter("learner.k"), doc="Training steps.")
-
-    @property
-    def noise(self) -> float:
-        """Width of the exploration noise, relative to the torque limit."""
-        return self._settings["noise"]
 
     def episodes(self) -> np.ndarray:
         """Return training step and cost of each finished episode, shape (episodes, 2)."""
@@ -104,7 +101,7 @@ class DDPGLoop:
         if tau is not None:
             self.agent.tau = tau
         if noise is not None:
-            self.learner.noise = constant(noise)
+            self.noise, self.learner.noise = noise, constant(noise)
 
     def step(self) -> None:
         """Drive the shown pendulum for one step of 0.05 s."""
