@@ -250,12 +250,11 @@ class ADMMScene:
         ax.set(xlabel="iteration of ADMM", ylabel="distance (–)", yscale="log", ylim=(1e-8, 20), xlim=(0, ITERATIONS))
         ax.set_yticks([1e-6, 1e-3, 1])
         ax.minorticks_off()
-        self._primal = canvas.curve(ax, "blue", linewidth=1.5, label="primal residual")
-        self._dual = canvas.curve(ax, "vermilion", "--", linewidth=1.5, label="dual residual")
-        self._away = canvas.curve(ax, "black", ":", linewidth=1.5, label="to the optimum")
+        looks = ("blue", "-", "primal residual"), ("vermilion", "--", "dual residual"), ("black", ":", "to the optimum")
+        self._distances = [canvas.curve(ax, *look, linewidth=1.5, label=label) for *look, label in looks]
         self._cursor = canvas.curve(ax, "0.4", linewidth=1)
         look = {"ncols": 3, "columnspacing": 0.8, "handlelength": 1.6, "frameon": False, "borderaxespad": 0.0}
-        ax.legend(handles=[self._primal, self._dual, self._away], bbox_to_anchor=(1.0, 1.13), loc="upper right", **look)
+        ax.legend(handles=self._distances, bbox_to_anchor=(1.0, 1.13), loc="upper right", **look)
 
     def _make_graph(self, loop, width, height):
         title, place = "the network: thick links disagree", (0.52 * width + 30, 4, 0.48 * width - 44, 0.4 * height - 4)
@@ -285,10 +284,9 @@ class ADMMScene:
         if self._solution is not loop.solution:  # what changes only with another solution lies below the rest
             for (best, _, _), z_j in zip(self._plans, loop.admm.z_of):
                 best.set_data(stages, loop.optimum.duals.z[z_j].reshape(-1, 2)[:, 1])
-            lines = (self._primal, self._dual, self._away)
-            for artist, values in zip(lines, (loop.solution.primal, loop.solution.dual, loop.distance)):
+            for artist, values in zip(self._distances, (loop.solution.primal, loop.solution.dual, loop.distance)):
                 artist.set_data(np.arange(1, ITERATIONS + 1), np.maximum(values, 1e-12))
-            self.canvas.layer([*(best for best, _, _ in self._plans), *lines])
+            self.canvas.layer([*(best for best, _, _ in self._plans), *self._distances])
             self._solution = loop.solution
         for (_, own, held), (plan, copies) in zip(self._plans, loop.plans()):
             own.set_data(stages, plan)

@@ -130,7 +130,4 @@ class Canvas:
 
     def _draw(self, artists):
         for artist in artists:
-            if artist.axes is not None:
-                artist.axes.draw_artist(artist)
-            else:
-                self.figure.draw_artist(artist)
+            (artist.axes or self.figure).draw_artist(artist)

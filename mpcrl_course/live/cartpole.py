@@ -121,7 +121,6 @@ class CartPoleLoop:
         self.told = False
         self.track, self.mpc = track, self._build(horizon, track)
         self.theta = self.mpc.parameters.initial()
-        self.plan: Solution
         self.reset()
 
     x = property(attrgetter("plant.x"), doc="Position (m), angle (rad), velocity (m/s) and rate (rad/s) of the plant.")
@@ -346,13 +345,24 @@ def cartpole_live(
     """
     loop = CartPoleLoop(controller, **options)
     scene = CartPoleScene(width, height or width // 2)
+    p, m = loop.mpc.parameters.unpack(loop.theta), loop.plant.parameters
+    controls = {
+        "horizon": slider("horizon N (steps)", loop.horizon, HORIZONS[0], HORIZONS[-1], 10),
+        "track": ipywidgets.Dropdown(options=["soft", "hard"], value=loop.track, description="track limit ±2 (m)"),
+        "position_weight": slider("weight of p² (1/m²)", p.weights[0], -2, 1, 0.25, ".2f", log=True),
+        "force_weight": slider("weight of F² (1/N²)", p.weights[4], -4, 0, 0.25, ".4f", log=True),
+        "cart_mass": slider("plant: cart (kg)", m.cart_mass, 0.5, 2.0, 0.05),
+        "mass": slider("plant: pole (kg)", m.mass, 0.05, 0.6, 0.05),
+        "target": slider("target of p (m)", loop.target, -1.9, 1.9, 0.1, ".1f"),
+        "told": toggle("Tell the MPC the masses", "comment"),
+    }
     actions = {"Kick": loop.kick, "Reset": loop.reset}
-    player = Player(loop, scene, _status, _controls(loop), actions=actions, label=138, width=width, rate=36.0)
+    player = Player(loop, scene, _status, controls, actions=actions, label=138, width=width, rate=36.0)
     horizon = last = loop.horizon
 
     def look_ahead():
         nonlocal last
-        now = player.controls["horizon"].value
+        now = controls["horizon"].value
         loop.prepare(horizon=2 * now - last if now != last else now + 10)  # a slider that moves goes on moving
         last = now
 
@@ -381,20 +391,6 @@ def _when_idle(player: Player, jobs: list[Callable]) -> None:
             player.guard(job)
 
     player.ahead = loop.create_task(work())  # type: ignore[attr-defined]  # kept, or it would be forgotten
-
-
-def _controls(loop):
-    p, m = loop.mpc.parameters.unpack(loop.theta), loop.plant.parameters
-    return {
-        "horizon": slider("horizon N (steps)", loop.horizon, HORIZONS[0], HORIZONS[-1], 10),
-        "track": ipywidgets.Dropdown(options=["soft", "hard"], value=loop.track, description="track limit ±2 (m)"),
-        "position_weight": slider("weight of p² (1/m²)", p.weights[0], -2, 1, 0.25, ".2f", log=True),
-        "force_weight": slider("weight of F² (1/N²)", p.weights[4], -4, 0, 0.25, ".4f", log=True),
-        "cart_mass": slider("plant: cart (kg)", m.cart_mass, 0.5, 2.0, 0.05),
-        "mass": slider("plant: pole (kg)", m.mass, 0.05, 0.6, 0.05),
-        "target": slider("target of p (m)", loop.target, -1.9, 1.9, 0.1, ".1f"),
-        "told": toggle("Tell the MPC the masses", "comment"),
-    }
 
 
 def _status(loop):

@@ -45,6 +45,8 @@ class DDPGLoop:
     Attributes
     ----------
     learner : DDPG
+    noise : float
+        Width of the exploration noise, relative to the torque limit.
     x, u : ndarray, float
         State of the shown pendulum, and its latest torque.
     trail : deque of ndarray
@@ -71,11 +73,6 @@ class DDPGLoop:
 
     agent = property(attrgetter("learner.agent"), doc="What has been learned so far.")
     count = property(attrgetter("learner.k"), doc="Training steps.")
-
-    @property
-    def noise(self) -> float:
-        """Width of the exploration noise, relative to the torque limit."""
-        return self._settings["noise"]
 
     def episodes(self) -> np.ndarray:
         """Return training step and cost of each finished episode, shape (episodes, 2)."""
@@ -104,7 +101,7 @@ class DDPGLoop:
         if tau is not None:
             self.agent.tau = tau
         if noise is not None:
-            self.learner.noise = constant(noise)
+            self.noise, self.learner.noise = noise, constant(noise)
 
     def step(self) -> None:
         """Drive the shown pendulum for one step of 0.05 s."""
@@ -142,7 +139,6 @@ class DDPGScene:
         q, v = np.linspace(-np.pi, np.pi, self.GRID[0]), np.linspace(-8, 8, self.GRID[1])
         self.grid = np.stack(np.meshgrid(q, v), axis=-1)
         self._shaded: tuple[int, ActorCritic | None] = (0, None)
-        self._span = 0
         with self.canvas.style():
             ax = self.canvas.axes(6, height - 208, 190, 182, title="driven by the policy")
             self._pendulum = PendulumDrawing(ax, animated=True)
@@ -189,9 +185,8 @@ class DDPGScene:
         for line, data in ((self._episodes, loop.episodes()), (self._tests, loop.tests)):
             line.set_data(*np.array(data).T if len(data) else ([], []))
         span = self.SPAN * (1 + max(loop.count - 1, 0) // self.SPAN)
-        if changed := span != self._span:
+        if changed := span != self._curve.get_xlim()[1]:
             self._curve.set_xlim(0, span)
-            self._span = span
         self.canvas.layer([*self.images, self._episodes, self._tests], redraw_base=changed)
         self._shaded = (loop.count, loop.agent)
 

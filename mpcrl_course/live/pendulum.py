@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any
 
@@ -77,10 +77,8 @@ class ValueLoop:
         self.gamma, self.noise, self.size, self.seed = float(gamma), float(noise), int(size), seed
         self.start = np.array(start, dtype=float)
         self.plant = Pendulum(PendulumParameters(process_noise=self.noise), steps=None)
-        self.grid: Grid
-        self.mdp: FiniteMDP
-        self.grid, self.mdp = self._build(self.size, self.noise)
-        self.mdp = self.mdp.discounted(self.gamma)
+        self.grid, mdp = self._build(self.size, self.noise)
+        self.mdp = mdp.discounted(self.gamma)
         self.reset()
 
     def reset(self) -> None:
@@ -307,14 +305,10 @@ def pendulum_live(backup: Backup | None = None, *, width: int = 800, height: int
         "torques": toggle("Show the greedy torque", "map"),
     }
     player = Player(loop, scene, _status, controls, actions={"Kick": loop.kick, "Reset": loop.reset}, width=width)
-
-    def show_torques(value):
-        scene.torques = value
-
     player.connect(loop.change, "gamma", "noise", "size")
     player.watch(controls["angle"], lambda value: loop.change(start=[value, loop.start[1]]))
     player.watch(controls["velocity"], lambda value: loop.change(start=[loop.start[0], value]))
-    player.watch(controls["torques"], show_torques)
+    player.watch(controls["torques"], partial(setattr, scene, "torques"))
     return player
 
 

@@ -166,9 +166,8 @@ class PowerScene:
     """
 
     def __init__(self, loop: PowerLoop, width: int = 800):
-        height = 3 * width // 5
-        canvas, p = Canvas(width, height), loop.parameters
-        self.canvas = canvas
+        canvas = self.canvas = Canvas(width, 3 * width // 5)
+        p = loop.parameters
         self._drawings, self.angles, self.costs = [], [], []
         high = 0.345  # of a row
         with canvas.style():

@@ -47,6 +47,8 @@ class SecondOrderLoop:
     ----------
     runs : dict of str to DistributedQLearning
         By the names in `NAMES`.
+    distributed : DistributedQLearning
+        The third network.
     settings : dict
         What was adjusted: see `change`.
     """
@@ -60,23 +62,16 @@ class SecondOrderLoop:
     def reset(self, seed: int | None = None) -> None:
         """Go back to the start, with another seed or the same; what was adjusted stays."""
         self.seed = self.seed if seed is None else seed
-        options: tuple[dict[str, Any], ...] = (
-            {"order": 1},
-            {"agent": FaultyLearner},
-            {"agent": partial(FaultyLearner, **self._own), "P": mixing_matrix(3, line(3), 0.25)},
-        )
-        self.runs = {name: self._learner(**own) for name, own in zip(NAMES, options)}
+        first, central = self._learner(order=1), self._learner(agent=FaultyLearner)
+        own = partial(FaultyLearner, **self._own)
+        self.distributed = self._learner(agent=own, P=mixing_matrix(3, line(3), 0.25))
+        self.runs = dict(zip(NAMES, (first, central, self.distributed)))
         self.change(**self.settings)
 
     def _learner(self, order: int = 2, **options) -> DistributedQLearning:
         rng = np.random.default_rng(self.seed)
         return DistributedQLearning(_controller(), LinearNetwork(), rng, order=order, step_size=STEP_SIZE[order],
                                     safeguard=False, **options)  # fmt: skip
-
-    @property
-    def distributed(self) -> DistributedQLearning:
-        """The third network."""
-        return self.runs[NAMES[2]]
 
     @property
     def count(self) -> int:

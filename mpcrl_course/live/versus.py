@@ -131,8 +131,7 @@ class VersusLoop:
 
     def forget(self) -> None:
         """Put the first plant, model and network back, and start again."""
-        self.agent, self.retraining = self.first_agent, None
-        self.parameters = self.first_plant
+        self.agent, self.parameters, self.retraining = self.first_agent, self.first_plant, None
         self._believe(self.parameters)
         self.restart()
 
