@@ -245,6 +245,37 @@ def test_an_unsound_item_is_reported(item, complaint):
         assert_item_sound(item)
 
 
+def test_a_reference_that_answers_otherwise_at_each_call_is_unsound():
+    rng = np.random.default_rng(0)
+    wavers = broken(
+        FILL, reference=lambda cost, discount, v_next, q: td_error(cost, discount, v_next, q) + rng.random()
+    )
+    with pytest.raises(AssertionError, match="right answer 0 is judged"):
+        assert_item_sound(wavers)
+
+
+def test_a_mistake_that_changes_its_arguments_is_seen_to_each_time():
+    def tidy(x):
+        return x + 1.0
+
+    def in_place(x):
+        x += 1.0
+        return x
+
+    def keeps(function, x):
+        before = x.copy()
+        function(x)
+        return bool((x == before).all())
+
+    others = [Mistake(f"plus {i}", f"You add {i}, not one.", lambda x, i=i: x + i) for i in range(2, 7)]
+    item = Fill(
+        1, "add one", reference=tidy, variants=[lambda x: 1.0 + x, np.vectorize(lambda x: x + 1.0)], hints=HINTS,
+        probes=lambda rng: [(rng.normal(size=3),)], properties=[("the array stays as it is", keeps)],
+        mistakes=[*others, Mistake("in place", "The array you were given is changed.", in_place)],
+    )  # fmt: skip
+    assert_item_sound(item)
+
+
 # -------------------------------------------------------------------------------------------------- verdicts
 
 

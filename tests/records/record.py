@@ -55,9 +55,11 @@ def read(folder: Path, notebook: Path) -> Record:
 
 def make(folder: Path, notebook: Path) -> None:
     """Run one notebook by nbval and record it in `folder`; for tests that are run alone."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.records.record", "--nbval-lax", "--nbval-current-env"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_timeout", "-p", "nbval.plugin"]
+    command += ["-p", "tests.records.record", "--nbval-lax", "--nbval-current-env"]
     command += [f"--nbval-cell-timeout={LIMIT:g}", str(notebook)]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "MPCRL_COURSE_RECORD": str(folder)}, check=False)
+    environ = {**os.environ, "MPCRL_COURSE_RECORD": str(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    subprocess.run(command, cwd=ROOT, env=environ, check=False)
 
 
 # ---- the plugin; its items are nbval's cells, whose collector is the notebook
