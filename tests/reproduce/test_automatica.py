@@ -6,6 +6,7 @@ from PIL import Image
 
 from mpcrl_course import places
 from mpcrl_course.cli import EPISODE, main
+from mpcrl_course.closed_loop import rowwise
 from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
 from mpcrl_course.learners.log import saved_log
 from mpcrl_course.mpc import MPC
@@ -213,7 +214,7 @@ def test_the_evaluation_is_paired():
                 seen.append((s, u))
                 return u
 
-            return act
+            return rowwise(act)
 
         cost, violated = evaluate(make, 2)
         assert np.array_equal(cost[:1], evaluate(make, 1)[0]) and (0 < violated).all() and (violated <= 100).all()
@@ -229,21 +230,21 @@ def test_controllers():
     """Initial and nominal are the published problems; equal scenarios of the true model are its central plan."""
     s = np.tile([0.1, 0.15], 3)
     theta = NETWORK.parameters.initial()
-    np.testing.assert_allclose(make_policy("initial")()(s), PLAIN.V(theta, s).u0, atol=1e-9)
+    np.testing.assert_allclose(make_policy("initial")()(s[None])[0], PLAIN.V(theta, s).u0, atol=1e-9)
     undiscounted = MPC(network_mpc(order=1, discount=1.0).problem)
     bounds = {f"x_ub_{i}": [0.0, 0.0] for i in (1, 2, 3)}
     np.testing.assert_array_equal(own_bounds(NETWORK), NETWORK.parameters.pack(**bounds))
     expected = undiscounted.V(own_bounds(NETWORK), s).u0
-    np.testing.assert_allclose(make_policy("nominal")()(s), expected, atol=1e-9)
+    np.testing.assert_allclose(make_policy("nominal")()(s[None])[0], expected, atol=1e-9)
     learned = NETWORK.parameters.pack(V0_1=1.0, f_2=[0.0, 0.0, 0.1])
-    acts = [make_policy(name, learned)()(s) for name in ("centralised", "distributed")]
+    acts = [make_policy(name, learned)()(s[None])[0] for name in ("centralised", "distributed")]
     np.testing.assert_allclose(acts[0], PLAIN.V(learned, s).u0, atol=1e-9)
     np.testing.assert_allclose(acts[1], acts[0], atol=1e-4)
     noise = np.random.default_rng(module.SCENARIO_SEED).uniform(-0.1, 0.0, (1, 3))[0]
     shifted = {f"b_{i + 1}": [noise[i], 0.0] for i in range(3)}
     for name, model in (("scenario, true model", true_model()), ("scenario, wrong model", {})):
         expected = undiscounted.V(own_bounds(NETWORK, **shifted, **model), s).u0
-        np.testing.assert_allclose(make_policy(name, scenarios=1)()(s), expected, atol=1e-6)
+        np.testing.assert_allclose(make_policy(name, scenarios=1)()(s[None])[0], expected, atol=1e-6)
 
 
 def test_the_true_model_is_the_plant():

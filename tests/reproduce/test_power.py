@@ -99,14 +99,14 @@ def test_evaluation_by_hand_and_paired(short):
     cost, steps = evaluate(make, 3)
     np.testing.assert_allclose(cost, expected, rtol=1e-12)
     np.testing.assert_array_equal(steps, violated)
-    blind = evaluate(lambda episode: lambda s: np.zeros(4), 3)
+    blind = evaluate(lambda episode: lambda y: np.zeros((len(y), 4)), 3)
     assert (blind[0] != cost).all()
-    np.testing.assert_array_equal(evaluate(lambda episode: lambda s: np.zeros(4), 2)[0], blind[0][:2])
+    np.testing.assert_array_equal(evaluate(lambda episode: lambda y: np.zeros((len(y), 4)), 2)[0], blind[0][:2])
 
 
 def test_every_controller_does_what_its_name_says():
     s, theta = np.random.default_rng(1).uniform(-0.08, 0.08, 20), true_ties() + 0.01
-    u = {name: make_policy(name, theta, scenarios=3)(0)(s) for name in module.PUBLISHED}
+    u = {name: make_policy(name, theta, scenarios=3)(0)(s[None])[0] for name in module.PUBLISHED}
     assert all(np.abs(one).max() < 0.31 for one in u.values())
     np.testing.assert_allclose(
         u["initial"], controller("centralised").V(controller("centralised").parameters.initial(), s).u0
@@ -120,8 +120,8 @@ def test_every_controller_does_what_its_name_says():
     # the duals of an episode stay in it
     make = make_policy("distributed", theta)
     first, again = make(0), make(1)
-    first(-s)
-    np.testing.assert_array_equal(again(s), u["distributed"])
+    first(-s[None])
+    np.testing.assert_array_equal(again(s[None])[0], u["distributed"])
 
 
 def test_below_by_hand():
