@@ -19,7 +19,7 @@ Source: Calafiore & El Ghaoui, JOTA 130(1), 2006 (the last line).
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri  # the quantiles of the normal distribution, without all of scipy.stats
 
 from mpcrl_course.envs.pendulum import DT, PendulumParameters
 
@@ -85,7 +85,7 @@ def chance_back_off(sigma: float, epsilon: float = 0.05, samples=None) -> float:
     """
     _check(sigma, epsilon)
     if samples is None:
-        return float(norm.ppf(1.0 - epsilon) * sigma)
+        return float(ndtri(1.0 - epsilon) * sigma)
     samples = np.ravel(np.asarray(samples, dtype=float))
     if not len(samples) or not np.isfinite(samples).all():
         raise ValueError(f"a quantile needs finite samples, not {samples}")

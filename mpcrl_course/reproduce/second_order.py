@@ -22,7 +22,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import binom
+from scipy.special import bdtrc  # upper tail of the binomial distribution
 
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.figures import COLOURS, STYLE, band
@@ -202,7 +202,7 @@ def median_band(values, draws: int = PUBLISHED_SEEDS, level: float = 0.95) -> tu
         raise ValueError(f"the median of an odd number of draws is one of them; {draws} is even")
     ordered = np.sort(np.asarray(values, dtype=float))
     n = len(ordered)
-    at_most = binom.sf((draws - 1) // 2, draws, np.arange(1, n + 1) / n)
+    at_most = bdtrc((draws - 1) // 2, draws, np.arange(1, n + 1) / n)
     low, high = np.searchsorted(at_most, [(1 - level) / 2, (1 + level) / 2])
     return float(ordered[low]), float(ordered[min(high, n - 1)])
 
