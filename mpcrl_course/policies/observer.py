@@ -13,6 +13,7 @@ Source: Rawlings, Mayne & Diehl, Model Predictive Control, 2017, chapter 1.4.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -63,7 +64,8 @@ class AngleOnly:
     """
 
     def __init__(self, controller: Callable, model: PendulumParameters | None = NOMINAL):
-        self.controller, self.model = controller, model
+        self.controller: Any = controller
+        self.model = model
         self.gain = None if model is None else kalman_gain(model)
         self.reset()
 
@@ -73,6 +75,11 @@ class AngleOnly:
         self._u = np.zeros(0)
         if hasattr(self.controller, "reset"):
             self.controller.reset()
+
+    @property
+    def status(self) -> list[str]:
+        """What the controller behind it says of its latest decisions."""
+        return self.controller.status  # an AttributeError if it says nothing, as of a plain function
 
     def __call__(self, x) -> np.ndarray:
         """Return torques (n, 1) for measured states x (n, 2)."""

@@ -7,7 +7,6 @@ where that fails, it goes on as it is
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from time import process_time
@@ -101,7 +100,8 @@ class Receding:
     plans : list of Solution or NetworkSolution
         Latest plan of each; it starts `delay` steps after the decision.
     status : list of str
-        A word for each of the latest decisions; 'failed' where the plan before goes on.
+        A word for each of the latest decisions; 'failed' where the plan before goes on, '' where none was judged: a
+        network's iterations end without a verdict.
     seconds : list of list of float
         CPU time of each one's decisions; the first is that of the first plan.
 
@@ -122,6 +122,8 @@ class Receding:
         stack: Callable | None = None,
         first: Callable = first_plan,
     ):
+        if delay != int(delay) or delay < 0 or (delay and not isinstance(mpc, MPC)):
+            raise ValueError(f"delay is a whole number of steps that an MPC predicts (a network: 0), not {delay}")
         self.mpc: Any = mpc
         self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
         self.delay, self.stack, self.first = delay, stack, first
@@ -131,12 +133,12 @@ class Receding:
         """Forget all plans: the next call starts anew."""
         self.plans: list[Any] = []
         self.seconds: list[list[float]] = []
-        self._sent: list[deque[np.ndarray]] = []  # what may still be on its way, should the delay grow
+        self._sent: list[list[np.ndarray]] = []  # all of it: a delay that grows asks for older ones
 
     @property
     def status(self) -> list[str]:
         """A word for each of the latest decisions."""
-        return [getattr(plan, "status", "solved") for plan in self.plans]
+        return [getattr(plan, "status", "") for plan in self.plans]
 
     def __call__(self, y) -> np.ndarray:
         """Return inputs (n, n_inputs) for what is measured, y (n, n_measured)."""
@@ -145,7 +147,7 @@ class Receding:
         if len(y) != len(self.plans):
             self.reset()
             self.plans, self.seconds = [None] * len(y), [[] for _ in y]
-            self._sent = [deque(maxlen=50) for _ in y]
+            self._sent = [[] for _ in y]
         scale = None
         if problem is not None and problem.input_scale is not None:
             scale = np.atleast_1d(problem.input_scale(self.mpc.parameters.unpack(self.theta)))

@@ -43,6 +43,7 @@ POLICIES = {
     "barrier filter": (lambda: barrier_filter(swing, 6.0), NOMINAL),
     "predictive filter": (lambda: predictive_filter(Receding(pendulum_mpc(horizon=20)), 6.0), NOMINAL),
     "observer": (lambda: AngleOnly(swing), LATE),
+    "observer of an MPC": (lambda: AngleOnly(Receding(pendulum_mpc(horizon=20))), NOMINAL),
     "differences": (lambda: AngleOnly(swing, None), LATE),
     "identifying": (lambda: IdentifyingPolicy(lambda s: 2.0 * swing(s[:, 1:]) * s[:, 3:]), NOMINAL),
 }
@@ -83,3 +84,28 @@ def test_what_is_measured_must_be_finite_and_have_its_shape(make, plant):
     for y in (spoilt, np.zeros((2, 3, plant.n_states)), np.zeros((3, plant.n_states + 7))):
         with pytest.raises(ValueError, match="finite|shape"):
             make()(y)
+
+
+def test_what_is_said_of_decisions_comes_through_from_the_controller_behind():
+    plan = Receding(pendulum_mpc(horizon=20))
+    for around in (AngleOnly(plan), predictive_filter(plan, 6.0), AngleOnly(barrier_filter(plan, 6.0))):
+        around(starts(NOMINAL))
+        assert around.status == plan.status and len(plan.status) == 3 and all(plan.status)
+        assert not hasattr(type(around)(swing, None), "status")
+
+
+def test_a_network_says_nothing_of_its_iterations_and_predicts_no_delay():
+    policy = Receding(ADMM(NET, iterations=1))
+    policy(starts(NETWORK))
+    assert policy.status == ["", "", ""]
+    for mpc, delay in ((ADMM(NET), 1), (linear_mpc(), -1), (linear_mpc(), 0.5)):
+        with pytest.raises(ValueError, match="delay"):
+            Receding(mpc, delay=delay)
+
+
+def test_a_delay_of_any_length_is_predicted():
+    """A loop that is late by 60 steps is the loop without delay, 60 free steps later."""
+    mpc, late, x = pendulum_mpc(horizon=20), PendulumParameters(delay=60), np.array([[0.02, 0.0]])
+    found = run(Receding(mpc, delay=60), late, x, late.draw(0, 1, 130))
+    later = run(Receding(mpc), NOMINAL, found.x[60], NOMINAL.draw(0, 1, 70))
+    np.testing.assert_allclose(found.u[60:], later.u, atol=1e-6)
