@@ -154,10 +154,7 @@ def press_through(lab, name):
         lab.settle()
         now, low, high = (slider.get_attribute(f"aria-value{part}") for part in ("now", "min", "max"))
         key = "ArrowLeft" if now == high else "ArrowRight" if now == low else key
-        milliseconds = lab.press(slider, key, timeout=600.0)
-        if milliseconds is None:
-            raise SystemExit(f"a press on the slider of the {name} did not change the picture")
-        times.append(milliseconds)
+        times.append(lab.press(slider, key))
     return times
 
 
