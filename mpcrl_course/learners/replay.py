@@ -55,6 +55,9 @@ class Replay:
         n = len(self)
         if self.latest is None:
             return self._rows(rng.integers(n, size=self.batch))
+        if self.latest == self.batch == 1 and n:  # nothing to choose: every step of plain Q-learning, so make it short
+            newest = (self.count - 1) % self.size
+            return self._batch(*[column[newest : newest + 1].copy() for column in self.columns.values()])
         # while fewer are there than `latest`, the oldest of them are drawn: stored runs were made so
         newest = self.latest if n >= self.latest else min(n, self.latest - n)
         chosen, older = self.count - 1 - np.arange(newest), min(self.batch, n) - newest

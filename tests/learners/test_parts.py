@@ -172,3 +172,16 @@ def test_a_run_killed_while_saving_keeps_the_old_state(tmp_path, monkeypatch, k)
     np.testing.assert_array_equal(arrays["a"], [0, 1, 2])
     assert scalars["k"] == 1
     assert json.loads((tmp_path / "run.json").read_text())["k"] == 1
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_newest_alone_is_the_last_of_all_and_a_copy(size):
+    memory = Replay(size, 1, 1, s=2, cost=())
+    assert len(memory.draw(np.random.default_rng(0)).cost) == 0  # nothing is there yet
+    for k in range(7):
+        memory.add(s=[k, -k], cost=0.5 * k)
+        newest = memory.draw(np.random.default_rng(0))
+        np.testing.assert_array_equal(newest.s, memory.all().s[-1:])
+        np.testing.assert_array_equal(newest.cost, [0.5 * k])
+        newest.s[:] = np.nan
+        assert np.isfinite(memory.all().s).all()
