@@ -13,6 +13,7 @@ from mpcrl_course.mpc.condensed import CondensedSolver
 from mpcrl_course.mpc.lifted import LiftedSolver
 from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.mpc.real_time import RealTimeSolver
+from mpcrl_course.mpc.scaling import ScaledSolver
 from mpcrl_course.mpc.solution import Guess, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription
 
@@ -41,7 +42,7 @@ class MPC:
         The problem in symbols.
     solver : str
         Which one was chosen.
-    back_end : CondensedSolver, LiftedSolver or RealTimeSolver
+    back_end : CondensedSolver, LiftedSolver, RealTimeSolver or ScaledSolver
         What answers.
 
     Examples
@@ -71,13 +72,23 @@ class MPC:
         N = problem.horizon
         self._guess_shapes = (N + 1, problem.n_states), (N, problem.n_inputs), (self.transcription.n_rows,)
         self._lock = Lock()  # a notebook's widgets may ask from another thread than its cells
-        self.back_end: CondensedSolver | RealTimeSolver | LiftedSolver
+        self.back_end: CondensedSolver | RealTimeSolver | LiftedSolver | ScaledSolver
         if solver == "daqp":
             self.back_end = CondensedSolver(self.transcription)
-        elif solver == "rti":
-            self.back_end = RealTimeSolver(self.transcription, **options)
-        else:
+        elif solver == "piqp":
             self.back_end = LiftedSolver(self.transcription, solver)
+        else:
+            self.back_end = self._in_units(solver, **options)
+
+    def _in_units(self, solver: str, **options) -> LiftedSolver | RealTimeSolver | ScaledSolver:
+        """Return a back end for a problem that need not be quadratic: in units that suit the problem."""
+        t, units = self.transcription, self.transcription.units
+        if not units.plain:
+            t = Transcription(units.scaled())
+            if options.get("residual") is not None:
+                options["residual"] = units.own(options["residual"])
+        back_end = LiftedSolver(t, "ipopt") if solver == "ipopt" else RealTimeSolver(t, **options)
+        return back_end if units.plain else ScaledSolver(self.transcription, units, back_end)
 
     def V(self, theta, s, *, perturbation=None, warm_start: Solution | tuple | None = None) -> Solution:
         """Solve the problem from state s: the optimal value V_theta(s), the policy u_0 and the plan.
@@ -145,8 +156,8 @@ class MPC:
         if self.solver == "ipopt":
             return self
         other = copy(self)
-        rti = self.back_end if isinstance(self.back_end, RealTimeSolver) else None
-        other.solver, other.back_end = "ipopt", rti.ipopt if rti else LiftedSolver(self.transcription, "ipopt")
+        rti = isinstance(self.back_end, RealTimeSolver)
+        other.solver, other.back_end = "ipopt", self.back_end.ipopt if rti else self._in_units("ipopt")
         return other
 
     @cached_property

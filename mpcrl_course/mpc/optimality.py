@@ -32,14 +32,16 @@ if TYPE_CHECKING:
 
 #: A relative KKT residual up to this counts as solved.
 OPTIMAL = 1e-7
-#: Against 0 / 0, where nothing is to cancel.
-TINY = 1e-300
+#: What is to cancel counts as nothing below this: a plan that rests at 0 is left there by iterations to rounding.
+TINY = 1e-25
 #: What is compiled for V and Q of every problem, as long as that lives.
-_COMPILED: WeakKeyDictionary[Transcription, dict[str, BufferedFunction]] = WeakKeyDictionary()
+_COMPILED: WeakKeyDictionary[Transcription, dict[tuple, BufferedFunction]] = WeakKeyDictionary()
 
 
-def optimality(t: Transcription, kind: str, eliminated: bool = False) -> BufferedFunction:
-    """Return the function (theta, s, X, U, slack, nu, lam_lb, lam_ub, mu, q) -> relative KKT residual.
+def optimality(t: Transcription, kind: str, eliminated: bool = False, floor: float = TINY) -> BufferedFunction:
+    """Return a function (theta, s, X, U, slack, nu, lam_lb, lam_ub, mu, q) -> relative KKT residuals.
+
+    They are two: the largest of complementarity, last, and of all other conditions, first.
 
     Parameters
     ----------
@@ -49,6 +51,8 @@ def optimality(t: Transcription, kind: str, eliminated: bool = False) -> Buffere
     eliminated : bool
         Whether the states are computed from the inputs and nu from stationarity in the states, so that there is
         nothing to check in them. mu has the shape of U, positive at upper bounds.
+    floor : float
+        What is to cancel counts as at least this large.
     """
     problem, fabs = t.problem, ca.fabs
     nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
@@ -60,7 +64,8 @@ def optimality(t: Transcription, kind: str, eliminated: bool = False) -> Buffere
     # stationarity; rows as lower - h - slack <= 0 and h - upper - slack <= 0
     H, slope = ca.hessian(t.path_cost, y)
     f_y = -ca.jacobian(t.gaps, y) + ca.horzcat(ca.SX(nx * N, nx), ca.SX.eye(nx * N), ca.SX(nx * N, nu * N))
-    below, above = (ca.densify(part) for part in (_finite(t.lower, t.has_lower) - t.h, t.h - _finite(t.upper, t.has_upper)))
+    lower, upper = _finite(t.lower, t.has_lower), _finite(t.upper, t.has_upper)
+    below, above = ca.densify(lower - t.h), ca.densify(t.h - upper)
     J_below, J_above, h_y = (ca.jacobian(part, y) for part in (below, above, t.h))
     q = ca.vertcat(ca.SX(n_x, 1), t.perturbation, ca.SX(nu * (N - 1), 1))
     push = J_below.T @ t.lam_lb + J_above.T @ t.lam_ub + ca.vertcat(ca.SX(n_x, 1), ca.vec(mu))
@@ -74,53 +79,62 @@ def optimality(t: Transcription, kind: str, eliminated: bool = False) -> Buffere
     r_u, first = ca.reshape(r[n_x:], nu, N), problem.n_actions if kind == "Q" else 0
     if first:
         r_u[:first, 0] = 0.0
-    ratios = [fabs(r_u) / (ca.repmat(against_u, 1, N) + TINY)]
+    ratios = [fabs(r_u) / (ca.repmat(against_u, 1, N) + floor)]
     if not eliminated:
-        x, gaps = columns(t.X), columns(ca.reshape(t.gaps, nx, N))
-        ratios += [fabs(ca.reshape(r[:n_x], nx, N + 1)) / (ca.repmat(against_x, 1, N + 1) + TINY)]
+        x = columns(t.X)
+        ratios += [fabs(ca.reshape(r[:n_x], nx, N + 1)) / (ca.repmat(against_x, 1, N + 1) + floor)]
         terms = size_y[nx:n_x] + fabs(f_y) @ size_y + fabs(ca.vertcat(*x[1:]) - t.gaps - f_y @ y)
-        ratios += [fabs(ca.horzcat(*gaps)) / (ca.reshape(terms, nx, N) + TINY), fabs(x[0] - s) / (size_x + fabs(s) + TINY)]
+        ratios += [
+            fabs(ca.reshape(t.gaps, nx, N)) / (ca.reshape(terms, nx, N) + floor),
+            fabs(x[0] - s) / (size_x + fabs(s) + floor),
+        ]
 
     # rows and box: feasibility and complementarity
     cost = fabs(t.path_cost + ca.dot(t.weight, slack) + ca.dot(t.perturbation, t.U[:, 0]))
     size_h = fabs(h_y) @ size_y + fabs(t.h - h_y @ y)
 
-    def side(excess, lam, size, hard):
-        ratios.append(lam * fabs(excess) / (cost + lam * size + TINY))
-        ratios.append(hard * ca.fmax(excess, 0.0) / (size + TINY))
+    products = [ca.SX(0.0)]
 
-    for bound, excess, lam, has in (
-        (t.lower, below, t.lam_lb, t.has_lower), (t.upper, above, t.lam_ub, t.has_upper)
-    ):
+    def side(excess, lam, size, hard):
+        products.append(lam * fabs(excess) / (cost + lam * size + floor))
+        ratios.append(hard * ca.fmax(excess, 0.0) / (size + floor))
+
+    for edge, excess, lam, has in ((lower, below, t.lam_lb, t.has_lower), (upper, above, t.lam_ub, t.has_upper)):
         there = np.flatnonzero(has).tolist()
         if there:
             hard = 1.0 if not eliminated else ca.DM((~t.soft[has]).astype(float))
-            side((excess - slack)[there], lam[there], (size_h + fabs(_finite(bound, has)))[there], hard)
+            side((excess - slack)[there], lam[there], (size_h + fabs(edge))[there], hard)
     if t.soft.any():
         soft = np.flatnonzero(t.soft).tolist()
         w, sigma, lam = t.weight[soft], slack[soft], (t.lam_lb + t.lam_ub)[soft]
-        ratios += [ca.fmax(lam - w, 0.0) / (w + TINY), fabs(w - lam) * sigma / (cost + w * sigma + TINY)]
+        ratios.append(ca.fmax(lam - w, 0.0) / (w + floor))
+        products.append(fabs(w - lam) * sigma / (cost + w * sigma + floor))
     for bound, sign in ((problem.input_lower, -1.0), (problem.input_upper, 1.0)):
         for j in np.flatnonzero(np.isfinite(bound)).tolist():
             k = 1 if j < first else 0
             if k < N:
                 excess, lam = sign * (t.U[j, k:] - bound[j]), ca.fmax(sign * mu[j, k:], 0.0)
                 side(excess, lam, size_u[j] + abs(bound[j]), 1.0)
-    worst = ca.mmax(ca.vertcat(*[ca.vec(ca.densify(part)) for part in ratios]))
-    worst += 0.0 * (ca.sum1(r) + cost)  # fmax overlooks what is not a number
+    worst = [ca.mmax(ca.vertcat(*[ca.vec(ca.densify(part)) for part in parts])) for parts in (ratios, products)]
+    worst[0] += 0.0 * (ca.sum1(r) + cost)  # fmax overlooks what is not a number
     inputs = [t.theta, s, t.X, t.U, slack, t.nu, t.lam_lb, t.lam_ub, mu, t.perturbation]
-    return BufferedFunction(f"optimality_{kind}", inputs, [worst])
+    return BufferedFunction(f"optimality_{kind}", inputs, [ca.vertcat(*worst)])
 
 
 def relative_residual(solution: Solution) -> float:
     """Return the relative KKT residual of a solution, nan if any of its numbers is not finite."""
+    return float(residuals(solution).max())
+
+
+def residuals(solution: Solution, floor: float = TINY) -> np.ndarray:
+    """Return the two relative residuals of a solution, as `optimality` does."""
     compiled = _COMPILED.setdefault(solution.transcription, {})
-    if solution.kind not in compiled:
-        compiled[solution.kind] = optimality(solution.transcription, solution.kind)
+    key = solution.kind, floor
+    if key not in compiled:
+        compiled[key] = optimality(solution.transcription, solution.kind, floor=floor)
     x, u, m = solution.x.ravel(), solution.u.ravel(), solution.multipliers
     mu, flat = (m.lam_input_ub - m.lam_input_lb).ravel(), (solution.flat_slack, m.nu.ravel(), m.lam_lb, m.lam_ub)
-    residual = compiled[solution.kind](solution.theta, solution.state, x, u, *flat, mu, solution.question.q)
-    return float(residual[0].item())
+    return compiled[key](solution.theta, solution.state, x, u, *flat, mu, solution.question.q)[0]
 
 
 def _largest(matrix):
@@ -130,4 +144,8 @@ def _largest(matrix):
 
 def _finite(bound, has):
     """Return a column of bounds with 0 where there is none."""
-    return ca.vertcat(*[e if is_there else ca.SX(0) for e, is_there in zip(ca.vertsplit(bound), has)]) if len(has) else bound
+    return (
+        ca.vertcat(*[e if is_there else ca.SX(0) for e, is_there in zip(ca.vertsplit(bound), has)])
+        if len(has)
+        else bound
+    )

@@ -84,7 +84,7 @@ def _inverse(L):
 
 
 def _project(G, lower, upper, weight) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the shortest w with lower <= G w <= upper (softly where the weight is finite), multipliers, and the flag."""
+    """Return the shortest w with lower <= G w <= upper (softly where the weight is finite), multipliers, the flag."""
     n, soft = G.shape[1], np.isfinite(weight)
     model = daqp.Model()
     model.settings = SETTINGS
@@ -175,6 +175,7 @@ class PrestabilisedSolver:
         d = SimpleNamespace(**{k: v.full() for k, v in self._data(theta=question.theta, q=question.q).items()})
         for name in ("g", "h", "f", "lower", "upper", "weight"):
             setattr(d, name, getattr(d, name).ravel())
+        self._check(d, question)
         action = np.full((problem.horizon, problem.n_inputs), np.nan)
         if question.action is not None:
             action[0, : problem.n_actions] = question.action
@@ -197,6 +198,14 @@ class PrestabilisedSolver:
         if failure is not None:
             raise failure
         question.fail("not converged", f"the best answer found leaves a relative KKT residual of {left:.2g}")
+
+    def _check(self, d, question: Question) -> None:
+        """Raise SolverError if the problem's numbers make none."""
+        if not all(np.isfinite(part).all() for part in (d.g, d.H, d.h, d.h_y, d.f, d.A, d.B)):
+            question.fail("not converged", "cost, dynamics or rows are not finite")
+        for what, part in (("bound", d.lower + d.upper), ("slack weight", d.weight)):
+            for i in np.flatnonzero(np.isnan(part)):
+                question.fail("not converged", f"a {what} of {self.t.row_name(i)} is not a number")
 
     def _along(self, d, loop, given, action, question: Question, start: float) -> Solution:
         """Return the solution with the `given` inputs held, among them those of a given `action`."""
@@ -318,13 +327,15 @@ class PrestabilisedSolver:
         )
         w, push, flag = _project(*scaled)
         if flag == INFEASIBLE:
-            hard = np.isinf(scaled[3])
+            hard = np.isinf(scaled[3]) & (use < self.t.n_rows)  # the box stands
             relaxed = _project(*scaled[:3], np.where(hard, DEAR, scaled[3]))[0]
             height = scaled[0] @ relaxed
             missed = np.where(hard, np.maximum(scaled[1] - height, height - scaled[2]), -np.inf)
             i = int(missed.argmax())
             missed_by = missed[i] * length[i] * unit
-            question.fail("infeasible", f"{self._name(use[i])} cannot be satisfied: it is missed by {missed_by:.3g} at best")
+            question.fail(
+                "infeasible", f"{self._name(use[i])} cannot be satisfied: it is missed by {missed_by:.3g} at best"
+            )
         if flag < 1:
             question.fail("not converged", f"daqp returned {flag}")
         w, push = _polish(w, push, *scaled)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.problem import OptimalControlProblem, Rows
+from mpcrl_course.mpc.units import Units
 
 
 def columns(matrix) -> list:
@@ -163,6 +164,11 @@ class Transcription:
             ca.depends_on(ca.vertcat(ca.vec(curvature), ca.vec(slopes)), y)
             or ca.depends_on(ca.vertcat(self.lower, self.upper, self.weight), y)
         )
+
+    @cached_property
+    def units(self) -> Units:
+        """Units that suit the problem."""
+        return Units(self)
 
     @cached_property
     def step(self) -> BufferedFunction:
