@@ -15,6 +15,7 @@ from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.mpc.real_time import RealTimeSolver
 from mpcrl_course.mpc.solution import Guess, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription
+from mpcrl_course.reals import floats, reals
 
 #: With more free inputs than this the quadratic back end does not condense: it solves the sparse problem.
 CONDENSED_INPUTS = 40
@@ -175,7 +176,7 @@ class MPC:
         if not isinstance(start, Solution):
             if not isinstance(start, (tuple, list)) or len(start) != 2:
                 raise ValueError(f"warm_start is a Solution or a pair (x, u), not {type(start).__name__}")
-            x, u = (np.array(part, dtype=float) for part in start)
+            x, u = (reals(part, f"the {name} of warm_start") for part, name in zip(start, "xu"))
             start = Guess(x, u, np.zeros(self.transcription.n_rows))
         has, wants = (start.x.shape, start.u.shape, start.flat_slack.shape), self._guess_shapes
         if has != wants:
@@ -187,7 +188,7 @@ class MPC:
         return start
 
     def _matrix(self, value, n, name):
-        value = np.asarray(value, dtype=float)
+        value = floats(value, name)
         if value.ndim != 2 or value.shape[1] != n:
             raise ValueError(f"{name} has shape {value.shape}, but a batch of this problem has shape (M, {n})")
         if not np.isfinite(value).all():
@@ -207,12 +208,10 @@ def vector(value, n: int, name: str, whose: str = "problem") -> np.ndarray:
     name, whose : str
         For the message: the state, of this problem.
     """
-    value = np.array(value, dtype=float)  # a copy: a solution outlives what the caller does to these arrays
+    value = reals(value, name)  # a copy: a solution outlives what the caller does to these arrays
     if value.shape != (n,):
         if value.shape == () and n == 1:
             value = value.reshape(1)
         else:
             raise ValueError(f"{name} has shape {value.shape}, but this {whose}'s has shape ({n},)")
-    if not np.isfinite(value).all():
-        raise ValueError(f"{name} is not finite: {value}")
     return value

@@ -1,0 +1,135 @@
+"""Input from outside: arrays of real numbers, whole numbers and generators, or a ValueError that names the argument.
+
+NumPy alone is too kind: `float` conversions turn None into nan, read strings as numbers and drop imaginary parts.
+"""
+
+from __future__ import annotations
+
+import operator
+from numbers import Real
+
+import numpy as np
+
+#: What each kind of NumPy array holds that is no real number.
+KINDS = {"c": "complex numbers", "U": "strings", "S": "bytes", "M": "dates", "m": "times", "V": "records"}
+#: Printed so, a long array does not flood a message.
+SHORT = {"threshold": 20, "edgeitems": 3, "precision": 6}
+
+
+def floats(value, name: str) -> np.ndarray:
+    """Return `value` as a new array of floats, of any shape, finite or not.
+
+    Parameters
+    ----------
+    value : array_like
+    name : str
+        What to call it in a message.
+
+    Raises
+    ------
+    ValueError
+        It holds complex numbers, strings, objects or None, or rows of different lengths.
+    """
+    try:
+        array = np.array(value)  # a copy: what is made of it outlives what the caller does to it
+    except Exception:  # rows of different lengths, or an object with an __array__ of its own
+        why = " (rows of different lengths?)" if isinstance(value, (list, tuple)) else ""
+        raise ValueError(f"{name} is no array of numbers: {short(value)}{why}") from None
+    kind = array.dtype.kind
+    if kind == "f" and array.dtype.itemsize == 8:
+        return array
+    if kind == "O":
+        wrong = [entry for entry in array.flat if not isinstance(entry, Real)]
+        if wrong:
+            raise ValueError(f"{name} is no array of numbers: it holds {short(wrong[0])} ({type(wrong[0]).__name__})")
+    elif kind not in "biuf":
+        raise ValueError(f"{name} holds {KINDS.get(kind, 'objects')}, not real numbers: {short(value)}")
+    try:
+        return array.astype(float)
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(f"{name} holds a number that is no float: {short(value)}") from None
+
+
+def reals(value, name: str, shape: tuple | None = None, finite: bool = True) -> np.ndarray:
+    """Return `value` as a new array of floats.
+
+    Parameters
+    ----------
+    value : array_like
+        Of real numbers.
+    name : str
+        What to call it in a message.
+    shape : tuple of int or None, optional
+        What its shape must be; None stands for any number of entries. By default any shape will do.
+    finite : bool
+        Whether infinite entries are refused; nan always is.
+
+    Raises
+    ------
+    ValueError
+        Another shape (both are named), an entry that is not finite, or one that is no real number: complex, a string,
+        an object, None, or rows of different lengths.
+    """
+    array = floats(value, name)
+    if shape is not None and array.shape != shape:
+        wanted = str(shape).replace("None", "n")
+        if len(array.shape) != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape)):
+            raise ValueError(f"{name} has shape {array.shape}, but needs {wanted}")
+    fine = np.isfinite(array) if finite else ~np.isnan(array)
+    if not fine.all():
+        raise ValueError(f"{name} is not {'finite' if finite else 'a number'}: {short(array)}")
+    return array
+
+
+def number(value, name: str, lowest: float = -np.inf, highest: float = np.inf, strict: bool = False) -> float:
+    """Return `value` as a float, finite and between `lowest` and `highest` (if `strict`, above `lowest`).
+
+    Raises
+    ------
+    ValueError
+        It is not; says so of `name`.
+    """
+    found = reals(value, name)
+    if found.size != 1:
+        raise ValueError(f"{name} is one number, not an array of shape {found.shape}")
+    x = float(found.item())
+    if not lowest <= x <= highest or (strict and x == lowest):
+        most = "" if highest == np.inf else f" and at most {highest:g}"
+        raise ValueError(f"{name} must be {'above' if strict else 'at least'} {lowest:g}{most}, not {x:g}")
+    return x
+
+
+def whole(value, name: str, lowest: int | None = None) -> int:
+    """Return `value` as an int that is at least `lowest`; ValueError that names `name` if it is none, such as 2.5."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        found = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number, not {short(value)}") from None
+    if lowest is not None and found < lowest:
+        raise ValueError(f"{name} must be at least {lowest}, not {found}")
+    return found
+
+
+def generator(rng) -> np.random.Generator:
+    """Return the generator `rng` itself, or that of a seed; ValueError for what is neither."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    try:
+        if rng is None or isinstance(rng, (bool, np.bool_)):
+            raise TypeError
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        said = f"rng is a generator, numpy.random.default_rng(0), or a seed (a whole number), not {short(rng)}"
+        raise ValueError(said) from None
+
+
+def short(value) -> str:
+    """Return what a value looks like, in one line of a message."""
+    try:
+        with np.printoptions(**SHORT):  # type: ignore[arg-type]
+            text = " ".join((str(value) if isinstance(value, np.ndarray) else repr(value)).split())
+    except Exception:  # an object whose own repr fails
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 100 else text[:97] + "..."
