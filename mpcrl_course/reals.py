@@ -89,13 +89,29 @@ def number(value, name: str, lowest: float = -np.inf, highest: float = np.inf, s
     ValueError
         It is not; says so of `name`.
     """
-    found = reals(value, name)
-    if found.size != 1:
-        raise ValueError(f"{name} is one number, not an array of shape {found.shape}")
-    x = float(found.item())
+    try:
+        x = float(reals(value, name, ()))
+    except ValueError:
+        x = np.nan
     if not lowest <= x <= highest or (strict and x == lowest):
-        most = "" if highest == np.inf else f" and at most {highest:g}"
-        raise ValueError(f"{name} must be {'above' if strict else 'at least'} {lowest:g}{most}, not {x:g}")
+        said = "a positive number" if strict and not lowest else "a number that is not negative"
+        if highest < np.inf or lowest not in (0.0, -np.inf):
+            said = f"a number {'above' if strict else 'from'} {lowest:g}"
+        elif lowest < 0.0:
+            said = "a finite number"
+        said += f" to {highest:g}" if highest < np.inf else ""
+        raise ValueError(f"{name} must be {said}, not {short(value)}")
+    return x
+
+
+def share(value, name: str) -> float:
+    """Return `value` as a float in (0, 1], such as a discount; ValueError that names `name` if it is none."""
+    try:
+        x = float(reals(value, name, ()))
+    except ValueError:
+        x = np.nan
+    if not 0.0 < x <= 1.0:
+        raise ValueError(f"{name} must lie in (0, 1], not {short(value)}")
     return x
 
 

@@ -176,7 +176,7 @@ class MPC:
         if not isinstance(start, Solution):
             if not isinstance(start, (tuple, list)) or len(start) != 2:
                 raise ValueError(f"warm_start is a Solution or a pair (x, u), not {type(start).__name__}")
-            x, u = (reals(part, f"the {name} of warm_start") for part, name in zip(start, "xu"))
+            x, u = (floats(part, f"the {name} of warm_start") for part, name in zip(start, "xu"))
             start = Guess(x, u, np.zeros(self.transcription.n_rows))
         has, wants = (start.x.shape, start.u.shape, start.flat_slack.shape), self._guess_shapes
         if has != wants:

@@ -137,7 +137,7 @@ def _indices(shape: tuple) -> list[tuple]:
 
 
 def _named(block: str, *index: int, form: int = 0) -> str:
-    """Return the name of a block's entry in the first form that is not taken: A12 or x1; A1_2 or x_1; A[1,2] or x[1]."""
+    """Return the name of a block's entry in one of three forms: A12 and x1, A1_2 and x_1, A[1,2] and x[1]."""
     at = [str(i + 1) for i in index]
     if form == 0 or not at:
         return block + "".join(at)
