@@ -13,7 +13,7 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.mpc.parameters import Parameters
-from mpcrl_course.reals import floats, reals, share, short, whole
+from mpcrl_course.validation import floats, function, instance, reals, share, short, whole
 
 ADVICE = "put CasADi expressions under each other with ca.vertcat(…)"
 
@@ -26,17 +26,14 @@ def check_fields(declared: Any) -> None:
     """
     for name in ("n_states", "n_inputs", "horizon"):
         object.__setattr__(declared, name, whole(getattr(declared, name), name, 1))
-    if not isinstance(declared.parameters, Parameters):
-        given = short(declared.parameters)
-        raise ValueError(f"parameters are Parameters(name=initial value, …), not {given}")
+    instance(declared.parameters, Parameters, "parameters")
     for name in ("dynamics", "stage_cost", "terminal_cost"):
-        _check_callable(name, getattr(declared, name))
-    if not isinstance(declared.constraints, Mapping):
-        raise ValueError(f"constraints are a dict of name to function, not {short(declared.constraints)}")
+        function(getattr(declared, name), name)
+    instance(declared.constraints, Mapping, "constraints")
     for name, constraint in declared.constraints.items():
         if not isinstance(name, str) or not name:
             raise ValueError(f"the name of a constraint is a string, not {name!r}")
-        _check_callable(f"constraint '{name}'", constraint)
+        function(constraint, f"constraint '{name}'")
     object.__setattr__(declared, "discount", share(declared.discount, "discount"))
     n, box = declared.n_inputs, []
     for name, wrong in (("input_lower", np.inf), ("input_upper", -np.inf)):
@@ -105,9 +102,9 @@ def check_functions(declared: Any, neighbours: Sequence[int] | None = None, whos
     blocks = ", ".join(vars(p)) or "no blocks"
     symbols = f"x ({nx},), u ({declared.n_inputs},), {'' if neighbours is None else 'neighbours, '}p with {blocks}"
 
-    def call(what, function, k, *arguments):
+    def call(what, own, k, *arguments):
         try:
-            return function(*arguments)
+            return own(*arguments)
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
             said = lines[-1] if "casadi" in lines[0].lower() else " ".join(lines)
@@ -143,14 +140,9 @@ def check_functions(declared: Any, neighbours: Sequence[int] | None = None, whos
             raise ValueError(f"{what} has {sorted(sizes)} rows at different stages; give it one number")
 
 
-def _check_callable(what: str, value) -> None:
-    if not callable(value):
-        raise ValueError(f"{what} is a function, not {short(value)}")
-
-
-def _called(field: str, function: Callable) -> str:
+def _called(field: str, own: Callable) -> str:
     """Return what to call a reader's function: the field, and its own name if it has another one."""
-    name = getattr(function, "__name__", field)
+    name = getattr(own, "__name__", field)
     return field if name in (field, "<lambda>") else f"{field} (your function '{name}')"
 
 

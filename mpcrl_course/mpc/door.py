@@ -15,7 +15,7 @@ from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.mpc.real_time import RealTimeSolver
 from mpcrl_course.mpc.solution import Guess, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription
-from mpcrl_course.reals import floats, reals
+from mpcrl_course.validation import floats, reals
 
 #: With more free inputs than this the quadratic back end does not condense: it solves the sparse problem.
 CONDENSED_INPUTS = 40

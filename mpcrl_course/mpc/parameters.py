@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import casadi as ca
 import numpy as np
 
-from mpcrl_course.reals import floats
+from mpcrl_course.validation import floats
 
 
 class Parameters:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mpcrl_course.mpc.declaration import check_fields, check_functions, indices, names
 from mpcrl_course.mpc.parameters import Parameters
-from mpcrl_course.reals import whole
+from mpcrl_course.validation import function, whole
 
 
 class Rows(NamedTuple):
@@ -110,6 +110,5 @@ class OptimalControlProblem:
         ):
             object.__setattr__(self, name, value)
         for name in ("guesses", "input_scale"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise ValueError(f"{name} is a function or None, not {getattr(self, name)!r}")
+            function(getattr(self, name), name, optional=True)
         check_functions(self)

@@ -25,7 +25,7 @@ from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.parameters import Parameters
 from mpcrl_course.mpc.problem import OptimalControlProblem, Rows
 from mpcrl_course.mpc.transcription import Transcription, pick
-from mpcrl_course.reals import number, short, whole
+from mpcrl_course.validation import instance, number, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +90,8 @@ class LocalProblem:
     """
 
     def __init__(self, agent: Agent, sizes: Sequence[int], rho: float):
-        if not isinstance(agent, Agent):
-            raise ValueError(f"agent is an Agent, not {short(agent)}")
         rho, sizes = number(rho, "rho", 0.0, strict=True), [whole(n, "an entry of sizes", 1) for n in sizes]
-        check_functions(agent, sizes)
+        check_functions(instance(agent, Agent, "agent"), sizes)
         blocks = vars(agent.parameters.unpack(agent.parameters.initial()))
         if "tilt" in blocks:
             raise ValueError("no parameter of an agent may be called 'tilt'")

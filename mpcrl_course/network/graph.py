@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mpcrl_course.reals import short, whole
+from mpcrl_course.validation import short, whole
 
 Edges = Sequence[tuple[int, int]]
 

@@ -30,7 +30,7 @@ from mpcrl_course.mpc.parameters import Parameters
 from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.network.agent import Agent, LocalProblem
 from mpcrl_course.network.graph import Edges, neighbours_of
-from mpcrl_course.reals import short
+from mpcrl_course.validation import short
 
 
 class Network:

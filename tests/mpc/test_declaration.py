@@ -54,7 +54,7 @@ FUNCTIONS = [
     ("stage_cost", lambda x, u, p: 0.0, ["stage_cost raised TypeError at stage 0.*3 positional"]),
     ("stage_cost", my_cost, [r"stage_cost \(your function 'my_cost'\) raised AttributeError", "'W'", "p with a"]),
     ("stage_cost", my_late_mistake, [r"'my_late_mistake'\) returns shape \(2, 1\) at stage 2"]),
-    ("stage_cost", 3.0, ["stage_cost is a function, not 3.0"]),
+    ("stage_cost", 3.0, ["stage_cost must be a function, not 3.0"]),
     ("terminal_cost", lambda x, p: x, [r"terminal_cost returns shape \(2, 1\)"]),
     ("terminal_cost", lambda x, p: None, ["terminal_cost returned None"]),
     ("dynamics", lambda x, u, p: [x[0], x[1]], ["dynamics returned a list.*vertcat"]),
@@ -89,10 +89,10 @@ FUNCTIONS = [
     ("constraints", rows(lower="0"), ["lower of constraint 'wall' holds strings"]),
     ("constraints", rows(lower=1j), ["lower of constraint 'wall' holds complex numbers"]),
     ("constraints", {3: my_bound}, ["name of a constraint is a string, not 3"]),
-    ("constraints", {"wall": 3}, ["constraint 'wall' is a function, not 3"]),
-    ("constraints", [my_bound], ["constraints are a dict"]),
-    ("guesses", 3, ["guesses is a function or None"]),
-    ("input_scale", 3, ["input_scale is a function or None"]),
+    ("constraints", {"wall": 3}, ["constraint 'wall' must be a function, not 3"]),
+    ("constraints", [my_bound], ["constraints must be a Mapping"]),
+    ("guesses", 3, ["guesses must be a function or None"]),
+    ("input_scale", 3, ["input_scale must be a function or None"]),
 ]
 FIELDS = [
     ("n_states", 0, "n_states must be at least 1"),
@@ -113,8 +113,8 @@ FIELDS = [
     ("input_lower", "a", "input_lower holds strings"),
     ("input_upper", None, "input_upper is no array of numbers"),
     ("input_upper", 1j, "input_upper holds complex"),
-    ("parameters", {"a": 1.0}, "parameters are Parameters"),
-    ("constraints", None, "constraints are a dict"),
+    ("parameters", {"a": 1.0}, "parameters must be a Parameters"),
+    ("constraints", None, "constraints must be a Mapping"),
 ]
 ONLY_OF_PROBLEMS = [
     ("n_actions", 2, "n_actions must lie between 1 and n_inputs = 1"),
@@ -223,7 +223,7 @@ def test_an_agents_functions_are_called_when_its_network_is_made(case):
             word = word.replace(mine, agents)
         with pytest.raises(ValueError, match=word) as error:
             Network([agent(), agent(**{field: wrong})], [(0, 1)])
-        of_a_field = any(said in str(error.value) for said in ("is a function", "is a string", "are a dict"))
+        of_a_field = any(said in str(error.value) for said in ("be a function", "is a string", "be a Mapping"))
         assert of_a_field or "agent 2's " in str(error.value)
 
 

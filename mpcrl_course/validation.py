@@ -1,4 +1,4 @@
-"""Input from outside: arrays of real numbers, whole numbers and generators, or a ValueError that names the argument.
+"""What comes from outside, checked: numbers, arrays, functions, generators, or a ValueError that names the argument.
 
 NumPy alone is too kind: `float` conversions turn None into nan, read strings as numbers and drop imaginary parts.
 """
@@ -6,12 +6,15 @@ NumPy alone is too kind: `float` conversions turn None into nan, read strings as
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 #: What each kind of NumPy array holds that is no real number.
 KINDS = {"c": "complex numbers", "U": "strings", "S": "bytes", "M": "dates", "m": "times", "V": "records"}
+FLOAT = np.dtype(float)
 #: Printed so, a long array does not flood a message.
 SHORT = {"threshold": 20, "edgeitems": 3, "precision": 6}
 
@@ -36,7 +39,7 @@ def floats(value, name: str) -> np.ndarray:
         why = " (rows of different lengths?)" if isinstance(value, (list, tuple)) else ""
         raise ValueError(f"{name} is no array of numbers: {short(value)}{why}") from None
     kind = array.dtype.kind
-    if kind == "f" and array.dtype.itemsize == 8:
+    if array.dtype == FLOAT:
         return array
     if kind == "O":
         wrong = [entry for entry in array.flat if not isinstance(entry, Real)]
@@ -48,6 +51,11 @@ def floats(value, name: str) -> np.ndarray:
         return array.astype(float)
     except (OverflowError, TypeError, ValueError):
         raise ValueError(f"{name} holds a number that is no float: {short(value)}") from None
+
+
+def asfloats(value, name: str) -> np.ndarray:
+    """Return `value` itself if it is an array of floats already, else what `floats` makes of it, called `name`."""
+    return value if type(value) is np.ndarray and value.dtype == FLOAT else floats(value, name)
 
 
 def reals(value, name: str, shape: tuple | None = None, finite: bool = True) -> np.ndarray:
@@ -126,6 +134,28 @@ def whole(value, name: str, lowest: int | None = None) -> int:
     if lowest is not None and found < lowest:
         raise ValueError(f"{name} must be at least {lowest}, not {found}")
     return found
+
+
+def instance(value, kind: type | tuple[type, ...], name: str) -> Any:
+    """Return `value`, if it is a `kind` (or one of several); ValueError that names `name` if it is not."""
+    if not isinstance(value, kind):
+        kinds = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+        raise ValueError(f"{name} must be a {kinds}, not {short(value)}")
+    return value
+
+
+def function(value, name: str, optional: bool = False) -> Any:
+    """Return `value`, if it can be called (or is None, if `optional`); ValueError that names `name` if it cannot."""
+    if not callable(value) and not (optional and value is None):
+        raise ValueError(f"{name} must be a function{' or None' if optional else ''}, not {short(value)}")
+    return value
+
+
+def choice(value, options: Sequence, name: str) -> Any:
+    """Return `value`, if it is one of the `options`; ValueError that names `name` and lists them if it is not."""
+    if not any(type(value) is type(option) and value == option for option in options):
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, not {short(value)}")
+    return value
 
 
 def generator(rng) -> np.random.Generator:
