@@ -89,7 +89,7 @@ def reals(value, name: str, shape: tuple | None = None, finite: bool = True) -> 
     return array
 
 
-def number(value, name: str, lowest: float = -np.inf, highest: float = np.inf, strict: bool = False) -> float:
+def real(value, name: str, lowest: float = -np.inf, highest: float = np.inf, strict: bool = False) -> float:
     """Return `value` as a float, finite and between `lowest` and `highest` (if `strict`, above `lowest`).
 
     Raises

@@ -15,7 +15,7 @@ from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.mpc.real_time import RealTimeSolver
 from mpcrl_course.mpc.solution import Guess, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription
-from mpcrl_course.validation import floats, reals
+from mpcrl_course.validation import floats, instance, reals
 
 #: With more free inputs than this the quadratic back end does not condense: it solves the sparse problem.
 CONDENSED_INPUTS = 40
@@ -54,6 +54,7 @@ class MPC:
     """
 
     def __init__(self, problem: OptimalControlProblem, solver: str | None = None, **options):
+        instance(problem, OptimalControlProblem, "problem")
         self.problem, self.parameters, self.discount = problem, problem.parameters, problem.discount
         self.transcription = Transcription(problem)
         quadratic = solver not in ("ipopt", "rti") and self.transcription.quadratic
