@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import casadi as ca
 import numpy as np
 
-from mpcrl_course.validation import floats
+from mpcrl_course.validation import asfloats, floats
 
 
 class Parameters:
@@ -118,7 +118,7 @@ class Parameters:
 
         NaN is always wrong; infinite entries are not where `finite` is False (bounds on theta).
         """
-        theta = floats(theta, "theta")
+        theta = asfloats(theta, "theta")
         if theta.shape != (self.size,):
             raise ValueError(
                 f"theta has shape {theta.shape}, but these parameters have shape ({self.size},): "
