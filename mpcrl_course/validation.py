@@ -83,9 +83,11 @@ def reals(value, name: str, shape: tuple | None = None, finite: bool = True) -> 
         wanted = str(shape).replace("None", "n")
         if len(array.shape) != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape)):
             raise ValueError(f"{name} has shape {array.shape}, but needs {wanted}")
-    fine = np.isfinite(array) if finite else ~np.isnan(array)
-    if not fine.all():
-        raise ValueError(f"{name} is not {'finite' if finite else 'a number'}: {short(array)}")
+    flat = array.ravel()
+    if not flat.dot(flat) < np.inf:  # quicker than asking each; it may overflow, or be no number
+        fine = np.isfinite(array) if finite else ~np.isnan(array)
+        if not fine.all():
+            raise ValueError(f"{name} is not {'finite' if finite else 'a number'}: {short(array)}")
     return array
 
 
@@ -158,17 +160,17 @@ def choice(value, options: Sequence, name: str) -> Any:
     return value
 
 
-def generator(rng) -> np.random.Generator:
-    """Return the generator `rng` itself, or that of a seed; ValueError for what is neither."""
+def generator(rng, seeds: bool = False) -> np.random.Generator:
+    """Return the generator `rng`; if `seeds`, that of a seed too. TypeError for what is none."""
     if isinstance(rng, np.random.Generator):
         return rng
-    try:
-        if rng is None or isinstance(rng, (bool, np.bool_)):
-            raise TypeError
-        return np.random.default_rng(rng)
-    except (TypeError, ValueError):
-        said = f"rng is a generator, numpy.random.default_rng(0), or a seed (a whole number), not {short(rng)}"
-        raise ValueError(said) from None
+    if seeds and rng is not None and not isinstance(rng, (bool, np.bool_)):
+        try:
+            return np.random.default_rng(rng)
+        except (TypeError, ValueError):
+            pass
+    also = ", or a seed" if seeds else ""
+    raise TypeError(f"rng must be a generator, such as numpy.random.default_rng(0){also}, not {short(rng)}")
 
 
 def short(value) -> str:

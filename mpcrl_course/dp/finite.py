@@ -20,7 +20,7 @@ import numpy as np
 from scipy.sparse import csr_array, eye_array, issparse
 from scipy.sparse.linalg import spsolve
 
-from mpcrl_course.validation import asfloats, floats, instance, real, reals, share, short, whole
+from mpcrl_course.validation import asfloats, floats, generator, instance, real, reals, share, short, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +236,7 @@ def sampler(mdp: FiniteMDP, rng: np.random.Generator) -> Callable[[int, int], tu
         ``step(s, a)`` gives the cost, the next state, and whether it is terminal (never).
     """
     P, A = instance(mdp, FiniteMDP, "mdp").rows(), mdp.actions
-    instance(rng, np.random.Generator, "rng")
+    generator(rng)
     P.sort_indices()
     starts, successors = P.indptr.tolist(), P.indices.tolist()
     cumulative = (np.cumsum(P.data) - np.repeat(np.arange(len(starts) - 1), np.diff(P.indptr))).tolist()

@@ -49,7 +49,7 @@ class PlantParameters:
     def _generator(self, rng, n: int, steps: int) -> np.random.Generator:
         """Return the generator `rng`, or that of a seed, from which the noise of n runs of so many steps is drawn."""
         whole(n, "n", 0), whole(steps, "steps", 0)
-        return generator(rng)
+        return generator(rng, seeds=True)
 
     def measure(self, x, noise) -> np.ndarray:
         """Return what a controller sees of the states x (n, n_states), as a new array; `noise` is not used here."""

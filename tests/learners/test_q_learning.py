@@ -381,7 +381,8 @@ def test_a_weight_that_learning_turns_negative():
     def push(k, learner):
         seen.append(learner.theta[0])
 
-    log = run(300, mpc=mpc, order=1, step_size=lambda k: -5.0, on_step=push)  # ascends: the weight soon is negative
+    ascent = {"gradient": lambda q: -q.gradient(), "step_size": 5.0}  # the weight soon is negative
+    log = run(300, mpc=mpc, order=1, on_step=push, **ascent)
     assert log.failed.any() and not log.failed[:1].any()
     first = int(np.flatnonzero(log.failed)[0])
     assert log.theta[first, 0] < 0 and np.isfinite(log.theta).all() and len(seen) == log.steps
