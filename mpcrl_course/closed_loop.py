@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mpcrl_course.validation import asfloats, floats, function, short
+from mpcrl_course.validation import asfloats, floats, function, short, whole
 
 Controller = Callable[[np.ndarray], np.ndarray]
 
@@ -59,6 +59,8 @@ def measured(y, entries: int | None = None) -> np.ndarray:
     ValueError
         It has another shape, or is not finite: says of which plant.
     """
+    if type(entries) is not int and entries is not None:
+        entries = whole(entries, "entries", 1)
     y = np.atleast_2d(floats(y, "what is measured"))
     if y.ndim != 2 or (entries is not None and y.shape[1] != entries):
         raise ValueError(f"what is measured has shape (n, {entries or 'n_measured'}), not {y.shape}")

@@ -55,7 +55,7 @@ def difference(one, other, level: float = 0.95) -> Interval:
 
     Both have shape (seeds,) or (seeds, runs); of runs the mean is taken.
     """
-    one, other = floats(one, "one"), floats(other, "other")
+    one, other = reals(one, "one"), reals(other, "other")
     if one.shape != other.shape:
         raise ValueError(f"one and other are pairs, but have shapes {one.shape} and {other.shape}")
     apart = one - other

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from math import isfinite
 from numbers import Real
 from typing import Any
 
@@ -15,6 +16,9 @@ import numpy as np
 #: What each kind of NumPy array holds that is no real number.
 KINDS = {"c": "complex numbers", "U": "strings", "S": "bytes", "M": "dates", "m": "times", "V": "records"}
 FLOAT = np.dtype(float)
+LARGEST = 2**53
+#: So few numbers are quicker to ask in Python.
+FEW = 16
 #: Printed so, a long array does not flood a message.
 SHORT = {"threshold": 20, "edgeitems": 3, "precision": 6}
 
@@ -83,11 +87,12 @@ def reals(value, name: str, shape: tuple | None = None, finite: bool = True) -> 
         wanted = str(shape).replace("None", "n")
         if len(array.shape) != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape)):
             raise ValueError(f"{name} has shape {array.shape}, but needs {wanted}")
-    flat = array.ravel()
-    if not flat.dot(flat) < np.inf:  # quicker than asking each; it may overflow, or be no number
-        fine = np.isfinite(array) if finite else ~np.isnan(array)
-        if not fine.all():
-            raise ValueError(f"{name} is not {'finite' if finite else 'a number'}: {short(array)}")
+    if finite and array.size <= FEW:
+        fine = all(map(isfinite, array.ravel().tolist()))
+    else:
+        fine = bool((np.isfinite(array) if finite else ~np.isnan(array)).all())
+    if not fine:
+        raise ValueError(f"{name} is not {'finite' if finite else 'a number'}: {short(array)}")
     return array
 
 
@@ -126,13 +131,18 @@ def share(value, name: str) -> float:
 
 
 def whole(value, name: str, lowest: int | None = None) -> int:
-    """Return `value` as an int that is at least `lowest`; ValueError that names `name` if it is none, such as 2.5."""
+    """Return `value` as an int that is at least `lowest`; ValueError that names `name` if it is none, such as 2.5.
+
+    Nothing here is counted beyond LARGEST.
+    """
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
         found = operator.index(value)
     except TypeError:
         raise ValueError(f"{name} must be a whole number, not {short(value)}") from None
+    if abs(found) > LARGEST:
+        raise ValueError(f"{name} is too large to be counted to: {short(value)}")
     if lowest is not None and found < lowest:
         raise ValueError(f"{name} must be at least {lowest}, not {found}")
     return found
@@ -153,10 +163,20 @@ def function(value, name: str, optional: bool = False) -> Any:
     return value
 
 
+def sequence(value, name: str) -> list:
+    """Return `value` as a list; ValueError that names `name` if it is none, but a string, a dict, or a single thing."""
+    try:
+        if isinstance(value, (str, bytes, dict)):
+            raise TypeError
+        return list(value)
+    except Exception:  # a CasADi matrix, too, is none
+        raise ValueError(f"{name} must be a list, not {short(value)}") from None
+
+
 def choice(value, options: Sequence, name: str) -> Any:
     """Return `value`, if it is one of the `options`; ValueError that names `name` and lists them if it is not."""
     if not any(type(value) is type(option) and value == option for option in options):
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, not {short(value)}")
+        raise ValueError(f"there is no {name} {short(value)}; there are: {', '.join(map(repr, options))}")
     return value
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
-from mpcrl_course.validation import asfloats, floats, short, whole
+from mpcrl_course.validation import asfloats, floats, sequence, short, whole
 
 
 class Grid:
@@ -49,10 +49,11 @@ class Grid:
         periodic: Sequence[bool] | None = None,
     ):
         self.lower, self.upper = floats(lower, "lower"), floats(upper, "upper")
-        if not all(np.ndim(part) == 1 for part in (lower, upper, sizes, () if periodic is None else periodic)):
+        self.sizes = tuple(whole(size, "an entry of sizes") for size in sequence(sizes, "sizes"))
+        own = (False,) * len(self.sizes) if periodic is None else sequence(periodic, "periodic")
+        self.periodic = tuple(_truth(entry) for entry in own)
+        if self.lower.ndim != 1 or self.upper.ndim != 1:
             raise ValueError("lower, upper, sizes and periodic need one entry for each direction")
-        self.sizes = tuple(whole(size, "an entry of sizes") for size in sizes)
-        self.periodic = (False,) * len(self.sizes) if periodic is None else tuple(_truth(entry) for entry in periodic)
         lengths = {len(self.lower), len(self.upper), len(self.sizes), len(self.periodic)}
         if len(lengths) != 1 or lengths == {0}:
             raise ValueError("lower, upper, sizes and periodic need one entry for each direction")

@@ -210,7 +210,7 @@ def pendulum_value_iteration(
         If the value does not converge within 20 000 sweeps; with noise it grows for ever at discount 1.
     """
     gamma, torques = share(gamma, "gamma"), whole(torques, "torques", 1)
-    if gamma == 1.0 and instance(parameters, PendulumParameters, "parameters").process_noise:
+    if instance(parameters, PendulumParameters, "parameters").process_noise and gamma == 1.0:
         raise ValueError("with noise the value grows for ever at discount 1: lower the discount")
     grid = pendulum_grid(angles, velocities)
     u = np.linspace(-parameters.max_torque, parameters.max_torque, torques)

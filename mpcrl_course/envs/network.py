@@ -17,7 +17,7 @@ import numpy as np
 
 from mpcrl_course.envs.linear import LOWER, START, UPPER, A, B, Noise
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
-from mpcrl_course.validation import asfloats, short, whole
+from mpcrl_course.validation import asfloats, floats, short, whole
 
 COUPLING = -0.1
 WEIGHT = 500.0
@@ -74,7 +74,7 @@ class NetworkParameters(PlantParameters):
 
     def __post_init__(self):
         try:
-            own_of_each = tuple(tuple(whole(j, "a neighbour") for j in own) for own in self.neighbours)
+            own_of_each = tuple(tuple(whole(j, "an entry of neighbours") for j in own) for own in self.neighbours)
         except TypeError:
             own_of_each = ()
         if not own_of_each:
@@ -131,7 +131,8 @@ class LinearNetwork(PlantEnv):
 
     def __init__(self, neighbours=LINE, noise=0.1, weight=WEIGHT, steps: int | None = None, start=START, recorded=None):
         parameters = NetworkParameters(neighbours, noise, weight)
-        start = np.tile(start, parameters.n_agents) if np.shape(start) == (2,) else start
+        start = floats(start, "start")
+        start = np.tile(start, parameters.n_agents) if start.shape == (2,) else start
         super().__init__(parameters, steps, start, shape=(-1, 2), recorded=recorded)
 
     def _move(self, u):

@@ -17,7 +17,7 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
-from mpcrl_course.validation import asfloats, floats, real
+from mpcrl_course.validation import asfloats, real
 
 DT = 0.05  # s
 MAX_SPEED = 8.0  # rad/s, range of grids; a good controller hardly passes it
@@ -130,8 +130,8 @@ def dynamics(x, u, p: PendulumParameters = NOMINAL, dt: float = DT):
 
 def wrap(q):
     """Return the angle(s) q in [-pi, pi); ValueError if they are no real numbers (those of nan and inf are nan)."""
-    if type(q) is not np.ndarray and type(q) is not float and type(q) is not np.float64:
-        q = floats(q, "q")[()]
+    if type(q) is not float and type(q) is not np.float64:
+        q = asfloats(q, "q")[()]
     return (q + np.pi) % (2.0 * np.pi) - np.pi
 
 

@@ -62,7 +62,7 @@ class PlantParameters:
             if not (np.isfinite(value) & (value > 0.0 if above else value >= 0.0)).all():
                 word = "be positive" if above else "not be negative"
                 raise ValueError(f"{name} must {word} and be finite, but is {value}")
-        if self.delay != int(self.delay):
+        if np.ndim(self.delay) or self.delay != int(self.delay):
             raise ValueError(f"delay must be a whole number of steps, but is {self.delay}")
 
 
@@ -98,6 +98,8 @@ class PlantEnv(gym.Env):
         n, m, steps = parameters.n_states, parameters.n_inputs, None if steps is None else whole(steps, "steps", 1)
         self.steps, self.count, self.random_start, self._shape = steps, 0, random_start, shape
         self.parameters: Any = parameters
+        if start is None and random_start is None:
+            raise ValueError("start must be a state: this plant has no random start")
         self.start = None if start is None else self._checked(start)
         self.recorded = floats(np.zeros((0, m)) if recorded is None else recorded, "recorded")
         if self.recorded.ndim != 2 or self.recorded.shape[1] != m or not np.isfinite(self.recorded).all():
@@ -134,8 +136,11 @@ class PlantEnv(gym.Env):
             raise ValueError(
                 f"reset knows no option {', '.join(map(repr, unknown))}; there is: 'x', the state to start at"
             )
-        start = options["x"] if options else self.start
-        self.x = self._checked(self.random_start(self.np_random) if start is None else start).reshape(self._shape)
+        if options:
+            start = options["x"]
+        else:
+            start = self.random_start(self.np_random) if self.start is None else self.start
+        self.x = self._checked(start).reshape(self._shape)
         self.count = 0
         self._late.clear()
         return self._look()

@@ -11,6 +11,7 @@ The actor descends: Q is a cost. (The plus sign in other texts is for rewards.) 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 
 import gymnasium as gym
 import numpy as np
@@ -73,8 +74,13 @@ def noisy_action(a: np.ndarray, sigma: float, lower, upper, rng: np.random.Gener
     a, lower, upper = asfloats(a, "a"), asfloats(lower, "lower"), asfloats(upper, "upper")
     if not (a.ndim == 1 and a.shape == lower.shape == upper.shape):
         raise ValueError(f"a, lower and upper have shapes {a.shape}, {lower.shape} and {upper.shape}, not all (m,)")
+    if type(sigma) is not float or not 0.0 <= sigma < np.inf:
+        sigma = real(sigma, "sigma", 0.0)
     noise = sigma * (upper - lower) / 2 * generator(rng).standard_normal(len(a))
-    return np.minimum(np.maximum(a + noise, lower), upper)
+    action = np.minimum(np.maximum(a + noise, lower), upper)
+    if not all(map(isfinite, action.tolist())):
+        reals(a, "a"), reals(lower, "lower"), reals(upper, "upper")
+    return action
 
 
 class ActorCritic:

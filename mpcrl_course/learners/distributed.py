@@ -30,6 +30,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from mpcrl_course.learners.behaviour import as_schedule, at, greedy
@@ -39,7 +40,7 @@ from mpcrl_course.learners.run import Learner, bounds_of
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.network import AgentError, Duals, NetworkController, NetworkSolution, average
 from mpcrl_course.own import answering
-from mpcrl_course.validation import choice, function, generator, instance, real, reals, whole
+from mpcrl_course.validation import choice, function, generator, instance, real, reals, sequence, whole
 
 
 def regularised_inverse(K, T: int, sigma: float, safeguard: bool = True) -> np.ndarray:
@@ -93,7 +94,7 @@ def distributed_step(
         See `regularised_inverse`.
     """
     td, G, hessians = _samples(gradients, hessians, td)
-    M, T, sigma = len(G), len(td), real(sigma, "sigma", 0.0)
+    M, T, sigma = len(G), len(td), real(sigma, "sigma", 0.0, strict=True)
     Kt = [regularised_inverse(np.tensordot(td, h, axes=1), T, sigma, safeguard) for h in hessians]
     terms = np.array([contribution(*own) for own in zip(G, Kt)])
     C = np.tile(terms.sum(axis=0), (M, 1, 1)) if P is None else M * average(P, terms, rounds).estimates
@@ -109,7 +110,7 @@ def central_step(gradients: Sequence, hessians: Sequence, td, sigma: float, safe
         See `distributed_step`.
     """
     td, parts, hessians = _samples(gradients, hessians, td)
-    T, G, sigma = len(td), np.vstack(parts), real(sigma, "sigma", 0.0)
+    T, G, sigma = len(td), np.vstack(parts), real(sigma, "sigma", 0.0, strict=True)
     A, rows, start = G @ G.T, [], 0
     for h in hessians:
         K = np.tensordot(td, h, axes=1)
@@ -126,7 +127,7 @@ def central_step(gradients: Sequence, hessians: Sequence, td, sigma: float, safe
 
 def _samples(gradients: Sequence, hessians: Sequence, td) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
     """Return td (T,), G_i (n_i, T) and the Hessians (T, n_i, n_i) of a batch as arrays, after a check."""
-    td = reals(td, "td", (None,))
+    td, gradients, hessians = reals(td, "td", (None,)), sequence(gradients, "gradients"), sequence(hessians, "hessians")
     if len(gradients) != len(hessians) or not len(gradients) or not len(td):
         numbers = f"{len(gradients)}, {len(hessians)} and {len(td)}"
         raise ValueError(f"gradients and hessians are one an agent, of one sample in td or more, not {numbers}")
@@ -346,10 +347,11 @@ class DistributedQLearning(Learner):
         agent: Callable[..., LocalLearner] = LocalLearner,
     ):
         network, every = instance(controller, NetworkController, "controller").network, whole(every, "every", 1)
+        instance(env, gym.Env, "env")
         choice(order, (1, 2), "order"), function(behaviour, "behaviour"), function(gradient, "gradient", True)
-        if P is not None and np.shape(P) != (network.n_agents,) * 2:
-            raise ValueError(f"P has shape {np.shape(P)}, but there are {network.n_agents} agents")
         P, rounds = P if P is None else reals(P, "P"), whole(rounds, "rounds", 0)
+        if P is not None and P.shape != (network.n_agents,) * 2:
+            raise ValueError(f"P has shape {P.shape}, but there are {network.n_agents} agents")
         theta = network.parameters.initial() if theta is None else network.parameters.check(theta).copy()
         lower, upper = bounds_of(network.parameters, lower, upper)
         self.seed = seed = int(generator(rng).integers(2**31))
@@ -444,6 +446,6 @@ def _mask(network, i, learned) -> np.ndarray:
     """Return which entries of theta_i are learned; raises KeyError that lists the names there are."""
     parameters = network.agents[i].parameters
     mask = np.full(parameters.size, learned is None)
-    for name in learned or ():
+    for name in [] if learned is None else sequence(learned, "learned"):
         mask[parameters.index(name)] = True
     return mask

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import gymnasium as gym
 import numpy as np
 
 from mpcrl_course.learners.behaviour import as_schedule, at, greedy
@@ -19,7 +20,7 @@ from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner, bounds_of
 from mpcrl_course.mpc import MPC, Solution, SolverError
 from mpcrl_course.own import answering
-from mpcrl_course.validation import function, instance, real
+from mpcrl_course.validation import choice, function, instance, real
 
 
 def td_error(mpc: MPC, theta, s, a, cost, s_next, terminated=False):
@@ -145,12 +146,9 @@ class QLearning(Learner):
         gradient: Callable | None = None,
         update: Callable | None = None,
     ):
-        if order not in (1, 2) or act not in ("before", "after") or hessian not in ("none", "approximate", "exact"):
-            raise ValueError(
-                "order must be 1 or 2, act 'before' or 'after', hessian 'none', 'approximate' or 'exact', "
-                f"not {order!r}, {act!r} and {hessian!r}"
-            )
-        instance(mpc, MPC, "mpc")
+        choice(order, (1, 2), "order"), choice(act, ("before", "after"), "act")
+        choice(hessian, ("none", "approximate", "exact"), "hessian")
+        instance(mpc, MPC, "mpc"), instance(env, gym.Env, "env")
         if order == 1 or (hessian == "approximate" and mpc.lagrangian_is_affine):
             hessian = "none"
         self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()

@@ -6,6 +6,7 @@ A learner acts in a plant and learns from what happens: its `step` is the whole 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from math import isfinite
 from time import perf_counter
@@ -149,6 +150,8 @@ class Learner:
         """
         log, steps, save_every = self.log, whole(steps, "steps", 0), whole(save_every, "save_every", 1)
         function(on_step, "on_step", optional=True)
+        if save is not None and not isinstance(save, (str, os.PathLike)):
+            raise ValueError(f"save must be a path, not {short(save)}")
         if save and self.env is not None and self.env is not self.env.unwrapped:
             why = "a wrapper's own state would be lost"
             raise ValueError(f"a run that is saved needs the plant itself, not {self.env}: {why}")
@@ -220,8 +223,8 @@ def bounds_of(parameters: Parameters, lower=None, upper=None) -> tuple[np.ndarra
         Another shape, nan, or a lower bound above its upper one: says of which parameters.
     """
     low, high = np.full(parameters.size, -np.inf), np.full(parameters.size, np.inf)
-    low = low if lower is None else parameters.check(lower, finite=False).copy()
-    high = high if upper is None else parameters.check(upper, finite=False).copy()
+    low = low if lower is None else parameters.check(lower, finite=False, name="lower").copy()
+    high = high if upper is None else parameters.check(upper, finite=False, name="upper").copy()
     if (low > high).any():
         crossing = ", ".join(parameters.names[i] for i in np.flatnonzero(low > high))
         raise ValueError(f"lower is above upper in {crossing}: no theta is within such bounds")

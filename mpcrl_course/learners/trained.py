@@ -33,7 +33,7 @@ def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torqu
     KeyError
         There is no such kind; lists those that there are.
     """
-    instance(file, Mapping, "file")
+    instance(file, Mapping, "file"), instance(kind, str, "kind")
     if kind not in _kinds(file):
         raise KeyError(f"no agent is called '{kind}'; there are: {', '.join(_kinds(file))}")
     seeds, max_torque = len(file[f"{kind} actor"]), real(max_torque, "max_torque", 0.0, strict=True)

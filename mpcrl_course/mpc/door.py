@@ -15,10 +15,12 @@ from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.mpc.real_time import RealTimeSolver
 from mpcrl_course.mpc.solution import Guess, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription
-from mpcrl_course.validation import floats, instance, reals
+from mpcrl_course.validation import FEW, floats, instance, reals
 
 #: With more free inputs than this the quadratic back end does not condense: it solves the sparse problem.
 CONDENSED_INPUTS = 40
+#: Larger states and inputs are refused: squares of squares of them are no numbers any more.
+LARGE = 1e75
 
 
 class MPC:
@@ -55,6 +57,8 @@ class MPC:
 
     def __init__(self, problem: OptimalControlProblem, solver: str | None = None, **options):
         instance(problem, OptimalControlProblem, "problem")
+        if solver is not None:
+            instance(solver, str, "solver")
         self.problem, self.parameters, self.discount = problem, problem.parameters, problem.discount
         self.transcription = Transcription(problem)
         quadratic = solver not in ("ipopt", "rti") and self.transcription.quadratic
@@ -195,11 +199,14 @@ class MPC:
         if not np.isfinite(value).all():
             row = int(np.flatnonzero(~np.isfinite(value).all(axis=1))[0])
             raise ValueError(f"{name} is not finite in row {row}: {value[row]}")
+        if value.size and not np.abs(value).max() < LARGE:
+            row = int(np.abs(value).max(axis=1).argmax())
+            raise ValueError(f"{name} is too large in row {row} for costs and constraints to be numbers: {value[row]}")
         return value
 
 
 def vector(value, n: int, name: str, whose: str = "problem") -> np.ndarray:
-    """Return a new array of shape (n,), or raise ValueError: another shape, or an entry that is not finite.
+    """Return a new array of shape (n,), or raise ValueError: another shape, an entry that is too large or not finite.
 
     Parameters
     ----------
@@ -215,4 +222,7 @@ def vector(value, n: int, name: str, whose: str = "problem") -> np.ndarray:
             value = value.reshape(1)
         else:
             raise ValueError(f"{name} has shape {value.shape}, but this {whose}'s has shape ({n},)")
+    least, most = (value.min(), value.max()) if n > FEW else (min(flat := value.tolist()), max(flat))
+    if not -LARGE < least <= most < LARGE:
+        raise ValueError(f"{name} is too large for costs and constraints to be numbers: {value}")
     return value

@@ -71,7 +71,7 @@ class Parameters:
 
     def index(self, name: str) -> slice:
         """Return where block `name` lies in theta; raises KeyError that lists the names there are."""
-        if name not in self._slices:
+        if not isinstance(name, str) or name not in self._slices:
             raise KeyError(f"no parameter is called '{name}'; there are: {', '.join(self._slices)}")
         return self._slices[name]
 
@@ -93,12 +93,16 @@ class Parameters:
             shape = self._blocks[name].shape
             if value.shape != shape:
                 raise ValueError(f"parameter '{name}' has shape {shape}, but a value of shape {value.shape} was given")
+            if np.isnan(value).any():
+                raise ValueError(f"parameter '{name}' is not a number: {value}")
             flat[where] = value.ravel(order="F")
         return flat
 
     def unpack(self, theta) -> SimpleNamespace:
         """Return the blocks of `theta` as arrays (or SX blocks if theta is symbolic): ``p.A`` and so on."""
         if isinstance(theta, ca.SX):
+            if theta.shape != (self.size, 1):
+                raise ValueError(f"theta has shape {theta.shape}, but these parameters have shape ({self.size}, 1)")
             return SimpleNamespace(
                 **{
                     name: ca.reshape(theta[self._slices[name]], *(block.shape + (1, 1))[:2])
@@ -113,21 +117,21 @@ class Parameters:
             }
         )
 
-    def check(self, theta, finite: bool = True) -> np.ndarray:
+    def check(self, theta, finite: bool = True, name: str = "theta") -> np.ndarray:
         """Return `theta` as a float array, or raise ValueError if its shape or an entry is wrong.
 
-        NaN is always wrong; infinite entries are not where `finite` is False (bounds on theta).
+        NaN is always wrong; infinite entries are not where `finite` is False (bounds on theta, called by their `name`).
         """
-        theta = asfloats(theta, "theta")
+        theta = asfloats(theta, name)
         if theta.shape != (self.size,):
             raise ValueError(
-                f"theta has shape {theta.shape}, but these parameters have shape ({self.size},): "
+                f"{name} has shape {theta.shape}, but these parameters have shape ({self.size},): "
                 + ", ".join(f"{name} {block.shape}" for name, block in self._blocks.items())
             )
         fine = np.isfinite(theta) if finite else ~np.isnan(theta)
         if not fine.all():
             wrong = [self.names[i] for i in np.flatnonzero(~fine)]
-            raise ValueError(f"theta is not {'finite' if finite else 'a number'} in {', '.join(wrong)}")
+            raise ValueError(f"{name} is not {'finite' if finite else 'a number'} in {', '.join(wrong)}")
         return theta
 
 

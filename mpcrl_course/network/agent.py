@@ -25,7 +25,7 @@ from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.parameters import Parameters
 from mpcrl_course.mpc.problem import OptimalControlProblem, Rows
 from mpcrl_course.mpc.transcription import Transcription, pick
-from mpcrl_course.validation import instance, real, whole
+from mpcrl_course.validation import instance, real, sequence, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,10 @@ class LocalProblem:
     """
 
     def __init__(self, agent: Agent, sizes: Sequence[int], rho: float):
-        rho, sizes = real(rho, "rho", 0.0, strict=True), [whole(n, "an entry of sizes", 1) for n in sizes]
+        rho, sizes = (
+            real(rho, "rho", 0.0, strict=True),
+            [whole(n, "an entry of sizes", 1) for n in sequence(sizes, "sizes")],
+        )
         check_functions(instance(agent, Agent, "agent"), sizes)
         blocks = vars(agent.parameters.unpack(agent.parameters.initial()))
         if "tilt" in blocks:

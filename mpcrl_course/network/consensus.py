@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpcrl_course.network.graph import Edges, neighbours_of
-from mpcrl_course.validation import floats, real, short, whole
+from mpcrl_course.validation import floats, real, sequence, short, whole
 
 
 class Average(NamedTuple):
@@ -95,7 +95,7 @@ def average(P, values, rounds: int, lost: Collection[tuple[int, int, int]] = ())
         If P is no mixing matrix, if there is not one row of values for each agent, or if a value is not finite.
     """
     P, values, rounds = _checked(P), floats(values, "values"), whole(rounds, "rounds", 0)
-    n, dropped = len(P), [_message(each) for each in lost]
+    n, dropped = len(P), [_message(each) for each in sequence(lost, "lost")]
     if values.shape[:1] != (n,):
         raise ValueError(f"values have shape {values.shape}, but there are {n} agents: give ({n}, …)")
     if not np.isfinite(values).all():

@@ -40,6 +40,8 @@ def kalman_gain(model: PendulumParameters, torque_noise: float = 0.3, angle_nois
     instance(model, PendulumParameters, "model")
     torque_noise = real(torque_noise, "torque_noise", 0.0, strict=True)
     angle_noise = real(angle_noise, "angle_noise", 0.0, strict=True)
+    if max(torque_noise, angle_noise) > 1e75:
+        raise ValueError(f"torque_noise or angle_noise is too large: {torque_noise} N m and {angle_noise} rad")
     x = ca.SX.sym("x", 2)
     step = dynamics(x, ca.SX.zeros(1), model)
     A = ca.Function("slope", [x], [ca.densify(ca.jacobian(step, x))])(np.zeros(2)).full()

@@ -186,6 +186,8 @@ def mass_scenarios(masses=(0.7, 1.0, 1.3), horizon: int = 80) -> Receding:
     horizon : int
     """
     masses = reals(masses, "masses", (None,)).tolist()
+    if not masses:
+        raise ValueError("masses has no entry, but there must be a scenario")
     base, models = pendulum.pendulum_mpc(horizon=horizon), [replace(NOMINAL, mass=mass) for mass in masses]
     varied = {"mass": masses, "terminal": [pendulum.terminal_factor(model) for model in models]}
     scenarios = Scenarios(base.problem, varied, residual=pendulum.residual)
