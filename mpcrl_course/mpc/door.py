@@ -142,6 +142,8 @@ class MPC:
             actions = self._matrix(actions, self.problem.n_actions, "actions")
             if len(actions) != len(states):
                 raise ValueError(f"{len(states)} states but {len(actions)} actions were given")
+        for row in np.flatnonzero(~(np.abs(states).max(axis=1, initial=0.0) < LARGE))[:1]:
+            reckonable(Question(theta, states[row], None if actions is None else actions[row]))
         with self._lock:
             return self.back_end.solve_batch(theta, states, actions)
 
@@ -163,11 +165,13 @@ class MPC:
 
     def _question(self, theta, s, a=None, perturbation=None) -> Question:
         problem, theta = self.problem, self.parameters.check(theta).copy()
-        return Question(
-            theta,
-            vector(s, problem.n_states, "state"),
-            None if a is None else vector(a, problem.n_actions, "action"),
-            None if perturbation is None else vector(perturbation, problem.n_inputs, "perturbation"),
+        return reckonable(
+            Question(
+                theta,
+                vector(s, problem.n_states, "state"),
+                None if a is None else vector(a, problem.n_actions, "action"),
+                None if perturbation is None else vector(perturbation, problem.n_inputs, "perturbation"),
+            )
         )
 
     def answer(self, question: Question, warm_start: Solution | tuple | None = None) -> Solution:
@@ -199,14 +203,11 @@ class MPC:
         if not np.isfinite(value).all():
             row = int(np.flatnonzero(~np.isfinite(value).all(axis=1))[0])
             raise ValueError(f"{name} is not finite in row {row}: {value[row]}")
-        if value.size and not np.abs(value).max() < LARGE:
-            row = int(np.abs(value).max(axis=1).argmax())
-            raise ValueError(f"{name} is too large in row {row} for costs and constraints to be numbers: {value[row]}")
         return value
 
 
 def vector(value, n: int, name: str, whose: str = "problem") -> np.ndarray:
-    """Return a new array of shape (n,), or raise ValueError: another shape, an entry that is too large or not finite.
+    """Return a new array of shape (n,), or raise ValueError: another shape, or an entry that is not finite.
 
     Parameters
     ----------
@@ -222,7 +223,20 @@ def vector(value, n: int, name: str, whose: str = "problem") -> np.ndarray:
             value = value.reshape(1)
         else:
             raise ValueError(f"{name} has shape {value.shape}, but this {whose}'s has shape ({n},)")
-    least, most = (value.min(), value.max()) if n > FEW else (min(flat := value.tolist()), max(flat))
-    if not -LARGE < least <= most < LARGE:
-        raise ValueError(f"{name} is too large for costs and constraints to be numbers: {value}")
     return value
+
+
+def reckonable(question: Question) -> Question:
+    """Return a question; raise its SolverError if a state, action or perturbation is too large to reckon with."""
+    for name, value in (
+        ("state", question.state),
+        ("action", question.action),
+        ("perturbation", question.perturbation),
+    ):
+        if value is None:
+            continue
+        least, most = (value.min(), value.max()) if value.size > FEW else (min(flat := value.tolist()), max(flat))
+        if not -LARGE < least <= most < LARGE:
+            size = max(-least, most)
+            question.fail("not converged", f"the {name} is too large ({size:.3g}): its cost would be no number")
+    return question

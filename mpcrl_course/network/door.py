@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpcrl_course.mpc.door import vector
+from mpcrl_course.mpc.door import reckonable, vector
 from mpcrl_course.mpc.solution import Question
 from mpcrl_course.network.agent import LocalProblem
 from mpcrl_course.network.problem import Network, parts
@@ -125,12 +125,13 @@ class NetworkController:
     def _question(self, theta, s, a=None, perturbation=None) -> Question:
         """Check a question about the network; `a` None asks for V."""
         n = self.network
-        return Question(
+        question = Question(
             theta,
             vector(s, n.n_states, "state", "network"),
             None if a is None else vector(a, n.n_inputs, "action", "network"),
             None if perturbation is None else vector(perturbation, n.n_inputs, "perturbation", "network"),
         )
+        return reckonable(question)
 
     def _duals(self, start: NetworkSolution | Duals | None) -> Duals:
         """Return where ADMM starts, after a check of the shapes."""
