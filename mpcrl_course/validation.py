@@ -152,7 +152,7 @@ def instance(value, kind: type | tuple[type, ...], name: str) -> Any:
     """Return `value`, if it is a `kind` (or one of several); ValueError that names `name` if it is not."""
     if not isinstance(value, kind):
         kinds = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-        raise ValueError(f"{name} must be a {kinds}, not {short(value)}")
+        raise ValueError(f"{name} must be of the type {kinds}, not {short(value)}")
     return value
 
 
@@ -184,7 +184,7 @@ def generator(rng, seeds: bool = False) -> np.random.Generator:
     """Return the generator `rng`; if `seeds`, that of a seed too. TypeError for what is none."""
     if isinstance(rng, np.random.Generator):
         return rng
-    if seeds and rng is not None and not isinstance(rng, (bool, np.bool_)):
+    if seeds and rng is not None and not isinstance(rng, (bool, np.bool_, np.random.RandomState)):
         try:
             return np.random.default_rng(rng)
         except (TypeError, ValueError):

@@ -90,7 +90,7 @@ FUNCTIONS = [
     ("constraints", rows(lower=1j), ["lower of constraint 'wall' holds complex numbers"]),
     ("constraints", {3: my_bound}, ["name of a constraint is a string, not 3"]),
     ("constraints", {"wall": 3}, ["constraint 'wall' must be a function, not 3"]),
-    ("constraints", [my_bound], ["constraints must be a Mapping"]),
+    ("constraints", [my_bound], ["constraints must be of the type Mapping"]),
     ("guesses", 3, ["guesses must be a function or None"]),
     ("input_scale", 3, ["input_scale must be a function or None"]),
 ]
@@ -113,8 +113,8 @@ FIELDS = [
     ("input_lower", "a", "input_lower holds strings"),
     ("input_upper", None, "input_upper is no array of numbers"),
     ("input_upper", 1j, "input_upper holds complex"),
-    ("parameters", {"a": 1.0}, "parameters must be a Parameters"),
-    ("constraints", None, "constraints must be a Mapping"),
+    ("parameters", {"a": 1.0}, "parameters must be of the type Parameters"),
+    ("constraints", None, "constraints must be of the type Mapping"),
 ]
 ONLY_OF_PROBLEMS = [
     ("n_actions", 2, "n_actions must lie between 1 and n_inputs = 1"),
@@ -223,7 +223,7 @@ def test_an_agents_functions_are_called_when_its_network_is_made(case):
             word = word.replace(mine, agents)
         with pytest.raises(ValueError, match=word) as error:
             Network([agent(), agent(**{field: wrong})], [(0, 1)])
-        of_a_field = any(said in str(error.value) for said in ("be a function", "is a string", "be a Mapping"))
+        of_a_field = any(said in str(error.value) for said in ("be a function", "is a string", "type Mapping"))
         assert of_a_field or "agent 2's " in str(error.value)
 
 
