@@ -101,8 +101,9 @@ class RandomMass(Pendulum):
 
     def step(self, action):
         """Take a step with an `action` as `Pendulum.step`; the transition is taken into the estimate first."""
-        before, u = self.x.copy(), np.clip(np.ravel(action), -self.parameters.max_torque, self.parameters.max_torque)
+        before, limit = self.x.copy(), self.parameters.max_torque
         _, *rest, info = super().step(action)
+        u = np.clip(np.ravel(action), -limit, limit)
         self.estimate.see(before[None], u, info["x"][1:])
         return self.observe(), *rest, info
 
