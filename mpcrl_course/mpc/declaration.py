@@ -96,15 +96,17 @@ def check_functions(declared: Any, neighbours: Sequence[int] | None = None, whos
         A function raises (its own error is the cause), or returns what it should not: with its name and the stage.
     """
     nx, N, parameters = declared.n_states, declared.horizon, declared.parameters
-    x, u = ca.SX.sym("x", nx), ca.SX.sym("u", declared.n_inputs)
-    p = parameters.unpack(ca.SX.sym("theta", parameters.size))
+    x, u, theta = ca.SX.sym("x", nx), ca.SX.sym("u", declared.n_inputs), ca.SX.sym("theta", parameters.size)
+    p = parameters.unpack(theta)
     others = () if neighbours is None else ([ca.SX.sym(f"x{j}", n) for j, n in enumerate(neighbours)],)
     blocks = ", ".join(vars(p)) or "no blocks"
     symbols = f"x ({nx},), u ({declared.n_inputs},), {'' if neighbours is None else 'neighbours, '}p with {blocks}"
 
+    known = {symbol.element_hash() for part in (x, u, theta, *sum(others, [])) for symbol in ca.symvar(part)}
+
     def call(what, own, k, *arguments):
         try:
-            return own(*arguments)
+            answer = own(*arguments)
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
             said = lines[-1] if "casadi" in lines[0].lower() else " ".join(lines)
@@ -114,6 +116,9 @@ def check_functions(declared: Any, neighbours: Sequence[int] | None = None, whos
                 hint = f"it is called with CasADi symbols: {symbols}"
             place = "" if k is None else f" at stage {k}"
             raise ValueError(f"{what} raised {type(error).__name__}{place}: {said} ({hint})") from error
+        for part in answer if isinstance(answer, tuple) else (answer,):
+            _check_symbols(part, known, what)
+        return answer
 
     what = whose + _called("dynamics", declared.dynamics)
     ahead = _column(call(what, declared.dynamics, None, x, u, *others, p), what, "")
@@ -159,6 +164,17 @@ def _column(value, what: str, place: str, advice: str = ADVICE) -> ca.SX:
     kind = {"ndarray": f"a NumPy array of shape {np.shape(value)}"} if isinstance(value, np.ndarray) else {}
     name = type(value).__name__
     raise ValueError(f"{what} returned {kind.get(name, f'a {name}')}{place}, not a CasADi expression: {advice}")
+
+
+def _check_symbols(part, known: set, what: str) -> None:
+    """Raise ValueError if part of an answer depends on symbols that nobody gave, or is a constant that is no number."""
+    if not isinstance(part, ca.SX):
+        return
+    free = [str(symbol) for symbol in ca.symvar(part) if symbol.element_hash() not in known]
+    if free:
+        raise ValueError(f"{what} depends on a symbol of its own, {free[0]}: make it a parameter")
+    if any(entry.is_constant() and np.isnan(float(entry)) for entry in part.nonzeros()):
+        raise ValueError(f"{what} returns nan: {short(part)}")
 
 
 def _check_cost(value, what: str, place: str) -> None:
@@ -216,3 +232,15 @@ def _constants(value, m: int, what: str, side: str, place: str) -> np.ndarray:
     if np.isnan(found[constant]).any():
         raise ValueError(f"the {side} of {what} is nan{place}")
     return np.broadcast_to(found, (m,))
+
+
+def check_scale(problem: Any) -> None:
+    """Check what the `input_scale` of a problem returns for its initial parameters; ValueError names it."""
+    what, p = _called("input_scale", problem.input_scale), problem.parameters
+    try:
+        scale = problem.input_scale(p.unpack(p.initial()))
+    except Exception as error:
+        raise ValueError(f"{what} raised {type(error).__name__}: {error}") from error
+    scale = np.atleast_1d(reals(scale, f"what {what} returns"))
+    if scale.ndim != 1 or not 1 <= len(scale) <= problem.n_inputs:
+        raise ValueError(f"{what} returns shape {scale.shape}, but there are {problem.n_inputs} inputs")

@@ -18,7 +18,7 @@ from mpcrl_course.closed_loop import measured
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Solution, SolverError, shift
 from mpcrl_course.mpc.door import vector
 from mpcrl_course.network import NetworkController
-from mpcrl_course.validation import function, short, whole
+from mpcrl_course.validation import function, sequence, short, whole
 
 
 def first_plan(mpc: MPC, theta, s) -> Solution:
@@ -46,7 +46,10 @@ def first_plan(mpc: MPC, theta, s) -> Solution:
     if problem.guesses is None:
         return mpc.policy(theta, s)
     plans, failure = [], None
-    for guess in problem.guesses(s, mpc.parameters.unpack(theta)):
+    guesses = sequence(problem.guesses(s, mpc.parameters.unpack(theta)), "what guesses returns")
+    if not guesses:
+        raise ValueError("guesses returns nothing to start from; [None] is the state held")
+    for guess in guesses:
         try:
             plans.append(mpc.reference.policy(theta, s, warm_start=guess))
         except SolverError as error:

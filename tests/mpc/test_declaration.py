@@ -91,8 +91,14 @@ FUNCTIONS = [
     ("constraints", {3: my_bound}, ["name of a constraint is a string, not 3"]),
     ("constraints", {"wall": 3}, ["constraint 'wall' must be a function, not 3"]),
     ("constraints", [my_bound], ["constraints must be of the type Mapping"]),
+    ("dynamics", lambda x, u, p: ca.vertcat(x[0], np.nan), ["dynamics returns nan"]),
+    ("stage_cost", lambda k, x, u, p: x[0] + ca.SX.sym("w"), ["stage_cost depends on a symbol of its own, w"]),
+    ("constraints", rows(upper=ca.SX.sym("top")), ["'wall' depends on a symbol of its own, top"]),
     ("guesses", 3, ["guesses must be a function or None"]),
     ("input_scale", 3, ["input_scale must be a function or None"]),
+    ("input_scale", lambda p: "a", ["what input_scale returns holds strings"]),
+    ("input_scale", lambda p: [1.0, 2.0, 3.0], [r"input_scale returns shape \(3,\), but there are 1 inputs"]),
+    ("input_scale", lambda p: p.W, ["input_scale raised AttributeError"]),
 ]
 FIELDS = [
     ("n_states", 0, "n_states must be at least 1"),
@@ -195,7 +201,7 @@ def test_an_agent_is_declared_alike(field, wrong, words):
         agent(**{"input_upper": 1.0, field: wrong})
 
 
-@pytest.mark.parametrize("case", range(len(FUNCTIONS) - 2))  # an agent has no guesses and no scale
+@pytest.mark.parametrize("case", range(len(FUNCTIONS) - 5))  # an agent has no guesses and no scale
 def test_an_agents_functions_are_called_when_its_network_is_made(case):
     field, wrong, words = FUNCTIONS[case]
 

@@ -1,13 +1,14 @@
 """What is asked is checked where it is asked: size, shape and kind, of an MPC, a network, a policy."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mpcrl_course.mpc import MPC, SolverError, shift
 from mpcrl_course.network import ADMM, Central, Duals
-from mpcrl_course.policies import Receding
+from mpcrl_course.policies import Receding, first_plan
 from mpcrl_course.problems import linear_mpc, network_mpc, pendulum_mpc
 
 SOLVERS = ["daqp", "piqp", "ipopt"]
@@ -111,6 +112,18 @@ def test_no_imaginary_part_is_dropped_and_no_string_is_read(mpc, bad, message):
         mpc.V(theta, s, perturbation=bad)
     with pytest.raises(ValueError, match="theta (is|holds|has)"):
         mpc.V([*theta[:-2], *bad], s)
+
+
+def test_guesses_that_are_none_are_named():
+    problem = pendulum_mpc(horizon=5).problem
+    for guesses, message in (
+        (lambda s, p: 3, "what guesses returns must be a list, not 3"),
+        (lambda s, p: [], "guesses returns nothing to start from"),
+        (lambda s, p: [(np.zeros((2, 2)), np.zeros((5, 1)))], r"warm_start does not fit .* x of shape \(2, 2\)"),
+    ):
+        mpc = MPC(replace(problem, guesses=guesses), "rti")
+        with pytest.raises(ValueError, match=message):
+            first_plan(mpc, mpc.parameters.initial(), [0.1, 0.2])
 
 
 def test_what_is_a_number_in_another_dress_is_taken():
