@@ -59,6 +59,41 @@ def blame(problem: OptimalControlProblem, theta, state, action=None, x=None, u=N
     return slopes[0] if slopes else None
 
 
+def outside(problem: OptimalControlProblem, theta, state, least: float = 1e-6) -> str | None:
+    """Return which hard row the state itself violates most, and by how much; None if it violates none.
+
+    A row of the later stages only (k > 0) is looked at as if it held of the state, too: who starts outside of hard
+    bounds often cannot be inside one stage later, and it is not that stage that is to blame.
+
+    Parameters
+    ----------
+    problem : OptimalControlProblem
+    theta : array_like, shape (n_theta,)
+    state : array_like, shape (n_states,)
+    least : float
+        Violations up to this count as none.
+    """
+    x, u, p = (ca.SX.sym(n, size) for n, size in (("x", problem.n_states), ("u", problem.n_inputs), ("p", len(theta))))
+    blocks, worst, found = problem.parameters.unpack(p), least, None
+    for name, constraint in problem.constraints.items():
+        stages = (constraint(k, x, u if k < problem.horizon else None, blocks) for k in range(problem.horizon + 1))
+        rows = Rows(*next(rows for rows in stages if rows is not None))
+        if rows.weight is not None or ca.depends_on(ca.SX(rows.expression), u):
+            continue
+        parts = [
+            rows.expression,
+            -np.inf if rows.lower is None else rows.lower,
+            np.inf if rows.upper is None else rows.upper,
+        ]
+        parts = [part if isinstance(part, ca.SX) else ca.SX(np.asarray(part, dtype=float)) for part in parts]
+        h, lower, upper = (part.full().ravel() for part in ca.Function("rows", [x, u, p], parts)(state, 0.0, theta))
+        excess = np.maximum(lower - h, h - upper)
+        if excess.max() > worst:
+            worst, i = float(excess.max()), int(excess.argmax())
+            found = f"the state itself lies outside of constraint '{name}', row {i + 1}, by {worst:.3g}"
+    return found
+
+
 def _first(value: np.ndarray, bound: bool = False) -> str:
     """Return the first number that is none, in words."""
     return f"{value[np.isnan(value) if bound else ~np.isfinite(value)][0]}"

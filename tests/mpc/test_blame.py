@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.mpc import OptimalControlProblem, Parameters, Rows
-from mpcrl_course.mpc.blame import blame
+from mpcrl_course.mpc.blame import blame, outside
 from mpcrl_course.problems import cartpole_mpc, linear_mpc, pendulum_mpc
 
 GOOD = {
@@ -70,3 +70,21 @@ def test_theta_the_action_and_a_plan_decide():
     problem = OptimalControlProblem(**{**GOOD, **root})
     plan = np.array([[1.2], [1.0], [1.0], [1.0]]), np.array([[0.0], [0.0], [-1.6]])
     assert blame(problem, [1.0], [1.2], None, *plan).startswith("stage_cost is nan at stage 2: x = [1.], u = [-1.6]")
+
+
+def test_a_state_outside_of_hard_rows_is_to_blame_itself():
+    def box(k, x, u, p):
+        return Rows(ca.vertcat(x, 2.0 * x), [-1.0, -np.inf], p.q) if k > 0 else None
+
+    def hard(state, theta=(1.0,), **constraints):
+        problem = OptimalControlProblem(**{**GOOD, "constraints": constraints or {"box": box}})
+        return outside(problem, np.array(theta), np.array([state]))
+
+    assert hard(0.4) is None and hard(0.5 + 1e-9) is None
+    assert hard(0.9) == "the state itself lies outside of constraint 'box', row 2, by 0.8"  # 1.8 - 1
+    assert hard(-1.25) == "the state itself lies outside of constraint 'box', row 1, by 0.25"
+    assert hard(0.9, theta=(2.0,)) is None
+    assert hard(5.0, soft=lambda k, x, u, p: Rows(x, upper=1.0, weight=3.0)) is None
+    assert hard(5.0, input=lambda k, x, u, p: Rows(x + u, upper=1.0) if k < 3 else None) is None
+    both = hard(5.0, near=lambda k, x, u, p: Rows(x, upper=4.0), far=lambda k, x, u, p: Rows(x, upper=1.0))
+    assert both == "the state itself lies outside of constraint 'far', row 1, by 4"
