@@ -72,7 +72,7 @@ def noisy_action(a: np.ndarray, sigma: float, lower, upper, rng: np.random.Gener
     `a`, `lower` and `upper` have shape (m,); `rng` draws the noise.
     """
     a, lower, upper = asfloats(a, "a"), asfloats(lower, "lower"), asfloats(upper, "upper")
-    if not (a.ndim == 1 and a.shape == lower.shape == upper.shape):
+    if not a.shape == lower.shape == upper.shape == (a.size,):
         raise ValueError(f"a, lower and upper have shapes {a.shape}, {lower.shape} and {upper.shape}, not all (m,)")
     if type(sigma) is not float or not 0.0 <= sigma < np.inf:
         sigma = real(sigma, "sigma", 0.0)

@@ -142,7 +142,8 @@ class MPC:
             actions = self._matrix(actions, self.problem.n_actions, "actions")
             if len(actions) != len(states):
                 raise ValueError(f"{len(states)} states but {len(actions)} actions were given")
-        for row in np.flatnonzero(~(np.abs(states).max(axis=1, initial=0.0) < LARGE))[:1]:
+        asked = states if actions is None else np.hstack([states, actions])
+        for row in np.flatnonzero(~(np.abs(asked).max(axis=1) < LARGE))[:1]:
             reckonable(Question(theta, states[row], None if actions is None else actions[row]))
         with self._lock:
             return self.back_end.solve_batch(theta, states, actions)
@@ -185,7 +186,8 @@ class MPC:
         if not isinstance(start, Solution):
             if not isinstance(start, (tuple, list)) or len(start) != 2:
                 raise ValueError(f"warm_start is a Solution or a pair (x, u), not {type(start).__name__}")
-            x, u = (floats(part, f"the {name} of warm_start") for part, name in zip(start, "xu"))
+            kind = floats if self.solver == "rti" else reals  # real-time iteration has its own way out of such a guess
+            x, u = (kind(part, f"the {name} of warm_start") for part, name in zip(start, "xu"))
             start = Guess(x, u, np.zeros(self.transcription.n_rows))
         has, wants = (start.x.shape, start.u.shape, start.flat_slack.shape), self._guess_shapes
         if has != wants:

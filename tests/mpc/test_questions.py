@@ -30,6 +30,7 @@ def test_a_state_too_large_to_reckon_with_is_named_and_contradicts_nothing(mpc):
             (lambda: mpc.Q(theta, large, [0.0]), "state"),
             (lambda: mpc.Q(theta, [0.0, 0.0], [1e200]), "action"),
             (lambda: mpc.V(theta, [0.0, 0.0], perturbation=[-1e200]), "perturbation"),
+            (lambda: mpc.values(theta, [[0.0, 0.0], large], [[1e200], [0.0]]), "action"),
             (lambda: mpc.values(theta, [[0.0, 0.0], large]), "state"),
         ):
             with pytest.raises(SolverError, match=rf"the {name} is too large \(1e\+200\)") as error:
@@ -57,6 +58,8 @@ def test_a_warm_start_from_another_horizon_is_no_failed_solve(mpc):
                 ValueError, match=r"warm_start does not fit this problem.* u of shape \(4, 1\), not \(3"
             ):
                 ask(warm_start=start)
+    with pytest.raises(ValueError, match="the u of warm_start is not finite"):
+        mpc.V(theta, s, warm_start=(np.zeros((4, 2)), np.full((3, 1), np.nan)))
     assert mpc.V(theta, s, warm_start=shift(mpc.V(theta, s))).value == pytest.approx(mpc.V(theta, s).value, rel=1e-7)
 
 
