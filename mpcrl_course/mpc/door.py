@@ -16,9 +16,12 @@ from mpcrl_course.mpc.real_time import RealTimeSolver
 from mpcrl_course.mpc.scaling import ScaledSolver
 from mpcrl_course.mpc.solution import Guess, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription
+from mpcrl_course.validation import FEW, floats, instance, reals
 
 #: With more free inputs than this the quadratic back end does not condense: it solves the sparse problem.
 CONDENSED_INPUTS = 40
+#: Larger states and inputs are refused: squares of squares of them are no numbers any more.
+LARGE = 1e75
 
 
 class MPC:
@@ -54,6 +57,9 @@ class MPC:
     """
 
     def __init__(self, problem: OptimalControlProblem, solver: str | None = None, **options):
+        instance(problem, OptimalControlProblem, "problem")
+        if solver is not None:
+            instance(solver, str, "solver")
         self.problem, self.parameters, self.discount = problem, problem.parameters, problem.discount
         self.transcription = Transcription(problem)
         quadratic = solver not in ("ipopt", "rti") and self.transcription.quadratic
@@ -147,6 +153,9 @@ class MPC:
             actions = self._matrix(actions, self.problem.n_actions, "actions")
             if len(actions) != len(states):
                 raise ValueError(f"{len(states)} states but {len(actions)} actions were given")
+        asked = states if actions is None else np.hstack([states, actions])
+        for row in np.flatnonzero(~(np.abs(asked).max(axis=1) < LARGE))[:1]:
+            reckonable(Question(theta, states[row], None if actions is None else actions[row]))
         with self._lock:
             return self.back_end.solve_batch(theta, states, actions)
 
@@ -168,11 +177,13 @@ class MPC:
 
     def _question(self, theta, s, a=None, perturbation=None) -> Question:
         problem, theta = self.problem, self.parameters.check(theta).copy()
-        return Question(
-            theta,
-            vector(s, problem.n_states, "state"),
-            None if a is None else vector(a, problem.n_actions, "action"),
-            None if perturbation is None else vector(perturbation, problem.n_inputs, "perturbation"),
+        return reckonable(
+            Question(
+                theta,
+                vector(s, problem.n_states, "state"),
+                None if a is None else vector(a, problem.n_actions, "action"),
+                None if perturbation is None else vector(perturbation, problem.n_inputs, "perturbation"),
+            )
         )
 
     def answer(self, question: Question, warm_start: Solution | tuple | None = None) -> Solution:
@@ -186,7 +197,8 @@ class MPC:
         if not isinstance(start, Solution):
             if not isinstance(start, (tuple, list)) or len(start) != 2:
                 raise ValueError(f"warm_start is a Solution or a pair (x, u), not {type(start).__name__}")
-            x, u = (np.array(part, dtype=float) for part in start)
+            kind = floats if self.solver == "rti" else reals  # real-time iteration has its own way out of such a guess
+            x, u = (kind(part, f"the {name} of warm_start") for part, name in zip(start, "xu"))
             start = Guess(x, u, np.zeros(self.transcription.n_rows))
         has, wants = (start.x.shape, start.u.shape, start.flat_slack.shape), self._guess_shapes
         if has != wants:
@@ -198,7 +210,7 @@ class MPC:
         return start
 
     def _matrix(self, value, n, name):
-        value = np.asarray(value, dtype=float)
+        value = floats(value, name)
         if value.ndim != 2 or value.shape[1] != n:
             raise ValueError(f"{name} has shape {value.shape}, but a batch of this problem has shape (M, {n})")
         if not np.isfinite(value).all():
@@ -218,12 +230,26 @@ def vector(value, n: int, name: str, whose: str = "problem") -> np.ndarray:
     name, whose : str
         For the message: the state, of this problem.
     """
-    value = np.array(value, dtype=float)  # a copy: a solution outlives what the caller does to these arrays
+    value = reals(value, name)  # a copy: a solution outlives what the caller does to these arrays
     if value.shape != (n,):
         if value.shape == () and n == 1:
             value = value.reshape(1)
         else:
             raise ValueError(f"{name} has shape {value.shape}, but this {whose}'s has shape ({n},)")
-    if not np.isfinite(value).all():
-        raise ValueError(f"{name} is not finite: {value}")
     return value
+
+
+def reckonable(question: Question) -> Question:
+    """Return a question; raise its SolverError if a state, action or perturbation is too large to reckon with."""
+    for name, value in (
+        ("state", question.state),
+        ("action", question.action),
+        ("perturbation", question.perturbation),
+    ):
+        if value is None:
+            continue
+        least, most = (value.min(), value.max()) if value.size > FEW else (min(flat := value.tolist()), max(flat))
+        if not -LARGE < least <= most < LARGE:
+            size = max(-least, most)
+            question.fail("not converged", f"the {name} is too large ({size:.3g}): its cost would be no number")
+    return question

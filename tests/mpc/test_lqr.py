@@ -62,7 +62,7 @@ def test_lqr_refuses_what_has_no_solution():
     assert P[0, 0] == pytest.approx(1 / (1 - 0.6 * 1.2**2), abs=1e-9)
     with pytest.raises(ValueError, match="without disturbance"):
         lqr([[0.9]], [[1.0]], [[1.0]], [[1.0]], 1.0, cov=[[0.1]])
-    with pytest.raises(ValueError, match="discount 1.1"):
+    with pytest.raises(ValueError, match="gamma must lie in .0, 1., not 1.1"):
         lqr([[0.9]], [[1.0]], [[1.0]], [[1.0]], 1.1)
     undiscounted = lqr([[0.9]], [[1.0]], [[1.0]], [[1.0]], 1.0)
     assert undiscounted.c == 0.0
