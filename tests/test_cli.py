@@ -131,7 +131,7 @@ def test_progress(course, capsys):
     progress.note(entry, progress.RIGHT, "")
     progress.note(entry, progress.WRONG, "")
     exercise = {"title": "toy", "items": {"2": entry, "10": entry}}
-    progress.change(places.progress_file(), lambda data: data["exercises"].update({"06": exercise}))
+    progress.change(places.progress_file(course), lambda data: data["exercises"].update({"06": exercise}))
     assert main(["progress"]) == 0
     out = capsys.readouterr().out
     assert "Exercise 06, toy: 0 of 2 right" in out and "TD error  ✗ wrong  ✓ right  2       0" in out
