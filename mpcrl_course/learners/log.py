@@ -108,13 +108,13 @@ def save_state(path, arrays: dict[str, np.ndarray], scalars: dict) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     index = path.with_name(f"{path.name}.json")  # not with_suffix: 'rate_0.1' and 'rate_0.2' are two runs
-    old = json.loads(index.read_text())["arrays"] if index.exists() else None
+    old = json.loads(index.read_text(encoding="utf-8"))["arrays"] if index.exists() else None
     name = f"{path.name}-{scalars['k']}.npz"
     fresh = path.with_name(f"{path.name}.new")
     with open(fresh, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     os.replace(fresh, path.with_name(name))
-    fresh.write_text(json.dumps({**scalars, "arrays": name, "format": FORMAT}))
+    fresh.write_text(json.dumps({**scalars, "arrays": name, "format": FORMAT}), encoding="utf-8")
     os.replace(fresh, index)
     if old and old != name:
         path.with_name(old).unlink(missing_ok=True)
@@ -133,7 +133,7 @@ def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
     path = Path(path)
     index = path.with_name(f"{path.name}.json")
     try:
-        scalars = json.loads(index.read_text())
+        scalars = json.loads(index.read_text(encoding="utf-8"))
         written = scalars.get("format", 1)
     except (json.JSONDecodeError, AttributeError):
         raise ValueError(f"{index} is damaged: delete it, and begin this run anew") from None
