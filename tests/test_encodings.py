@@ -139,8 +139,9 @@ def half_done(tmp_path_factory):
     python.parent.mkdir(parents=True)
     (root / "pyproject.toml").write_text("", encoding="utf-8")
     shutil.copy(ROOT / "course.py", root)
-    complaint = "case $* in *install*) echo 'π: not found ✗'; exit 1;; *version_info*) echo 3.11;; *) echo pip;; esac"
-    python.write_text(f"#!/bin/sh\n{complaint}\n", encoding="utf-8")
+    version = r"[ $PYTHONIOENCODING = utf-8 ] && echo 'pip of ü' || printf 'pip of \374'"
+    complaint = f"*install*) echo 'π: not found ✗'; exit 1;; *version_info*) echo 3.11;; *) {version};;"
+    python.write_text(f"#!/bin/sh\ncase $* in {complaint} esac\n", encoding="utf-8")
     python.chmod(0o755)
     return root
 

@@ -87,13 +87,13 @@ def load(path: Path) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     # What is in the file, as it is; ValueError or RecursionError if that is no JSON object, or could not be written.
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError("too large")
-        data = json.loads(path.read_bytes(), parse_int=_whole)  # UTF-8, with a mark at its head or not, or UTF-16
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1)
     except FileNotFoundError:
         return {}
-    if not isinstance(data, dict):
-        raise ValueError("no object")
+    data = json.loads(text, parse_int=_whole)  # UTF-8, with a mark at its head or not, or UTF-16
+    if not isinstance(data, dict) or len(text) > LARGEST:
+        raise ValueError("not a progress file")
     _text(data)
     return data
 
@@ -153,6 +153,8 @@ def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> dict[str, Any]
         If the file cannot be written; then it is as it was.
     """
     path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():  # a folder, or /dev/null: not to be set aside
+        raise OSError(errno.EINVAL, "no file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_name(path.name + ".lock")):
         try:

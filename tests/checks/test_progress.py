@@ -5,6 +5,7 @@ import errno
 import json
 import multiprocessing
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -244,6 +245,21 @@ def test_a_full_disk_leaves_all_as_it_was(file):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert written(file) == GOOD and not asides(file)
+
+
+@pytest.mark.skipif(not hasattr(os, "mknod"), reason="there are no such devices")
+@pytest.mark.parametrize("kind", ["folder", "device"])
+def test_what_is_no_file_is_left_alone(file, kind):
+    """Whoever wants no record may name /dev/null."""
+    file.parent.mkdir()
+    try:
+        file.mkdir() if kind == "folder" else os.mknod(file, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("only the administrator makes devices")
+    for use in (progress.load, lambda file: progress.change(file, solve)):
+        with pytest.raises(OSError, match="no file|a directory"):
+            use(file)
+    assert not file.is_file() and not asides(file)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
