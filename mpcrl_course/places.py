@@ -32,6 +32,7 @@ from numpy.lib.npyio import NpzFile
 _PACKAGE = Path(__file__).resolve().parent
 #: The folder of the shipped numbers.
 DATA = _PACKAGE / "data"
+#: In the folder of the course.
 RECORD = Path(".mpcrl_course", "progress.json")
 
 

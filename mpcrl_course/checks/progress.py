@@ -184,16 +184,17 @@ def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> dict[str, Any]
 
 
 def _carry_over(raw: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> bool:
-    # Put into `raw` what an edit changed; returns whether something else than a table stood where one is needed.
+    # Put into `raw` what an edit changed; returns whether it took the place of a list or a table that was none of ours.
     lost = False
     for key, value in after.items():
-        if isinstance(value, dict) and value != before.get(key):
-            if not isinstance(raw.get(key), dict):
-                lost |= bool(raw.get(key))
-                raw[key] = {}
+        old, table = raw.get(key), isinstance(value, dict)
+        if key in before and value == before[key]:
+            continue
+        if not (table and isinstance(old, dict)):
+            lost |= bool(old) and (table or isinstance(old, list | dict))
+            raw[key] = {} if table else value
+        if table:
             lost |= _carry_over(raw[key], before.get(key, {}), value)
-        elif key not in before or value != before[key]:
-            raw[key] = value
     for key in before.keys() - after.keys():
         raw.pop(key, None)
     return lost

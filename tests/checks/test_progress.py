@@ -126,10 +126,11 @@ def test_what_a_newer_version_has_written_is_kept(file):
         {"version": 1, "exercises": {"06": "done"}},
         {"version": 1, "exercises": {"06": {"items": [1, 2]}}},
         {"version": 1, "exercises": {"06": {"items": {"2": [RIGHT]}}}},
+        {"version": 2, "exercises": {"06": {"items": {"2": {"attempts": {"wrong": 3}}}}}},
     ],
-    ids=["exercises", "exercise", "items", "item"],
+    ids=["exercises", "exercise", "items", "item", "field"],
 )
-def test_what_is_no_table_is_kept_before_a_result_is_written_over_it(file, damage, capsys):
+def test_what_is_of_another_make_is_kept_before_a_result_is_written_over_it(file, damage, capsys):
     put(file, damage)
     progress.load(file)
     assert written(file) == damage and not asides(file)  # who only looks changes nothing
