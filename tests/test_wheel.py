@@ -61,6 +61,7 @@ def test_the_wheel_has_every_file_of_the_package(site):
     assert files(site / "mpcrl_course") == files(ROOT / "mpcrl_course")
 
 
+@pytest.mark.slow
 def test_exercises_are_judged_by_the_wheel_alone(course_command, site, tmp_path):
     cells = [nbformat.v4.new_code_cell(f"{WHERE}\nassert mpcrl_course.__path__ == [{str(site / 'mpcrl_course')!r}]")]
     for name in SOLUTIONS:
