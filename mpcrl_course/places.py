@@ -49,7 +49,7 @@ _AT_IMPORT = working_folder()
 
 def _reader() -> list[Path]:
     # Where the reader is. A notebook's shell remembers where it started, also if we are imported after a %cd.
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     started = Path(getattr(shell, "starting_dir", _AT_IMPORT)).resolve()
     edited = getattr(shell, "user_ns", {}).get("__vsc_ipynb_file__")  # VS Code may start the kernel elsewhere
     if isinstance(edited, str) and os.path.isfile(edited):

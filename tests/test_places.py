@@ -111,6 +111,12 @@ def test_a_working_folder_that_is_gone_stops_nothing(tmp_path):
     assert said(code, tmp_path / "gone") == [str(ROOT), str(record(ROOT)), "settings"]
 
 
+def test_where_there_is_no_ipython_the_place_is_that_of_the_beginning(monkeypatch):
+    before = places.notebook_folder()
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    assert places.notebook_folder() == before
+
+
 def test_the_record_may_be_named(tmp_path, monkeypatch):
     monkeypatch.setenv("MPCRL_COURSE_PROGRESS", str(tmp_path / "mine.json"))
     assert places.progress_file() == tmp_path / "mine.json"
