@@ -119,7 +119,8 @@ def fingerprint(root, python_version):
 
 def ask_python(root, *arguments):
     """Return what the environment's Python prints, or None if it fails or is not there."""
-    command, environ = [str(environment_python(root))] + list(arguments), clean_environment(root)
+    command = [str(environment_python(root))] + list(arguments)
+    environ = dict(clean_environment(root), PYTHONIOENCODING="utf-8")
     try:
         return subprocess.check_output(command, env=environ, stderr=subprocess.DEVNULL, timeout=120).decode().strip()
     except (OSError, subprocess.SubprocessError):
@@ -151,9 +152,8 @@ def make_venv(root):
     elif venv.exists():
         shutil.rmtree(str(venv))
     lines = []
-    code = run_child([sys.executable, "-m", "venv", str(venv)], root, on_line=lines.append)
-    if code != 0:
-        raise SetupError("".join(lines) + f"\nMaking .venv failed (exit code {code}).")
+    if run_child([sys.executable, "-m", "venv", str(venv)], root, on_line=lines.append) != 0:
+        raise SetupError("".join(lines) + "\nMaking .venv failed.")
 
 
 def install(root):
@@ -199,6 +199,8 @@ class PipReport:
 
 def set_up(root=ROOT):
     """Make .venv fit pyproject.toml; the stamp is written last, so that an interruption shows."""
+    for name in [ascii(part) for part in Path(root).parts if re.search("[\ud800-\udfff]", part)]:
+        raise SetupError(f"The folder {name} has a name that is no text here (no UTF-8): rename it, then run again.")
     (state, version), stamp = environment_state(root), Path(root, STAMP)
     if state == "ready":
         return
@@ -265,9 +267,8 @@ def lab_command(root, browser=True):
     """Return the command line that starts JupyterLab on the start page."""
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # which JupyterLab refuses unless told
     page = "/lab/tree/" + START_PAGE if Path(root, START_PAGE).exists() else "/lab"
-    command = [str(environment_python(root)), "-m", "jupyterlab"]
-    command += [f"--ServerApp.root_dir={root}", f"--LabApp.default_url={page}"]
-    command += ["--ServerApp.answer_yes=True"]  # Ctrl-C ends it without a question
+    command = [str(environment_python(root)), "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]
+    command += [f"--LabApp.default_url={page}", "--ServerApp.answer_yes=True"]  # Ctrl-C ends it without a question
     return command + ([] if browser else ["--no-browser"]) + (["--allow-root"] if as_root else [])
 
 
@@ -383,8 +384,7 @@ def run_tests(root, environ=None, run=run_child):
                 passed, failed = passed + good, failed + bad
                 note = f"{good} passed, {bad} failed, {skipped} skipped"
             fine = fine and code == 0
-            verdict = "ok" if code == 0 else "FAILED"
-            lines.append(f"    {verdict:8}{name:14}{time.time() - begun:7.1f} s   {note}".rstrip())
+            lines.append(f"    {'FAILED' if code else 'ok':8}{name:14}{time.time() - begun:7.1f} s   {note}".rstrip())
     say("summary")
     print("\n".join(lines + [f"{passed} passed, {failed} failed"]), flush=True)
     return 0 if fine else 1
@@ -395,9 +395,8 @@ def run_tests(root, environ=None, run=run_child):
 
 def parse(arguments):
     """Return (command, its arguments); the command is '' for what we do not know."""
-    command, rest = (arguments[0], list(arguments[1:])) if arguments else ("lab", [])
-    if command == "--no-browser":
-        command, rest = "lab", list(arguments)
+    lab = not arguments or arguments[0] == "--no-browser"
+    command, rest = ("lab", list(arguments)) if lab else (arguments[0], list(arguments[1:]))
     if command in ("-h", "--help", "help"):
         return "help", []
     allowed = {"lab": {"--no-browser"}, "test": set()}
@@ -408,9 +407,10 @@ def parse(arguments):
 
 def main(arguments=None, version=sys.version_info, root=ROOT):
     """Do what the command line asks; return the exit code."""
-    complaint = too_old(version)
-    if complaint:
-        print(complaint)
+    for stream in [one for one in (sys.stdout, sys.stderr) if hasattr(one, "reconfigure")]:
+        stream.reconfigure(errors="replace")  # a console may lack a letter: it prints "?"
+    if too_old(version):
+        print(too_old(version))
         return 1
     command, rest = parse(sys.argv[1:] if arguments is None else arguments)
     if command in ("help", ""):

@@ -19,8 +19,8 @@ THIS_PYTHON = "{}.{}".format(*sys.version_info[:2])
 @pytest.fixture
 def root(tmp_path):
     """Return a course folder with the two files that decide what is installed, and nothing else."""
-    (tmp_path / "pyproject.toml").write_text("[project]\n")
-    (tmp_path / "requirements.txt").write_text("-e .[test]\n")
+    (tmp_path / "pyproject.toml").write_text("[project]\n", encoding="utf-8")
+    (tmp_path / "requirements.txt").write_text("-e .[test]\n", encoding="utf-8")
     return tmp_path
 
 
@@ -114,11 +114,11 @@ def test_the_environment_of_children_is_clean(windows, separator, python):
 def test_the_fingerprint_sees_every_cause(root, tmp_path_factory):
     prints = [course.fingerprint(root, "3.11"), course.fingerprint(root, "3.12")]
     for name in ("pyproject.toml", "requirements.txt"):
-        (root / name).write_text("changed")
+        (root / name).write_text("changed", encoding="utf-8")
         prints.append(course.fingerprint(root, "3.11"))
     moved = tmp_path_factory.mktemp("moved")
     for name in ("pyproject.toml", "requirements.txt"):
-        (moved / name).write_text("changed")
+        (moved / name).write_text("changed", encoding="utf-8")
     prints.append(course.fingerprint(moved, "3.11"))
     assert len(set(prints)) == 5
     assert course.fingerprint(root, "3.11") == prints[3]
@@ -144,7 +144,7 @@ def test_set_up_makes_installs_and_then_does_nothing(root, stand_ins):
 )
 def test_what_is_not_ready_is_used_if_its_python_fits_and_its_pip_runs(root, stand_ins, monkeypatch, answer, state):
     course.set_up(root)
-    (root / "requirements.txt").write_text("changed")
+    (root / "requirements.txt").write_text("changed", encoding="utf-8")
     pretend(monkeypatch, answer)
     assert course.environment_state(root)[0] == state
 
@@ -153,14 +153,14 @@ def test_an_environment_whose_python_does_not_run_is_broken(root):
     python = course.environment_python(root)
     python.parent.mkdir(parents=True)
     assert course.environment_state(root) == ("broken", None)
-    python.write_text("#!/bin/sh\nexit 1\n")
+    python.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     python.chmod(0o755)
     assert course.environment_state(root) == ("broken", None)
 
 
 def test_a_changed_pyproject_installs_again_but_keeps_the_environment(root, stand_ins):
     course.set_up(root)
-    (root / "pyproject.toml").write_text("[project]\nversion = '2'\n")
+    (root / "pyproject.toml").write_text("[project]\nversion = '2'\n", encoding="utf-8")
     course.set_up(root)
     course.set_up(root)
     assert stand_ins == ["make", "install", "install"]
@@ -172,11 +172,11 @@ def test_an_interrupted_installation_is_done_again(root, stand_ins, monkeypatch,
         raise interruption
 
     course.set_up(root)
-    (root / "requirements.txt").write_text("-e .[test]\nmore\n")
+    (root / "requirements.txt").write_text("-e .[test]\nmore\n", encoding="utf-8")
     with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, course.SetupError)):
         patch.setattr(course, "install", interrupted)
         course.set_up(root)
-    (root / "requirements.txt").write_text("-e .[test]\n")  # back to what was complete before
+    (root / "requirements.txt").write_text("-e .[test]\n", encoding="utf-8")  # back to what was complete before
     course.set_up(root)
     assert stand_ins == ["make", "install", "install"]
 
@@ -184,12 +184,12 @@ def test_an_interrupted_installation_is_done_again(root, stand_ins, monkeypatch,
 def test_make_venv_replaces_a_broken_one_and_touches_nothing_behind_a_link(root, monkeypatch):
     monkeypatch.setattr(course, "run_child", lambda command, root, on_line: Path(command[-1]).mkdir() or 0)
     (root / ".venv").mkdir()
-    (root / ".venv" / "half").write_text("")
+    (root / ".venv" / "half").write_text("", encoding="utf-8")
     course.make_venv(root)
     assert list((root / ".venv").iterdir()) == []
     (root / ".venv").rmdir()
     (root / "other").mkdir()
-    (root / "other" / "precious").write_text("")
+    (root / "other" / "precious").write_text("", encoding="utf-8")
     (root / ".venv").symlink_to(root / "other")
     course.make_venv(root)
     assert (root / "other" / "precious").exists()
@@ -301,7 +301,7 @@ def test_an_interruption_is_answered_with_a_sentence(root, monkeypatch, capsys):
 
 def test_package_commands_are_handed_on(root, monkeypatch, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "a.ipynb").write_text("{}")
+    (elsewhere / "a.ipynb").write_text("{}", encoding="utf-8")
     monkeypatch.chdir(elsewhere)
     monkeypatch.setattr(course, "set_up", lambda root: None)
     calls = []
@@ -321,7 +321,7 @@ def test_the_command_line_of_jupyterlab(root, monkeypatch, user, allowed):
     assert "--no-browser" not in command
     assert ("--allow-root" in command) == allowed  # only root needs it
     (root / "lectures").mkdir()
-    (root / course.START_PAGE).write_text("{}")
+    (root / course.START_PAGE).write_text("{}", encoding="utf-8")
     command = course.lab_command(root, browser=False)
     assert "--LabApp.default_url=/lab/tree/lectures/00_start.ipynb" in command
     assert "--no-browser" in command
@@ -347,13 +347,15 @@ def test_the_address_is_printed_once_and_a_crash_shows_why(root, monkeypatch, ca
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 def test_a_kill_closes_jupyterlab_and_is_a_success(root):
     """A stand-in for the environment's Python is the JupyterLab; only `course.py` gets the signal."""
-    (root / "course.py").write_text(Path(course.__file__).read_text(encoding="utf-8"))
+    (root / "course.py").write_text(Path(course.__file__).read_text(encoding="utf-8"), encoding="utf-8")
     stand_in = course.environment_python(root)
     stand_in.parent.mkdir(parents=True)
-    stand_in.write_text('#!/bin/sh\n[ "$1" = -c ] && echo 3.11 && exit\necho "http://x/lab?$$"\nexec sleep 1800\n')
+    stand_in.write_text(
+        '#!/bin/sh\n[ "$1" = -c ] && echo 3.11 && exit\necho "http://x/lab?$$"\nexec sleep 1800\n', encoding="utf-8"
+    )
     stand_in.chmod(0o755)
-    (root / course.STAMP).write_text(course.fingerprint(root, "3.11"))
-    parent = subprocess.Popen([sys.executable, root / "course.py"], stdout=subprocess.PIPE, text=True)
+    (root / course.STAMP).write_text(course.fingerprint(root, "3.11"), encoding="utf-8")
+    parent = subprocess.Popen([sys.executable, root / "course.py"], stdout=subprocess.PIPE, encoding="utf-8")
     child = next(int(line.split("?")[1]) for line in parent.stdout if "http://x/lab?" in line)
     parent.terminate()
     assert "see you soon" in parent.stdout.read()
@@ -375,7 +377,7 @@ def test_is_ci(value, expected):
 def program(path):
     """Make an executable file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("#!/bin/sh\n")
+    path.write_text("#!/bin/sh\n", encoding="utf-8")
     path.chmod(0o755)
     return str(path)
 
@@ -441,7 +443,7 @@ class FakeRun:
         code, text = self.answers.get(name, (0, junit(2)))
         junit_file = [part.split("=", 1)[1] for part in map(str, command) if part.startswith("--junitxml=")]
         if junit_file and text is not None:
-            Path(junit_file[0]).write_text(text)
+            Path(junit_file[0]).write_text(text, encoding="utf-8")
         return code
 
 
@@ -491,7 +493,7 @@ def test_tests_do_not_touch_the_readers_progress(root):
 def test_pyproject_asks_for_the_python_that_course_py_asks_for():
     text = (course.ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'requires-python = ">={}.{}"'.format(*course.OLDEST_PYTHON) in text
-    assert (course.ROOT / "requirements.txt").read_text().strip() == "-e .[test]"
+    assert (course.ROOT / "requirements.txt").read_text(encoding="utf-8").strip() == "-e .[test]"
 
 
 def test_the_readme_begins_with_the_two_commands():

@@ -122,7 +122,7 @@ def save_state(path, arrays: dict[str, np.ndarray], scalars: dict) -> None:
     with open(fresh, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     os.replace(fresh, path.with_name(name))
-    fresh.write_text(json.dumps({**scalars, "arrays": name, "format": FORMAT}))
+    fresh.write_text(json.dumps({**scalars, "arrays": name, "format": FORMAT}), encoding="utf-8")
     os.replace(fresh, index)
     if old and old != name:
         path.with_name(old).unlink(missing_ok=True)

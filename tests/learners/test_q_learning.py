@@ -16,7 +16,7 @@ from mpcrl_course.learners.q_learning import QLearning, first_order_step, second
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError
 from mpcrl_course.problems.linear import linear_mpc
 
-STEPS = json.loads((Path(__file__).parents[1] / "data" / "q_learning_steps.json").read_text())
+STEPS = json.loads((Path(__file__).parents[1] / "data" / "q_learning_steps.json").read_text(encoding="utf-8"))
 MPC10 = linear_mpc()
 THETA = MPC10.parameters.initial()
 

@@ -8,7 +8,7 @@ import pytest
 
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, lqr, riccati, riccati_iteration
 
-CASES = json.loads((Path(__file__).parents[1] / "data" / "lqr.json").read_text())["cases"]
+CASES = json.loads((Path(__file__).parents[1] / "data" / "lqr.json").read_text(encoding="utf-8"))["cases"]
 LOOSE = {"daqp": 1e-9, "piqp": 1e-7, "ipopt": 1e-7}
 
 
