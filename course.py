@@ -171,18 +171,17 @@ def install(root):
                     "Is this machine online? Run the same command again: it goes on where it stopped."
                 )
             else:
-                named = set(re.findall(r"\(constraint\) ([\w.-]+==[\w.]+)", read_text(log)))
+                named = sorted(set(re.findall(r"\(constraint\) ([\w.-]+==[\w.]+)", read_text(log))))
                 left = [pin for pin in tested if pin.split(" ")[0] not in named]
                 tested = left if len(left) < len(tested) else []
-                what = ", ".join(sorted(named)) if tested else "the tested releases"
-                say(f"pip cannot install {what}; going on without, with what it finds instead")
+                say(f"pip cannot install {', '.join(named) if tested else 'the tested releases'}; going on without")
 
 
 class PipReport:
     """Turn pip's many lines into a few: one every 3 s, and every big download."""
 
     def __init__(self, log):
-        self.log, self.packages, self.last = log, 0, time.time()
+        self.log, self.last = log, time.time()
 
     def __call__(self, line):
         self.log.write(line)
@@ -190,13 +189,12 @@ class PipReport:
         verb, what = found.groups() if found else ("", "")
         name = re.split(r"[^\w.-]|-\d", what.split("/")[-1])[0]
         size = re.search(r"\(([\d.]+) MB\)", line)
-        self.packages += verb == "Collecting"
         if verb == "Downloading" and size and float(size.group(1)) >= 5:
             say(f"  downloading {name} ({size.group(1)} MB)")
         elif verb == "Installing collected":
             say(f"  unpacking {1 + line.count(',')} packages (up to a minute or two)")
         elif verb == "Collecting" and time.time() - self.last > 3:
-            say(f"  fetching package {self.packages}: {name}")
+            say(f"  fetching {name}")
             self.last = time.time()
 
 
