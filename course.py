@@ -55,11 +55,6 @@ def read_text(path):
         return ""
 
 
-def last_lines(path):
-    """Return the last lines of a log."""
-    return "\n".join(read_text(path).splitlines()[-15:])
-
-
 def too_old(version):
     """Return the sentence for a Python that is too old, or None."""
     if tuple(version[:2]) >= OLDEST_PYTHON:
@@ -113,7 +108,7 @@ def fingerprint(root, python_version):
 
     The folder belongs to it: an editable installation knows its place, so a moved course is installed again.
     """
-    files = [read_text(Path(root, name)) for name in ("pyproject.toml", "requirements.txt")]
+    files = [read_text(Path(root, name)) for name in ("pyproject.toml", "requirements.txt", "constraints.txt")]
     return hashlib.sha256("\0".join(files + [python_version, str(Path(root).resolve())]).encode()).hexdigest()
 
 
@@ -157,26 +152,37 @@ def make_venv(root):
 
 
 def install(root):
-    """Install the course and what it needs into .venv with pip; the full output goes to .venv/install.log."""
-    log = Path(root, ".venv", "install.log")
+    """Install the course and what it needs into .venv with pip; the full output goes to .venv/install.log.
+
+    The tested releases are asked for as wheels. Those that pip names as it fails are let go; if it names none, all.
+    """
+    log, tested = Path(root, ".venv", "install.log"), read_text(Path(root, "constraints.txt")).splitlines()
     pip = "-m pip install --disable-pip-version-check --no-input --progress-bar off".split()
-    with log.open("w", encoding="utf-8") as stream:
-        # The pip of the very first 3.10 cannot make editable installs from a pyproject.toml.
-        for arguments in (["pip>=23"], ["--prefer-binary", "-r", "requirements.txt"]):
-            command = [environment_python(root)] + pip + arguments
-            if run_child(command, root, on_line=PipReport(stream)) != 0:
-                stream.flush()
+    # The pip of the very first 3.10 cannot make editable installs from a pyproject.toml.
+    steps = [["pip>=23"], "-r requirements.txt -c .venv/constraints.txt".split()]
+    with log.open("w", buffering=1, encoding="utf-8") as stream:
+        while steps:
+            log.with_name("constraints.txt").write_text("\n".join(tested), encoding="utf-8")
+            how = ["--only-binary", ":all:"] if tested else ["--prefer-binary"]
+            if run_child([environment_python(root)] + pip + how + steps[0], root, on_line=PipReport(stream)) == 0:
+                steps = steps[1:]
+            elif not tested:
                 raise SetupError(
-                    f"{last_lines(log)}\n\nThe installation failed (all of its output: {log}).\n"
+                    f"{read_text(log)[-1500:]}\n\nThe installation failed (all of its output: {log}).\n"
                     "Is this machine online? Run the same command again: it goes on where it stopped."
                 )
+            else:
+                named = sorted(set(re.findall(r"\(constraint\) ([\w.-]+==[\w.]+)", read_text(log))))
+                left = [pin for pin in tested if pin.split(" ")[0] not in named]
+                tested = left if len(left) < len(tested) else []
+                say(f"pip cannot install {', '.join(named) if tested else 'the tested releases'}; going on without")
 
 
 class PipReport:
     """Turn pip's many lines into a few: one every 3 s, and every big download."""
 
     def __init__(self, log):
-        self.log, self.packages, self.last = log, 0, time.time()
+        self.log, self.last = log, time.time()
 
     def __call__(self, line):
         self.log.write(line)
@@ -184,21 +190,17 @@ class PipReport:
         verb, what = found.groups() if found else ("", "")
         name = re.split(r"[^\w.-]|-\d", what.split("/")[-1])[0]
         size = re.search(r"\(([\d.]+) MB\)", line)
-        self.packages += verb == "Collecting"
-        text = ""
         if verb == "Downloading" and size and float(size.group(1)) >= 5:
-            text = f"  downloading {name} ({size.group(1)} MB)"
+            say(f"  downloading {name} ({size.group(1)} MB)")
         elif verb == "Installing collected":
-            text = f"  unpacking {1 + line.count(',')} packages (up to a minute or two)"
+            say(f"  unpacking {1 + line.count(',')} packages (up to a minute or two)")
         elif verb == "Collecting" and time.time() - self.last > 3:
-            text = f"  fetching package {self.packages}: {name}"
-        if text:
+            say(f"  fetching {name}")
             self.last = time.time()
-            say(text)
 
 
 def set_up(root=ROOT):
-    """Make .venv fit pyproject.toml; the stamp is written last, so that an interruption shows."""
+    """Make .venv fit pyproject.toml and constraints.txt; the stamp is written last, so that an interruption shows."""
     for name in [ascii(part) for part in Path(root).parts if re.search("[\ud800-\udfff]", part)]:
         raise SetupError(f"The folder {name} has a name that is no text here (no UTF-8): rename it, then run again.")
     (state, version), stamp = environment_state(root), Path(root, STAMP)
@@ -208,8 +210,7 @@ def set_up(root=ROOT):
         say(f"making the virtual environment .venv{' anew (it was incomplete)' if state == 'broken' else ''}")
         make_venv(root)
         _, version = environment_state(root)
-    if stamp.exists():
-        stamp.unlink()
+    stamp.write_text("", encoding="ascii")
     say("installing the course into .venv (the first time takes one to five minutes)")
     before = fingerprint(root, version)
     install(root)
@@ -294,7 +295,7 @@ def open_lab(root, browser=True):
             say("JupyterLab is closed; see you soon")
             return 0
     if code != 0:
-        print(last_lines(log))
+        print(read_text(log)[-1500:])
         say(f"JupyterLab ended with exit code {code} (all of its output: {log})")
     return code
 

@@ -4,23 +4,29 @@ import ast
 import importlib.util
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import course
 
 THIS_PYTHON = "{}.{}".format(*sys.version_info[:2])
+PINS = ["numpy==2.2.6 ; python_full_version < '3.11'", "numpy==2.5.5 ; python_full_version >= '3.11'", "six==9.99"]
+INSTALL = course.install
 
 
 @pytest.fixture
 def root(tmp_path):
-    """Return a course folder with the two files that decide what is installed, and nothing else."""
+    """Return a course folder with the three files that decide what is installed, and nothing else."""
     (tmp_path / "pyproject.toml").write_text("[project]\n", encoding="utf-8")
     (tmp_path / "requirements.txt").write_text("-e .[test]\n", encoding="utf-8")
+    (tmp_path / "constraints.txt").write_text("# made by a tool\n" + "\n".join(PINS) + "\n", encoding="utf-8")
     return tmp_path
 
 
@@ -113,15 +119,16 @@ def test_the_environment_of_children_is_clean(windows, separator, python):
 
 def test_the_fingerprint_sees_every_cause(root, tmp_path_factory):
     prints = [course.fingerprint(root, "3.11"), course.fingerprint(root, "3.12")]
-    for name in ("pyproject.toml", "requirements.txt"):
+    names = ("pyproject.toml", "requirements.txt", "constraints.txt")
+    for name in names:
         (root / name).write_text("changed", encoding="utf-8")
         prints.append(course.fingerprint(root, "3.11"))
     moved = tmp_path_factory.mktemp("moved")
-    for name in ("pyproject.toml", "requirements.txt"):
+    for name in names:
         (moved / name).write_text("changed", encoding="utf-8")
     prints.append(course.fingerprint(moved, "3.11"))
-    assert len(set(prints)) == 5
-    assert course.fingerprint(root, "3.11") == prints[3]
+    assert len(set(prints)) == 6
+    assert course.fingerprint(root, "3.11") == prints[4]
 
 
 def test_set_up_makes_installs_and_then_does_nothing(root, stand_ins):
@@ -208,6 +215,79 @@ def test_make_venv_does_not_saw_off_its_own_branch(root, monkeypatch):
     with pytest.raises(course.SetupError, match="deactivate"):
         course.make_venv(root)
     assert (root / ".venv").exists()
+
+
+class FakePip:
+    """Stand for pip: note what each try to install the course asks for; complain while it asks for some releases."""
+
+    def __init__(self, complaints):
+        self.complaints, self.asked, self.commands = complaints, [], []
+
+    def __call__(self, command, root, on_line):
+        if "-r" not in command:  # pip itself
+            return 0
+        assert command[command.index("-r") + 1] == "requirements.txt"
+        self.commands.append(command)
+        self.asked.append(Path(root, command[command.index("-c") + 1]).read_text(encoding="utf-8").splitlines()[1:])
+        for release, complaint in self.complaints.items():
+            if any(pin.startswith(release) for pin in self.asked[-1]):
+                if isinstance(complaint, str):
+                    on_line(complaint + "\n")
+                    return 1
+                raise complaint
+        return 0
+
+
+@pytest.fixture
+def pip(root, monkeypatch):
+    """Return a function that puts a `FakePip` with complaints in the place of pip; there is a .venv to install into."""
+
+    def put(complaints):
+        fake = FakePip(complaints)
+        monkeypatch.setattr(course, "run_child", fake)
+        return fake
+
+    (root / ".venv").mkdir()
+    return put
+
+
+def test_the_tested_releases_are_installed_as_wheels(root, pip, capsys):
+    fake = pip({})
+    course.install(root)
+    assert fake.asked == [PINS] and "--only-binary" in fake.commands[0]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_release_that_pip_names_is_let_go_and_the_others_are_kept(root, pip, capsys):
+    named = "    The user requested (constraint) {}"
+    fake = pip({"six==9.99": named.format("six==9.99"), "numpy==2.5.5": named.format("numpy==2.5.5")})
+    course.install(root)
+    assert fake.asked == [PINS, PINS[:2], PINS[:1]]
+    said = capsys.readouterr().out.splitlines()
+    assert "pip cannot install six==9.99; going on without" in said[0]
+    assert "pip cannot install numpy==2.5.5, six==9.99; going on without" in said[1]
+
+
+@pytest.mark.parametrize("complaint", ["ERROR: something else", "    The user requested (constraint) other==1.0"])
+def test_if_pip_names_none_of_the_tested_releases_all_are_let_go(root, pip, capsys, complaint):
+    fake = pip({"six": complaint})
+    course.install(root)
+    assert fake.asked == [PINS, []]
+    assert "--prefer-binary" in fake.commands[1] and "--only-binary" not in fake.commands[1]
+    assert "pip cannot install the tested releases; going on without" in capsys.readouterr().out
+
+
+def test_after_an_interruption_all_tested_releases_are_asked_for_again(root, stand_ins, monkeypatch):
+    fake = FakePip({"six": "(constraint) six==9.99", "numpy": KeyboardInterrupt()})
+    monkeypatch.setattr(course, "run_child", fake)
+    monkeypatch.setattr(course, "install", INSTALL)
+    with pytest.raises(KeyboardInterrupt):
+        course.set_up(root)
+    assert course.environment_state(root)[0] == "stale"
+    fake.complaints = {}
+    course.set_up(root)
+    assert fake.asked == [PINS, PINS[:2], PINS]
+    assert course.environment_state(root)[0] == "ready"
 
 
 def test_a_failed_installation_shows_the_end_of_its_output(root, monkeypatch):
@@ -494,6 +574,29 @@ def test_pyproject_asks_for_the_python_that_course_py_asks_for():
     text = (course.ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'requires-python = ">={}.{}"'.format(*course.OLDEST_PYTHON) in text
     assert (course.ROOT / "requirements.txt").read_text(encoding="utf-8").strip() == "-e .[test]"
+
+
+DEPENDENCIES = [Requirement(line) for line in requires("mpcrl-course")]
+TESTED = [line for line in (course.ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("python", ["3.10.13", "3.11.7", "3.12.1", "3.13.0", "3.14.0"])
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+def test_one_release_of_each_dependency_is_tested_for_every_python_and_system(python, system):
+    here = {"python_full_version": python, "python_version": python.rpartition(".")[0], "sys_platform": system}
+    here |= {"os_name": "nt" if system == "win32" else "posix", "extra": "test"}
+    pins = [pin for pin in map(Requirement, TESTED) if pin.marker is None or pin.marker.evaluate(here)]
+    assert len({pin.name for pin in pins}) == len(pins)
+    tested = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins}
+    wanted = [one for one in DEPENDENCIES if one.marker is None or one.marker.evaluate(here)]
+    assert len(wanted) > 20 and [one for one in wanted if not one.specifier.contains(tested[one.name])] == []
+
+
+def test_the_constraints_say_how_they_are_made_and_name_neither_a_host_nor_a_folder():
+    text = (course.ROOT / "constraints.txt").read_text(encoding="utf-8")
+    command = text.splitlines()[1].lstrip("# ")
+    assert command in " ".join((course.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    assert not re.search(r"://|--.*index|--find-links|@|\\|/", "\n".join(TESTED) + command)
 
 
 def test_the_readme_begins_with_the_two_commands():
