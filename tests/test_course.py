@@ -577,7 +577,8 @@ def test_pyproject_asks_for_the_python_that_course_py_asks_for():
 
 
 DEPENDENCIES = [Requirement(line) for line in requires("mpcrl-course")]
-TESTED = [line for line in (course.ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+PINNED = (course.ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+TESTED = [line for line in PINNED if not line.startswith("#")]
 
 
 @pytest.mark.parametrize("python", ["3.10.13", "3.11.7", "3.12.1", "3.13.0", "3.14.0"])

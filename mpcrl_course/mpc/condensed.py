@@ -22,7 +22,7 @@ from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.lifted import LiftedSolver
 from mpcrl_course.mpc.optimality import OPTIMAL, optimality, relative_residual
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
-from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution
+from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription, pick, rollout, stack
 
 #: A violation of a row on which no input has a say counts as none below this (it is rounding, or a kink).
@@ -210,12 +210,7 @@ class CondensedSolver:
             i = int(np.argmin(all_weights))
             question.fail("unbounded", f"negative slack weight {all_weights[i]:.3g} of {self.t.row_name(i)}")
         if not (lower <= upper).all():
-            i = int(np.argmin(lower <= upper))
-            row = self.t.row_name(qp.moving[i - qp.n_box])
-            if np.isnan(lower[i] + upper[i]):
-                question.fail("not converged", f"a bound of {row} is not a number")
-            reason = f"the lower bound of {row} lies {lower[i] - upper[i]:.3g} above its upper bound"
-            question.fail("infeasible", reason)
+            lower, upper = meeting(question, lower, upper, lambda i: self.t.row_name(qp.moving[i - qp.n_box]))
         return H, C, weight, f, lower, upper
 
     def model(self, qp: CondensedQP, question: Question, data, model: daqp.Model | None = None) -> daqp.Model | None:
@@ -282,7 +277,7 @@ class CondensedSolver:
             return np.zeros(0), np.zeros((0, self.t.problem.n_actions))
         values, residual = qp.value.over(theta, fixed, Z, lam)
         values, first = values[:, 0], Z[:, : self.t.problem.n_actions] if free else np.array(actions, dtype=float)
-        for i in np.flatnonzero(failed | ~(residual[:, 0] <= OPTIMAL)):
+        for i in np.flatnonzero(failed | ~(residual[:, 0] <= OPTIMAL)).tolist():
             solution = self.careful(question(i))
             values[i], first[i] = solution.value, solution.u0[: first.shape[1]]
         return values, first

@@ -5,11 +5,14 @@ from __future__ import annotations
 from copy import copy
 from functools import cached_property
 from threading import Lock
+from typing import NoReturn
 
 import casadi as ca
 import numpy as np
 
+from mpcrl_course.mpc.blame import blame, outside
 from mpcrl_course.mpc.condensed import CondensedSolver
+from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.lifted import LiftedSolver
 from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.mpc.real_time import RealTimeSolver
@@ -20,6 +23,8 @@ from mpcrl_course.validation import FEW, floats, instance, reals
 
 #: With more free inputs than this the quadratic back end does not condense: it solves the sparse problem.
 CONDENSED_INPUTS = 40
+#: What back ends say of numbers that are none.
+NO_NUMBER = ("not finite", "not a number", "Invalid_Number")
 #: Larger states and inputs are refused: squares of squares of them are no numbers any more.
 LARGE = 1e75
 
@@ -157,16 +162,28 @@ class MPC:
         for row in np.flatnonzero(~(np.abs(asked).max(axis=1) < LARGE))[:1]:
             reckonable(Question(theta, states[row], None if actions is None else actions[row]))
         with self._lock:
-            return self.back_end.solve_batch(theta, states, actions)
+            try:
+                return self.back_end.solve_batch(theta, states, actions)
+            except SolverError as error:
+                self._explain(Question(error.theta, error.state, error.action), error)
+
+    def _explain(self, question: Question, error: SolverError) -> NoReturn:
+        """Raise the error again, with what of the reader's problem or question is behind it, if that can be told."""
+        asked, reason = (self.problem, question.theta, question.state), error.reason
+        if error.status == "infeasible" and "upper bound" not in reason and (seen := outside(*asked)):
+            reason = f"{seen}; {reason}"
+        elif any(word in reason for word in NO_NUMBER) and (seen := blame(*asked, question.action)):
+            reason = f"{seen}; {reason}"
+        question.fail(error.status, reason)
 
     @cached_property
     def reference(self) -> MPC:
         """The same problem, solved to the end by ipopt."""
         if self.solver == "ipopt":
             return self
-        other = copy(self)
-        rti = isinstance(self.back_end, RealTimeSolver)
-        other.solver, other.back_end = "ipopt", self.back_end.ipopt if rti else self._in_units("ipopt")
+        other, own = copy(self), self.back_end
+        other.solver = "ipopt"
+        other.back_end = own.ipopt if isinstance(own, RealTimeSolver) else self._in_units("ipopt")
         return other
 
     @cached_property
@@ -190,7 +207,10 @@ class MPC:
         """Answer a question that has been checked; raises as `V` does."""
         guess = None if warm_start is None else self._guess(warm_start)
         with self._lock:
-            return self.back_end.solve(question, guess)
+            try:
+                return self.back_end.solve(question, guess)
+            except SolverError as error:
+                self._explain(question, error)
 
     def _guess(self, start) -> Solution | Guess:
         """Return a solution as it is and a pair (x, u) as a guess, or raise ValueError if they do not fit."""

@@ -20,7 +20,7 @@ from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual, residuals
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
-from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution
+from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription, pick
 
 TOLERANCES = {"eps_abs": 1e-10, "eps_rel": 1e-11, "eps_duality_gap_abs": 1e-10, "eps_duality_gap_rel": 1e-11}
@@ -61,8 +61,16 @@ class LiftedSolver:
         self.t = t = transcription
         self.plugin = plugin
         self._has_lower, self._has_upper = np.flatnonzero(t.has_lower), np.flatnonzero(t.has_upper)
+        # bounds that cross by rounding meet in the middle, as everywhere
+        lower, upper = ca.SX(t.lower), ca.SX(t.upper)
+        for i in np.flatnonzero(t.has_lower & t.has_upper).tolist():
+            if not (t.lower[i].is_constant() and t.upper[i].is_constant()):
+                crossed, middle = t.upper[i] < t.lower[i], 0.5 * (t.lower[i] + t.upper[i])
+                lower[i], upper[i] = ca.if_else(crossed, middle, t.lower[i]), ca.if_else(crossed, middle, t.upper[i])
+        fixed = not ca.depends_on(ca.vertcat(t.lower, t.upper), ca.vertcat(ca.vec(t.X), ca.vec(t.U)))
+        self._bounds = ca.Function("bounds", [t.theta], [t.lower, t.upper]) if fixed and t.n_rows else None
         self._rows = ca.vertcat(
-            pick(t.lower - t.slack - t.h, self._has_lower), pick(t.h - t.upper - t.slack, self._has_upper)
+            pick(lower - t.slack - t.h, self._has_lower), pick(t.h - upper - t.slack, self._has_upper)
         )
         self._built: dict[str, tuple] = {}
         self._weights = ca.Function("weights", [t.theta], [t.weight])
@@ -134,6 +142,9 @@ class LiftedSolver:
         if t.n_rows and weight.min() < 0.0:
             row = t.row_name(int(weight.argmin()))
             question.fail("unbounded", f"negative slack weight {weight.min():.3g} of {row}")
+        if self._bounds is not None:
+            below, above = (bound.full().ravel() for bound in self._bounds(theta))
+            meeting(question, below, above, t.row_name)
         if self.plugin == "piqp" and not self._convex(question):
             question.fail("unbounded", "the cost is not convex in the inputs")
         q = np.zeros(nu) if question.perturbation is None else question.perturbation

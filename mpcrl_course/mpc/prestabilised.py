@@ -35,7 +35,7 @@ from scipy.linalg import qr, solve_triangular
 
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual
-from mpcrl_course.mpc.solution import Multipliers, Question, Solution
+from mpcrl_course.mpc.solution import Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription
 
 SETTINGS = {"primal_tol": 1e-11, "dual_tol": 1e-12, "iter_limit": 10_000}
@@ -67,14 +67,16 @@ class Loop(NamedTuple):
     Attributes
     ----------
     T, y_0 : ndarray, shapes (n_y, n_w) and (n_y,)
-    K, k, F : list of ndarray
-        Feedback, feedforward, and L_k^-T (the rows of a given first action are zero), stage by stage.
+    K, k : ndarray, shapes (N, n_inputs, n_states) and (N, n_inputs)
+        Feedback and feedforward; an input that is held has its value in k.
+    F : list of ndarray
+        L_k^-T, stage by stage; the rows of inputs that are held are zero.
     """
 
     T: np.ndarray
     y_0: np.ndarray
-    K: list[np.ndarray]
-    k: list[np.ndarray]
+    K: np.ndarray
+    k: np.ndarray
     F: list[np.ndarray]
 
 
@@ -203,9 +205,10 @@ class PrestabilisedSolver:
         """Raise SolverError if the problem's numbers make none."""
         if not all(np.isfinite(part).all() for part in (d.g, d.H, d.h, d.h_y, d.f, d.A, d.B)):
             question.fail("not converged", "cost, dynamics or rows are not finite")
-        for what, part in (("bound", d.lower + d.upper), ("slack weight", d.weight)):
-            for i in np.flatnonzero(np.isnan(part)):
-                question.fail("not converged", f"a {what} of {self.t.row_name(i)} is not a number")
+        for i in np.flatnonzero(~(d.weight >= 0.0)).tolist():
+            question.fail("unbounded", f"slack weight {d.weight[i]:.3g} of {self.t.row_name(i)}")
+        if self.t.n_rows:
+            d.lower, d.upper = meeting(question, d.lower, d.upper, self.t.row_name)
 
     def _along(self, d, loop, given, action, question: Question, start: float) -> Solution:
         """Return the solution with the `given` inputs held, among them those of a given `action`."""
@@ -259,8 +262,8 @@ class PrestabilisedSolver:
             p = q + K[k].T @ r + (S + R @ K[k]).T @ k_[k] + closed.T @ (P @ f + p)
             P = Q + K[k].T @ S + S.T @ K[k] + K[k].T @ R @ K[k] + closed.T @ P @ closed
             P = 0.5 * (P + P.T)
-        n_w = int(np.isnan(given).sum())
-        T, y_0, first = np.zeros((n_x + N * nu, n_w)), np.zeros(n_x + N * nu), 0
+        T: np.ndarray = np.zeros((n_x + N * nu, int(np.isnan(given).sum())))
+        y_0, first = np.zeros(n_x + N * nu), 0
         y_0[:nx] = question.state
         for k in range(N):
             x, u = x_at[k], u_at[k]
@@ -290,8 +293,8 @@ class PrestabilisedSolver:
         t, problem = self.t, self.t.problem
         n_u = problem.n_inputs * problem.horizon
         U, u_0, free = loop.T[-n_u:], loop.y_0[-n_u:], np.isnan(given).ravel()
-        box = (np.tile(bound, problem.horizon) for bound in (problem.input_lower, problem.input_upper))
-        box = [np.where(free, bound, edge) for bound, edge in zip(box, (-np.inf, np.inf))]
+        sides = (problem.input_lower, -np.inf), (problem.input_upper, np.inf)
+        box = [np.where(free, np.tile(bound, problem.horizon), edge) for bound, edge in sides]
         G, g = np.vstack([d.h_y @ loop.T, U]), np.concatenate([d.h_y @ loop.y_0 + d.h, u_0])
         lower, upper = np.concatenate([d.lower, box[0]]), np.concatenate([d.upper, box[1]])
         soft = np.concatenate([t.soft, np.zeros(n_u, bool)])
@@ -310,7 +313,7 @@ class PrestabilisedSolver:
         beyond, lam = np.maximum(over, under), np.zeros(len(rows.g))
         still = ~rows.moved & (beyond > 0.0)
         lam[still & rows.soft] = (np.where(over > under, 1.0, -1.0) * rows.weight)[still & rows.soft]
-        for i in np.flatnonzero(still & ~rows.soft):
+        for i in np.flatnonzero(still & ~rows.soft).tolist():
             if beyond[i] > OPTIMAL * (rows.size[i] + abs(rows.g[i] + beyond[i])):
                 question.fail("infeasible", f"{self._name(i)} is violated by {beyond[i]:.3g} whatever the inputs do")
         bounded = np.isfinite(rows.lower) | np.isfinite(rows.upper)
@@ -331,11 +334,9 @@ class PrestabilisedSolver:
             relaxed = _project(*scaled[:3], np.where(hard, DEAR, scaled[3]))[0]
             height = scaled[0] @ relaxed
             missed = np.where(hard, np.maximum(scaled[1] - height, height - scaled[2]), -np.inf)
-            i = int(missed.argmax())
-            missed_by = missed[i] * length[i] * unit
-            question.fail(
-                "infeasible", f"{self._name(use[i])} cannot be satisfied: it is missed by {missed_by:.3g} at best"
-            )
+            worst = int(missed.argmax())
+            missed_by = f"it is missed by {missed[worst] * length[worst] * unit:.3g} at best"
+            question.fail("infeasible", f"{self._name(int(use[worst]))} cannot be satisfied: {missed_by}")
         if flag < 1:
             question.fail("not converged", f"daqp returned {flag}")
         w, push = _polish(w, push, *scaled)

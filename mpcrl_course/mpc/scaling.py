@@ -56,14 +56,15 @@ class ScaledSolver:
         )
 
     def _scale(self, guess: Solution | Guess) -> Solution | Guess:
-        d, m = self.units, guess.multipliers
-        parts = {"x": guess.x / d.x, "u": guess.u / d.u, "flat_slack": guess.flat_slack / d.rows}
+        d = self.units
+        x, u, slack = guess.x / d.x, guess.u / d.u, guess.flat_slack / d.rows
         if isinstance(guess, Guess):
-            return guess._replace(**parts)
+            return Guess(x, u, slack)
+        m = guess.multipliers
         scaled = Multipliers(
             m.nu * d.x, m.lam_lb * d.rows, m.lam_ub * d.rows, m.lam_input_lb * d.u, m.lam_input_ub * d.u
         )
-        return replace(guess, multipliers=scaled, transcription=self.back_end.t, **parts)
+        return replace(guess, x=x, u=u, flat_slack=slack, multipliers=scaled, transcription=self.back_end.t)
 
     def solve_batch(self, theta, states, actions=None):
         """Return values and first inputs for many states (and actions) at one theta, as `MPC.values` does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -14,6 +15,10 @@ from mpcrl_course.mpc.optimality import relative_residual
 
 if TYPE_CHECKING:
     from mpcrl_course.mpc.transcription import Transcription
+
+
+#: Bounds that cross by no more than this, relative to 1 or to their size, count as equal.
+CROSSED = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,28 @@ class Question:
     def fail(self, status: str, reason: str) -> NoReturn:
         """Raise the `SolverError` of this question, with a status ('infeasible', …) and the reason in words."""
         raise SolverError(status, reason, self.state, self.action, self.theta) from None
+
+
+def meeting(question: Question, lower, upper, name: Callable[[int], str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return bounds of which no lower one lies above its upper one: those that do by rounding meet in the middle.
+
+    Parameters
+    ----------
+    question : Question
+        It fails where a bound is not a number, or bounds cross by more than 1e-9 (relative to 1 or to their size).
+    lower, upper : ndarray
+    name : callable (i) -> str
+        What the bounds belong to, for the message.
+    """
+    i = int(np.isnan(lower + upper).argmax())
+    if np.isnan(lower[i] + upper[i]):
+        question.fail("not converged", f"a bound of {name(i)} is not a number")
+    with np.errstate(invalid="ignore"):
+        middle, over = 0.5 * (lower + upper), lower - upper
+        i = int((over - CROSSED * np.maximum(1.0, np.abs(middle))).argmax())
+    if over[i] > CROSSED * max(1.0, abs(middle[i])):
+        question.fail("infeasible", f"the lower bound of {name(i)} lies {over[i]:.3g} above its upper bound")
+    return np.where(over > 0.0, middle, lower), np.where(over > 0.0, middle, upper)
 
 
 class Multipliers(NamedTuple):

@@ -61,10 +61,10 @@ class Units:
 
         def rows_of(name: str, constraint: Callable) -> Callable:
             def rows(k, x, u, p):
-                found = self.own(constraint)(k, x, u, p)
+                found: Rows | None = self.own(constraint)(k, x, u, p)
                 if found is None:
                     return None
-                expression, lower, upper, weight = Rows(*found)
+                expression, lower, upper, weight = found
                 unit = ca.DM(self._of_stage[name, k])
                 sides = (None if bound is None else _column(bound, unit) / unit for bound in (lower, upper))
                 return Rows(expression / unit, *sides, None if weight is None else _column(weight, unit) * unit)
