@@ -248,7 +248,8 @@ class PrestabilisedSolver:
         x_at = [slice(k * nx, (k + 1) * nx) for k in range(N + 1)]
         u_at = [slice(n_x + k * nu, n_x + (k + 1) * nu) for k in range(N)]
         P, p = d.H[x_at[N], x_at[N]], d.g[x_at[N]]
-        K, k_, F = np.zeros((N, nu, nx)), np.where(np.isnan(given), 0.0, given), [np.zeros(0)] * N
+        K, k_ = np.zeros((N, nu, nx)), np.where(np.isnan(given), 0.0, given)
+        F: list[np.ndarray] = [np.zeros(0)] * N
         for k in reversed(range(N)):
             Q, S, R = d.H[x_at[k], x_at[k]], d.H[u_at[k], x_at[k]], d.H[u_at[k], u_at[k]]
             q, r, free = d.g[x_at[k]], d.g[u_at[k]], np.isnan(given[k])

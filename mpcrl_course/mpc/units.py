@@ -66,8 +66,8 @@ class Units:
                     return None
                 expression, lower, upper, weight = found
                 unit = ca.DM(self._of_stage[name, k])
-                sides = (None if bound is None else _column(bound, unit) / unit for bound in (lower, upper))
-                return Rows(expression / unit, *sides, None if weight is None else _column(weight, unit) * unit)
+                lower, upper = (None if bound is None else _column(bound, unit) / unit for bound in (lower, upper))
+                return Rows(expression / unit, lower, upper, None if weight is None else _column(weight, unit) * unit)
 
             return rows
 
