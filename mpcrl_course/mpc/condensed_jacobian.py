@@ -58,7 +58,7 @@ def condensed_policy_jacobian(solution: Solution, act: SimpleNamespace) -> np.nd
     lam, push = np.where(violated, 0.0, m.lam_ub - m.lam_lb), violated * (act.upper * 1.0 - act.lower)
     blocks = _COMPILED[t](solution.theta, solution.state, solution.u.ravel(), lam, push)
     H, L_ztheta, h_z, above_lower, above_upper = blocks
-    free, A = np.flatnonzero(~(act.input_lower | act.input_upper)), np.flatnonzero(pushing & ~violated)
+    free, A = (~(act.input_lower | act.input_upper)).ravel().nonzero()[0], (pushing & ~violated).nonzero()[0]
     n, A_z = len(free), h_z[A][:, free]
     if len(A) and (len(A) > n or np.linalg.matrix_rank(A_z, tol=1e-9 * np.linalg.norm(A_z)) < len(A)):
         return None
