@@ -302,6 +302,9 @@ class DistributedQLearning(Learner):
         Gradient in theta_i, where it is not that of the solution itself.
     agent : callable, optional
         Makes an agent, with the arguments of `LocalLearner`.
+    refuse : bool
+        Whether to learn nothing from answers that have not converged: such a step fails, its TD error is nan. (It still
+        acts on what V said, and the next solves start from these.)
 
     Attributes
     ----------
@@ -315,9 +318,10 @@ class DistributedQLearning(Learner):
     log : Log
         x, u, cost; td, nan in a step in which some agent's solve failed, which all skip (nobody knows the TD error
         without it; the last action that was found stays); theta, shape (steps + 1, n_theta); failed; failed_agent, from
-        0, or -1 if none in particular; solve_messages, consensus_messages, consensus_numbers: messages of ADMM (for V
-        and Q, and for another V in a step that explores) and of average consensus (TD error and C), and the numbers in
-        the latter. The run stops if 200 failed steps follow each other.
+        0, or -1 if none in particular; unconverged, how many of this step's V and Q had not `converged`;
+        solve_messages, consensus_messages, consensus_numbers: messages of ADMM (for V and Q, and for another V in a
+        step that explores) and of average consensus (TD error and C), and the numbers in the latter. The run
+        stops if 200 failed steps follow each other.
     """
 
     name = "distributed Q-learning"
@@ -345,6 +349,7 @@ class DistributedQLearning(Learner):
         upper=None,
         gradient: Callable | None = None,
         agent: Callable[..., LocalLearner] = LocalLearner,
+        refuse: bool = False,
     ):
         network, every = instance(controller, NetworkController, "controller").network, whole(every, "every", 1)
         instance(env, gym.Env, "env")
@@ -362,7 +367,7 @@ class DistributedQLearning(Learner):
         super().__init__(env, rng, theta=theta)
         self.controller, self.P, self.rounds, self.alone, self.every = controller, P, rounds, alone, every
         self.alpha, self.order, self.safeguard = as_schedule(step_size, "step_size"), order, safeguard
-        self.sigma = real(sigma, "sigma", 0.0)
+        self.sigma, self.refuse = real(sigma, "sigma", 0.0), refuse
         self.behaviour, self.gradient = behaviour, gradient or (lambda q, i: q.gradient(i))
         self.duals, self.updates, self.sent = WarmStarts(), 0, np.zeros(3, int)
         self.parts |= {f"agent{i}": one for i, one in enumerate(self.agents)} | {"duals": self.duals}
@@ -381,17 +386,27 @@ class DistributedQLearning(Learner):
         s_next, cost, terminated, truncated, info = self.apply(a)
         costs = reals(info.get("costs"), f"the plant's info['costs'] in step {k}", (len(self.agents),))
         ended, a_next, td, trouble = terminated or truncated, a, np.nan, None
+        unsure: list[NetworkSolution] = []
         try:
             # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
             if terminated:
                 q, target = controller.Q(theta, s, a, warm_start=duals.Q), costs
+                answers = [q]
             else:
                 v, q = controller.V_and_Q(theta, s_next, s, a, warm_start=(duals.V, duals.Q))
+                answers = [v, q]
                 target, duals.V = costs + controller.discount * v.values, v.duals
                 if not ended:
                     a_next = self.choose(v, k + 1, s_next)
             duals.Q = q.duals
             self.sent[0] += q.messages
+            unsure = [one for one in answers if not one.converged]
+            if self.refuse and unsure:
+                primal, dual = unsure[0].relative
+                reason = (
+                    f"the answer is refused: its relative residuals are {primal:.2g} (primal) and {dual:.2g} (dual)"
+                )
+                unsure[0].question.fail("not converged", reason)
             agreed = self.agree(target - q.values)
             for i, agent in enumerate(self.agents):
                 agent.remember(agreed[i], self.gradient(q, i), q.hessian(i) if self.order == 2 else None)
@@ -414,7 +429,7 @@ class DistributedQLearning(Learner):
         self.s, self.a = s_next, a_next
         self.log.add(
             x=s, u=a, cost=cost, td=td, theta=self.theta, failed=failed,
-            failed_agent=trouble.agent if isinstance(trouble, AgentError) else -1,
+            failed_agent=trouble.agent if isinstance(trouble, AgentError) else -1, unconverged=len(unsure),
             **dict(zip(("solve_messages", "consensus_messages", "consensus_numbers"), self.sent, strict=True)),
         )  # fmt: skip
         self.sent[:] = 0

@@ -58,7 +58,8 @@ class Log:
 
     def _grown(self, name: str, value) -> np.ndarray:
         old = self._series.get(name, np.zeros((0, *np.shape(value)), np.asarray(value).dtype))
-        self._series[name] = np.concatenate([old, np.zeros((max(256, len(old)), *old.shape[1:]), old.dtype)])
+        more = max(256, len(old), self.steps + 1)  # a series that an older saved run lacked starts late
+        self._series[name] = np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)])
         return self._series[name]
 
     def __getattr__(self, name: str) -> np.ndarray:
@@ -91,7 +92,10 @@ class Log:
         if self.steps and "failed" in self._series:
             td = np.abs(self.td[-500:])
             td = f"{td[~np.isnan(td)].mean():.4g}" if (~np.isnan(td)).any() else "none"
-            text += f", {int(self.failed.sum())} failed solves; last {min(self.steps, 500)}: mean |TD| {td}, "
+            unsure = int(self.unconverged.sum()) if "unconverged" in self._series else 0
+            text += f", {int(self.failed.sum())} failed solves"
+            text += f", {unsure} answers that had not converged" if unsure else ""
+            text += f"; last {min(self.steps, 500)}: mean |TD| {td}, "
             text += f"mean stage cost {self.cost[-500:].mean():.4g}"
         elif self.steps and "ended" in self._series:
             costs = self.episodes()[1]

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import casadi as ca
 import numpy as np
 
+from mpcrl_course.mpc.condensed_jacobian import condensed_policy_jacobian
 from mpcrl_course.mpc.errors import ACTIVE, KINK
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.transcription import Transcription, pick
@@ -71,8 +72,21 @@ def activity(solution: Solution) -> SimpleNamespace:
     SimpleNamespace
         lower, upper : bool arrays over the rows, that side is active or violated;
         violated : rows whose slack is positive; input_lower, input_upper : bool (N, n_inputs), active bounds;
+        pushing : how many of all these push and are not violated;
         margin : the smallest margin; strict : see `Solution.strict`.
     """
+    act = classified(solution)
+    if act.strict and act.pushing:
+        # few enough active rows can still depend on each other, such as a state bound and the input bound behind it
+        kkt = kkt_of(solution)
+        rows = kkt.active(solution, act)
+        slopes = kkt.blocks(*kkt.point(solution))[3][rows] * kkt.unit_y / kkt.unit_c[rows, None]
+        act.strict = bool(np.linalg.matrix_rank(slopes, tol=1e-9 * np.linalg.norm(slopes)) == len(slopes))
+    return act
+
+
+def classified(solution: Solution) -> SimpleNamespace:
+    """Return the `activity` of a solution, before its active rows were tested for depending on each other."""
     t, problem, m = solution.transcription, solution.transcription.problem, solution.multipliers
     h, lower, upper, weight = t.rows(solution.theta, solution.x.ravel(), solution.u.ravel())
     units = t.units  # in which margins mean something
@@ -106,14 +120,7 @@ def activity(solution: Solution) -> SimpleNamespace:
     pushing = int(((row_lower | row_upper) & ~violated).sum() + input_lower.sum() + input_upper.sum())
     act = SimpleNamespace(lower=row_lower, upper=row_upper, violated=violated, margin=smallest)
     act.input_lower, act.input_upper = input_lower, input_upper
-    act.strict = smallest > KINK and pushing <= (~given).sum()
-    if act.strict and pushing:
-        # few enough active rows can still depend on each other, such as a state bound and the input bound behind it
-        kkt = kkt_of(solution)
-        rows = kkt.active(solution, act)
-        slopes = kkt.blocks(*kkt.point(solution))[3][rows] * kkt.unit_y / kkt.unit_c[rows, None]
-        act.strict = bool(np.linalg.matrix_rank(slopes, tol=1e-9 * np.linalg.norm(slopes)) == len(slopes))
-    act.strict = bool(act.strict)
+    act.pushing, act.strict = pushing, bool(smallest > KINK and pushing <= (~given).sum())
     return act
 
 
@@ -274,7 +281,17 @@ def sensitivity(solution: Solution) -> SimpleNamespace:
 
 
 def policy_jacobian(solution: Solution) -> np.ndarray:
-    """Return dpi/dtheta at a solution of V, the derivative of the first input, shape (n_inputs, n_theta)."""
+    """Return dpi/dtheta at a solution of V, the derivative of the first input, shape (n_inputs, n_theta).
+
+    Raises
+    ------
+    ValueError
+        If the solution is one of Q.
+    SolverError
+        If the KKT system is singular, as at some kinks.
+    """
     if solution.kind != "V":
         raise ValueError("policy_jacobian needs a solution of V or policy; in Q the first input is fixed")
-    return sensitivity(solution).du_dtheta[0]
+    act = vars(solution).get("activity") or classified(solution)
+    small = condensed_policy_jacobian(solution, act)
+    return sensitivity(solution).du_dtheta[0] if small is None else small

@@ -7,7 +7,7 @@ from mpcrl_course.network.consensus import Average, average, laplacian, mixing_m
 from mpcrl_course.network.door import NetworkController
 from mpcrl_course.network.graph import line, neighbours_of, ring, star
 from mpcrl_course.network.problem import Network
-from mpcrl_course.network.solution import AgentError, Duals, History, NetworkSolution
+from mpcrl_course.network.solution import AgentError, Duals, History, NetworkSolution, RelativeResidual
 
 __all__ = [
     "ADMM",
@@ -21,6 +21,7 @@ __all__ = [
     "Network",
     "NetworkController",
     "NetworkSolution",
+    "RelativeResidual",
     "average",
     "laplacian",
     "line",

@@ -27,7 +27,7 @@ from mpcrl_course.mpc.solution import Question, Solution
 from mpcrl_course.network.door import NetworkController
 from mpcrl_course.network.local_qp import LocalQP, LocalQPs
 from mpcrl_course.network.problem import Network
-from mpcrl_course.network.solution import Duals, History, NetworkSolution
+from mpcrl_course.network.solution import Duals, History, NetworkSolution, relative_residual
 from mpcrl_course.validation import function, real, whole
 
 
@@ -194,19 +194,21 @@ class ADMM(NetworkController):
             questions[0].fail("not converged", reason)
         for i in np.flatnonzero(missed == len(primal)):
             local[0][i].question.fail("not converged", "it never answered")
-        asked, y, z = (part.reshape(n, -1) for part in (asked, y, z))
+        asked, c, y, z = (part.reshape(n, -1) for part in (asked, c, y, z))
         histories = [np.array(part).reshape(len(part), n, -1 if part else 0) for part in recorded]
 
         def answer(which, question):
             own = [qp.solution(asked[which, c_i], began) for qp, c_i in zip(local[which], self.c_of)]
+            duals, nu = Duals(y[which], z[which]), [solution.nu for solution in own]
             return NetworkSolution(
                 question=question,
                 u0=np.concatenate([s.u0[: agent.n_inputs] for s, agent in zip(own, network.agents)]),
                 values=self._values(own, asked[which]),
-                duals=Duals(y[which], z[which]),
+                duals=duals,
                 time=time.perf_counter() - began,
                 problems=self.problems,
                 make_local=lambda: own,
+                relative=relative_residual(asked[which], rho, c[which], duals, self.owner, nu),
                 missed=missed,
                 messages=self.messages_per_iteration * len(primal) - 4 * lost,
                 primal=primal[:, which],

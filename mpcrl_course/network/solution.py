@@ -8,7 +8,18 @@ Lagrangian only,
 so dQ/dtheta_i = dL_i/dtheta_i at the local solution with the local multipliers, and the Hessian d2L/dtheta2 of the
 Lagrangian is block-diagonal over the agents. Too few iterations leave errors in nu_i, lam_i and so in both.
 
-Source: Mallick, Airaldi, Dabiri & De Schutter, Automatica 167:111803, 2024 (local sensitivities).
+**How far it may be trusted.** An answer of ADMM is locally optimal at the tilt r that was asked: r + rho c = -dJ_i/dc.
+It is that of the whole network where nobody disagrees and r + rho c = y, where the multipliers y of those who hold a
+copy of the same add up to 0 (they do, or what is left of their mean is taken off). With E z that of which c is copies,
+
+    primal = |c - E z| / max(|c|, |E z|),    dual = |r + rho c - y| / max(|y|, |nu|),
+
+and r + rho c - y = rho E(z - z before) unless messages were lost. Both are relative to what is compared (for the dual
+one, slopes of costs in states: y, and nu, which stays where nobody is coupled and y vanishes): neither the units of
+states and costs nor rho as such matter.
+
+Sources: Boyd, Parikh, Chu, Peleato & Eckstein, Found. Trends Mach. Learn. 3(1), 2011, section 3.3 (residuals);
+Mallick, Airaldi, Dabiri & De Schutter, Automatica 167:111803, 2024 (local sensitivities).
 """
 
 from __future__ import annotations
@@ -26,6 +37,13 @@ from mpcrl_course.mpc.solution import Question, Solution
 
 if TYPE_CHECKING:
     from mpcrl_course.network.agent import LocalProblem
+
+
+#: The largest relative residual of an answer that counts as converged. Measured on 3690 answers (graphs, penalties from
+#: 0.01 to 1000, random parameters): none of the 2449 within it was off by more than 6.2e-4 (value) or 4.6e-3 (gradient,
+#: of its largest entry); within three times it, three were off by more than 1e-3 or 1e-2. 448 of the 1241 beyond were
+#: good enough all the same. Warm starts along a run stay below 5e-8.
+CONVERGED = 1e-4
 
 
 class AgentError(SolverError):
@@ -75,6 +93,18 @@ class Duals(NamedTuple):
     z: np.ndarray
 
 
+class RelativeResidual(NamedTuple):
+    """Disagreement and missing stationarity, relative to what is compared: the formulas of this module's head.
+
+    Attributes
+    ----------
+    primal, dual : float
+    """
+
+    primal: float
+    dual: float
+
+
 class History(NamedTuple):
     """What ADMM went through: multipliers, copies and common trajectories after every iteration.
 
@@ -87,6 +117,33 @@ class History(NamedTuple):
     y: np.ndarray
     c: np.ndarray
     z: np.ndarray
+
+
+def relative_residual(r, rho: float, c, duals: Duals, owner, nu) -> RelativeResidual:
+    """Return the residuals of local optima, relative to what is compared; 0 where there is nothing to compare.
+
+    Parameters
+    ----------
+    r : ndarray, shape (n_c,)
+        The tilt at which c is optimal.
+    rho : float
+    c : ndarray, shape (n_c,)
+    duals : Duals
+        The multipliers y and the trajectories z.
+    owner : ndarray of int, shape (n_c,)
+        Behind every entry of c: the entry of z that it is a copy of.
+    nu : sequence of ndarray
+        Every agent's multipliers of its dynamics.
+    """
+    z = duals.z[owner]
+    y = duals.y - (np.bincount(owner, duals.y) / np.bincount(owner))[owner]  # adds up to 0, also if messages were lost
+    gap, wrong, slopes = c - z, r + rho * c - y, np.concatenate([own.ravel() for own in nu])
+
+    def relative(error, *compared):
+        error, scale = (float(np.sqrt(max(part @ part for part in parts))) for parts in ([error], compared))
+        return error / scale if scale > 0.0 else (0.0 if error == 0.0 else np.inf)
+
+    return RelativeResidual(relative(gap, c, z), relative(wrong, y, slopes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +166,8 @@ class NetworkSolution:
         What every agent solved.
     make_local : callable () -> list of Solution
         Makes `local`.
+    relative : RelativeResidual
+        How far the answer is from that of the whole network.
     missed : ndarray of int, shape (M,)
         Iterations in which the agent did not answer and its last answer stood in.
     messages : int
@@ -126,6 +185,7 @@ class NetworkSolution:
     time: float
     problems: list[LocalProblem] = field(repr=False)
     make_local: Callable[[], list[Solution]] = field(repr=False)
+    relative: RelativeResidual
     missed: np.ndarray
     messages: int = 0
     primal: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)
@@ -185,8 +245,14 @@ class NetworkSolution:
 
     @property
     def strict(self) -> bool:
-        """Whether every local solution is strict, so that multipliers and gradients are unique."""
-        return all(solution.strict for solution in self.local)
+        """Whether it has converged and every local solution is strict, so that multipliers and gradients are unique."""
+        return self.converged and all(solution.strict for solution in self.local)
+
+    @property
+    def converged(self) -> bool:
+        """Whether both relative residuals are at most `CONVERGED`, and all is finite."""
+        small = max(self.relative.primal, self.relative.dual) <= CONVERGED
+        return bool(small and np.isfinite([*self.relative, *self.values]).all())
 
     @property
     def residual(self) -> float:

@@ -373,3 +373,28 @@ def test_unbounded_parameters_end_as_counted_failures_not_as_numbers():
     """A step far too long makes some w negative: its agent says so, and nobody learns from it."""
     log = run(steps=40, step_size=3.0, safeguard=False)
     assert log.failed.any() and np.isfinite(log.theta).all() and np.isnan(log.td[log.failed]).all()
+
+
+def test_answers_that_have_not_converged_are_counted_and_can_be_refused():
+    """Two iterations of ADMM are too few: every step says so; refused, nothing is learned from them."""
+    theta = NET.parameters.pack(**{f"A_c_{i}": -0.1 for i in (1, 2, 3)})
+    hasty = ADMM(NET, iterations=2)
+    counted, refused = (run(hasty, 12, theta=theta, refuse=refuse) for refuse in (False, True))
+    assert (counted.unconverged >= 1).all() and counted.unconverged.max() == 2 and not counted.failed.any()
+    assert (counted.theta[-1] != theta).any()
+    assert f"{counted.unconverged.sum()} answers that had not converged" in str(counted)
+    assert refused.failed.all() and np.isnan(refused.td).all() and (refused.failed_agent == -1).all()
+    assert (refused.theta == theta).all() and (refused.u[1:] != refused.u[:-1]).any()  # it acts all the same
+
+
+def test_refusing_changes_nothing_where_all_converge():
+    for controller in (CENTRAL, ADMM(NET)):
+        one, other = (run(controller, 8, P=LINE, refuse=refuse) for refuse in (False, True))
+        assert not one.unconverged.any() and "converged" not in str(one)
+        np.testing.assert_array_equal(one.theta, other.theta)
+
+
+def test_refused_answers_end_a_run_that_has_no_others():
+    theta = NET.parameters.pack(**{f"A_c_{i}": -0.1 for i in (1, 2, 3)})
+    log = run(ADMM(NET, iterations=1), 220, theta=theta, refuse=True)
+    assert log.steps == 200 and "the answer is refused" in log.stopped

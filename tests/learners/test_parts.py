@@ -185,3 +185,13 @@ def test_the_newest_alone_is_the_last_of_all_and_a_copy(size):
         np.testing.assert_array_equal(newest.cost, [0.5 * k])
         newest.s[:] = np.nan
         assert np.isfinite(memory.all().s).all()
+
+
+def test_a_series_that_an_older_saved_run_lacked_starts_late():
+    old = Log()
+    for k in range(600):
+        old.add(td=float(k))
+    log = Log()
+    log.load(old.arrays())
+    log.add(td=-1.0, unconverged=2)
+    assert log.steps == 601 and len(log.unconverged) == 601 and log.unconverged[-1] == 2 and log.unconverged.sum() == 2

@@ -1,0 +1,95 @@
+"""The policy's Jacobian where states can be eliminated: a KKT system of free inputs and active rows only.
+
+With the states rolled out from s, a quadratic problem is one in the inputs z. Where the solution is strict, its active
+set stays what it is nearby: inputs on their bounds stay there, the active rows A stay on theirs, and a violated soft
+row pushes with its whole weight w(theta), to the upper or lower side (push = 1 or -1). Of the Lagrangian
+
+    L(z, lam; theta) = J + lam'(h - bound)_A + sum_violated w |h - bound|,      L_z = 0,    (h - bound)_A = 0,
+
+the implicit function theorem differentiates in theta, for the inputs that are free:
+
+    [ L_zz  A_z' ] [ dz/dtheta   ]      [ L_z,theta             ]
+    [ A_z   0    ] [ dlam/dtheta ]  = - [ d(h - bound)_A/dtheta ]
+
+It is what is left of the system of `mpcrl_course.mpc.sensitivities` once its states, slacks and inputs on bounds are
+eliminated: regular where that is, and with the same solution.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import casadi as ca
+import numpy as np
+
+from mpcrl_course.mpc.fast import BufferedFunction
+from mpcrl_course.mpc.transcription import Transcription, rollout, stack
+
+if TYPE_CHECKING:
+    from mpcrl_course.mpc.solution import Solution
+
+#: With more inputs than this the problem is not condensed: the dense matrices would be larger than the sparse ones.
+CONDENSED_INPUTS = 40
+#: A step larger than this (relative to the right-hand side) comes from a system that may be singular.
+SINGULAR = 1e6
+
+_COMPILED: WeakKeyDictionary[Transcription, BufferedFunction] = WeakKeyDictionary()
+
+
+def condensed_policy_jacobian(solution: Solution, act: SimpleNamespace) -> np.ndarray | None:
+    """Return dpi/dtheta at a solution of V, shape (n_inputs, n_theta), or None: the whole KKT system has to decide.
+
+    That is where the problem is not condensed, at kinks, and where the system is singular or nearly so.
+
+    Parameters
+    ----------
+    solution : Solution
+    act : SimpleNamespace
+        Its rows and bounds, classified: see `mpcrl_course.mpc.sensitivities.activity`.
+    """
+    t, m = solution.transcription, solution.multipliers
+    pushing, violated = act.lower | act.upper, act.violated
+    if not act.strict or (act.lower & act.upper).any() or (violated & ~pushing).any() or not condensed(t):
+        return None
+    if t not in _COMPILED:
+        _COMPILED[t] = _blocks(t)
+    lam, push = np.where(violated, 0.0, m.lam_ub - m.lam_lb), violated * (act.upper * 1.0 - act.lower)
+    blocks = _COMPILED[t](solution.theta, solution.state, solution.u.ravel(), lam, push)
+    H, L_ztheta, h_z, above_lower, above_upper = blocks
+    free, A = (~(act.input_lower | act.input_upper)).ravel().nonzero()[0], (pushing & ~violated).nonzero()[0]
+    n, A_z = len(free), h_z[A][:, free]
+    if len(A) and (len(A) > n or np.linalg.matrix_rank(A_z, tol=1e-9 * np.linalg.norm(A_z)) < len(A)):
+        return None
+    K = np.zeros((n + len(A), n + len(A)))
+    K[:n, :n], K[:n, n:], K[n:, :n] = H[free][:, free], A_z.T, A_z
+    right = -np.vstack([L_ztheta[free], np.where(act.lower[A, None], above_lower[A], above_upper[A])])
+    try:
+        step = np.linalg.solve(K, right)
+    except np.linalg.LinAlgError:
+        return None
+    largest = np.abs(right).max(initial=0.0)
+    if not np.abs(step).max(initial=0.0) <= SINGULAR * (1.0 + largest):  # nor if it is not a number
+        return None
+    if np.abs(K @ step - right).max(initial=0.0) > 1e-6 * (1.0 + largest):
+        return None
+    dz = np.zeros((len(H), solution.theta.size))
+    dz[free] = step[:n]
+    return dz[: t.problem.n_inputs]
+
+
+def condensed(t: Transcription) -> bool:
+    """Return whether states are eliminated: from a quadratic problem, `t`, with few inputs."""
+    return t.U.numel() <= CONDENSED_INPUTS and t.quadratic
+
+
+def _blocks(t: Transcription) -> BufferedFunction:
+    """Return (theta, s, U, lam, push) -> L_zz, L_z,theta, h_z, d(h - lower)/dtheta, d(h - upper)/dtheta."""
+    problem = t.problem
+    rows = stack(problem, rollout(problem, t.s, t.U, t.theta), t.U, t.theta)
+    lam, push = ca.SX.sym("lam", t.n_rows), ca.SX.sym("push", t.n_rows)
+    L_z = ca.vec(ca.gradient(rows.cost + ca.dot(lam + push * rows.weight, rows.h), t.U))
+    outputs = [ca.jacobian(L_z, t.U), ca.jacobian(L_z, t.theta), ca.jacobian(rows.h, t.U)]
+    outputs += [ca.jacobian(rows.h - bound, t.theta) for bound in (rows.lower, rows.upper)]
+    return BufferedFunction("condensed_jacobian", [t.theta, t.s, t.U, lam, push], outputs, matrices=set(range(5)))
