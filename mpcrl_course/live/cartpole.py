@@ -15,7 +15,7 @@ import numpy as np
 
 from mpcrl_course.envs.cartpole import DT, TRACK, TRACK_END, CartPole, CartPoleParameters
 from mpcrl_course.figures.cartpole import CartPoleDrawing, describe_cartpole
-from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.clock import running_loop
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
@@ -237,42 +237,34 @@ def _fitted(plan: Solution, mpc: MPC) -> Solution:
     return replace(plan, x=x, u=u, transcription=t, flat_slack=np.zeros(t.n_rows))
 
 
-class CartPoleScene:
-    """Draws a `CartPoleLoop`: track, cart and plan above; position, angle and force over time below.
+class CartPoleScene(Scene):
+    """Draws a `CartPoleLoop`: track, cart and plan above; position, angle and force over time below."""
 
-    Parameters
-    ----------
-    width, height : int
-        In pixels.
-    """
-
-    def __init__(self, width: int = 800, height: int = 400):
-        canvas = self.canvas = Canvas(width, height)
-        with canvas.style():
-            top = canvas.axes(8, height - 222, width - 16, 196, pads=(0, 4, 6))
-            self.drawing = CartPoleDrawing(top, animated=True)
-            top.tick_params(pad=1)
-            top.set_xlabel("position $p$ (m); dashed: limit, black: end of the track")
-            left, each = 48, (width - 48 - 12 - 2 * 52) / 3
-            self.strips = []
-            shown = (
-                ("position (m)", (-2.6, 2.6), (-2, 0, 2), (-2, 2)),
-                ("angle (rad), 0 = upright", (-0.3, 6.6), (0, np.pi, 2 * np.pi), ()),
-                ("force (N)", (-17, 17), (-15, 0, 15), (-15, 15)),
-            )
-            for i, (title, limits, ticks, bounds) in enumerate(shown):
-                ax = canvas.axes(left + i * (each + 52), 36, each, 84, left=title, pads=(0, 4, 2), bounds=bounds)
-                ax.set(xlim=(-PAST * DT, AHEAD * DT), ylim=limits, yticks=ticks, xlabel="time from now (s)")
-                ax.axvline(0.0, color="black", linewidth=1, marker="", linestyle="-")
-                look: dict[str, Any] = {"linewidth": 1.4, "drawstyle": "steps-post" if i == 2 else "default"}
-                past = canvas.curve(ax, "vermilion", **look)
-                self.strips.append((ax, past, canvas.curve(ax, "blue", "--", **look)))
-            self.strips[1][0].set_yticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
-            keys = [*self.strips[0][1:], self.drawing.ghost, self.drawing.arrow, self.drawing.target]
-            names = ["past", "plan", "poles of the plan", "force", "target"]
-            canvas.legend(keys, 0, height, labels=names, ncols=5, columnspacing=1.5)
-            self.title = canvas.text(width - 10, height - 18, "", ha="right", animated=True, fontsize=9.5)
-            self._still: tuple[str, float] | None = None  # title and target that are drawn
+    def _make(self, canvas, width, height):
+        top = canvas.axes(8, height - 222, width - 16, 196, pads=(0, 4, 6))
+        self.drawing = CartPoleDrawing(top, animated=True)
+        top.tick_params(pad=1)
+        top.set_xlabel("position $p$ (m); dashed: limit, black: end of the track")
+        left, each = 48, (width - 48 - 12 - 2 * 52) / 3
+        self.strips = []
+        shown = (
+            ("position (m)", (-2.6, 2.6), (-2, 0, 2), (-2, 2)),
+            ("angle (rad), 0 = upright", (-0.3, 6.6), (0, np.pi, 2 * np.pi), ()),
+            ("force (N)", (-17, 17), (-15, 0, 15), (-15, 15)),
+        )
+        for i, (title, limits, ticks, bounds) in enumerate(shown):
+            ax = canvas.axes(left + i * (each + 52), 36, each, 84, left=title, pads=(0, 4, 2), bounds=bounds)
+            ax.set(xlim=(-PAST * DT, AHEAD * DT), ylim=limits, yticks=ticks, xlabel="time from now (s)")
+            ax.axvline(0.0, color="black", linewidth=1, marker="", linestyle="-")
+            look: dict[str, Any] = {"linewidth": 1.4, "drawstyle": "steps-post" if i == 2 else "default"}
+            past = canvas.curve(ax, "vermilion", **look)
+            self.strips.append((ax, past, canvas.curve(ax, "blue", "--", **look)))
+        self.strips[1][0].set_yticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
+        keys = [*self.strips[0][1:], self.drawing.ghost, self.drawing.arrow, self.drawing.target]
+        names = ["past", "plan", "poles of the plan", "force", "target"]
+        canvas.legend(keys, 0, height, labels=names, ncols=5, columnspacing=1.5)
+        self.title = canvas.text(width - 10, height - 18, "", ha="right", animated=True, fontsize=9.5)
+        self._still: tuple[str, float] | None = None  # title and target that are drawn
 
     def draw(self, loop: CartPoleLoop) -> bytes:
         """Draw the loop's state; returns a JPEG."""
@@ -318,33 +310,23 @@ class CartPoleScene:
         )
 
 
-def cartpole_live(
-    controller: Callable | None = None, *, width: int = 800, height: int | None = None, **options
-) -> Player:
-    """Return the live picture of the cart-pole under its MPC; name it in a cell's last line to see it.
+def cartpole_live(controller: Callable | None = None, *, width: int = 800, **options) -> Player:
+    """Return the live picture of a `CartPoleLoop`; name it in a cell's last line to see it.
 
     Parameters
     ----------
     controller, **options
         `horizon`, `track`, `start`, `build`, `seed`: see `CartPoleLoop`; `controller(x, solution)` may be the reader's
         own function.
-    width, height : int
-        Size of the picture in pixels; by default half as high as wide.
-
-    Returns
-    -------
-    Player
-        Its `loop` is a CartPoleLoop, its `scene` a CartPoleScene, its `controls` are 'horizon', 'track',
-        'position_weight', 'force_weight', 'target', 'cart_mass', 'mass' and 'told', its buttons Play, Pause, Step,
-        Kick and Reset.
+    width : int
+        Of the picture in pixels.
 
     Notes
     -----
     Masses, weights and target are parameters of the problem: to change them builds nothing. Another horizon or kind
     of limit is another problem; they are built ahead, after the picture has been sent and while nothing plays.
     """
-    loop = CartPoleLoop(controller, **options)
-    scene = CartPoleScene(width, height or width // 2)
+    loop, scene = CartPoleLoop(controller, **options), CartPoleScene(width)
     p, m = loop.mpc.parameters.unpack(loop.theta), loop.plant.parameters
     controls = {
         "horizon": slider("horizon N (steps)", loop.horizon, HORIZONS[0], HORIZONS[-1], 10),

@@ -141,7 +141,7 @@ def test_a_given_mpc_is_used_at_its_own_horizon_only():
 
 
 def test_scene_draws_a_picture_of_its_size_and_describes_it():
-    loop, scene = LinearLoop(), LinearScene(800, 400)
+    loop, scene = LinearLoop(), LinearScene(800)
     picture = Image.open(io.BytesIO(scene.draw(loop)))
     assert picture.format == "JPEG" and picture.size == (800, 400)
     assert "No step has been made" in scene.describe(loop)
