@@ -168,14 +168,14 @@ class PowerScene(Scene):
     SHAPE = 0.6
 
     def __init__(self, loop: PowerLoop, width: int = 800):
-        self._names, self._parameters = loop.names, loop.parameters
+        self.names, self.parameters = loop.names, loop.parameters
         super().__init__(width)
 
     def _make(self, canvas, width, height):
-        p = self._parameters
+        p = self.parameters
         self._drawings, self.angles, self.costs = [], [], []
         high = 0.345  # of a row
-        for i, name in enumerate(self._names):
+        for i, name in enumerate(self.names):
             bottom = 0.975 - high * (i + 1)
             ax = canvas.figure.add_axes((0.005, bottom + 0.005, 0.47, high - 0.01))
             self._drawings.append(PowerDrawing(ax, p.ties(), p.limit, animated=True))
@@ -194,7 +194,7 @@ class PowerScene(Scene):
                 ax.legend(ncols=p.n_areas, handlelength=1.8, columnspacing=1.0, **key)
         self.cost_axes = ax = canvas.figure.add_axes((0.56, 0.1, 0.43, 0.165))
         ax.set(xlim=(-PAST, 0), ylim=(0, TOPS[0]), xlabel="time from now (s)", ylabel="cost so far")
-        for name, (colour, line) in zip(self._names, COST_LOOKS):
+        for name, (colour, line) in zip(self.names, COST_LOOKS):
             self.costs.append(canvas.curve(ax, colour, line, linewidth=2, label=name))
         ax.legend(**key)
         size = 8.5 * width / 800

@@ -228,13 +228,13 @@ def test_the_strips_show_past_and_plan_joined_at_the_present(build):
             assert ahead[-1] == pytest.approx(1.0)
 
 
-def test_the_target_and_the_title_are_redrawn_when_they_change(build):
+def test_the_target_and_the_title_are_redrawn_when_they_change(build, monkeypatch):
     loop, scene = CartPoleLoop(horizon=20, start=UPRIGHT, build=build), CartPoleScene(640)
     first = scene.draw(loop)
     assert scene.draw(loop) == first
     layers = []
     draw_layer = scene.canvas.layer
-    scene.canvas.layer = lambda artists: (layers.append(1), draw_layer(artists))
+    monkeypatch.setattr(scene.canvas, "layer", lambda artists: (layers.append(1), draw_layer(artists)))
     scene.draw(loop)
     assert not layers
     loop.change(target=1.0)
