@@ -32,21 +32,12 @@ HOLD = 12
 
 @dataclass
 class Agreement:
-    """One graph's controllers, with the plants' true model.
-
-    Attributes
-    ----------
-    network : Network
-    theta : ndarray
-    central : Central
-    admm : dict of float to ADMM
-        By penalty, made when first asked for.
-    """
+    """One graph's controllers: its network, theta of the plants' true model, the central solve, and admm by penalty."""
 
     network: Network
     theta: np.ndarray
     central: Central
-    admm: dict[float, ADMM] = field(default_factory=dict)
+    admm: dict[float, ADMM] = field(default_factory=dict)  # made when first asked for
 
     def by(self, rho: float) -> ADMM:
         """Return ADMM with the penalty rho, all iterations recorded."""

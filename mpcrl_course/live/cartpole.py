@@ -34,21 +34,7 @@ PAUSE = 0.5
 
 
 class Step(NamedTuple):
-    """What is remembered of one step.
-
-    Attributes
-    ----------
-    x : ndarray, shape (4,)
-        State.
-    u : float
-        Force, N.
-    cost : float
-        Stage cost.
-    seconds : float
-        Solve time.
-    status : str
-        How it was solved, as `CartPoleLoop.status`.
-    """
+    """One step: the state x (4,), the force u (N), the stage cost, the seconds of the solve, `CartPoleLoop.status`."""
 
     x: np.ndarray
     u: float
@@ -144,32 +130,17 @@ class CartPoleLoop:
         self.plan = self._first[key]
         self.status, self.seconds = "fallback", self.plan.time
 
-    def change(
-        self,
-        horizon: int | None = None,
-        track: str | None = None,
-        cart_mass: float | None = None,
-        mass: float | None = None,
-        told: bool | None = None,
-        position_weight: float | None = None,
-        force_weight: float | None = None,
-        target: float | None = None,
-    ) -> None:
-        """Change the MPC, the plant, what the MPC is told of it, weights or target; plan again. None leaves as it is.
+    def change(self, horizon: int | None = None, track: str | None = None, **changes) -> None:
+        """Change the MPC, or by their names the other `changes`, and plan again.
 
         `horizon` (stages) and `track` make another MPC, `cart_mass` and `mass` (kg) are the plant's, and if `told` the
         MPC's, `position_weight` and `force_weight` are in its cost, `target` is where the cart shall go (m). The plan
         so far is the guess of the new one, cut off or, with its last state held, made longer.
         """
-        changes: dict[str, Any] = {k: v for k, v in {"cart_mass": cart_mass, "mass": mass}.items() if v is not None}
+        self.told, p = bool(changes.pop("told", self.told)), self.mpc.parameters.unpack(self.theta)
+        p.weights[[0, 4]] = [changes.pop(f"{of}_weight", p.weights[i]) for i, of in ((0, "position"), (4, "force"))]
+        target = float(changes.pop("target", self.target))
         plant = replace(self.plant.parameters, **changes)
-        self.told = self.told if told is None else bool(told)
-        p = self.mpc.parameters.unpack(self.theta)
-        if position_weight is not None:
-            p.weights[0] = position_weight
-        if force_weight is not None:
-            p.weights[4] = force_weight
-        target = self.target if target is None else float(target)
         theta = self.mpc.parameters.pack(self.theta, weights=p.weights, target=target)
         theta = with_model(self.mpc, theta, plant if self.told else CartPoleParameters())
         self.plant.parameters, self.theta = plant, theta

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mpcrl_course.envs.linear import LinearPlant
 from mpcrl_course.learners.q_learning import QLearning
-from mpcrl_course.live import LinearLoop, LinearScene, linear_live
+from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.problems.linear import linear_mpc
 from tests.live.helpers import alt, ticking, turn
