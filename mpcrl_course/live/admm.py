@@ -6,9 +6,9 @@ agents look for their common plan. Every change solves it anew, with all iterati
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import ipywidgets
 import numpy as np
@@ -30,20 +30,13 @@ RHOS, ITERATIONS, CUT_AT = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 100, 4
 HOLD = 12
 
 
-@dataclass
-class Agreement:
-    """One graph's controllers: its network, theta of the plants' true model, the central solve, and admm by penalty."""
+class Agreement(NamedTuple):
+    """One graph's controllers: its network, theta of the plants' true model, the central solve, and ADMM `by` rho."""
 
     network: Network
     theta: np.ndarray
     central: Central
-    admm: dict[float, ADMM] = field(default_factory=dict)  # made when first asked for
-
-    def by(self, rho: float) -> ADMM:
-        """Return ADMM with the penalty rho, all iterations recorded."""
-        if rho not in self.admm:
-            self.admm[rho] = ADMM(self.network, rho, ITERATIONS, record=True)
-        return self.admm[rho]
+    by: Callable[[float], ADMM]
 
 
 def agreement(graph: str) -> Agreement:
@@ -54,7 +47,8 @@ def agreement(graph: str) -> Agreement:
     for agent, neighbours in zip(network.agents, network.neighbours):
         felt = {f"A_c{j + 1}": np.diag([0.0, COUPLING]) for j in range(len(neighbours))}
         theta.append(agent.parameters.pack(A=linear.A, B=linear.B, **felt))
-    return Agreement(network, np.concatenate(theta), Central(network))
+    by = cache(lambda rho: ADMM(network, rho, ITERATIONS, record=True))
+    return Agreement(network, np.concatenate(theta), Central(network), by)
 
 
 class ADMMLoop:
