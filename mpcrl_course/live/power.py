@@ -59,7 +59,7 @@ class PowerLoop:
     seed : int
         Of the noise.
     noise : float
-        See `PowerSystem`.
+        Half its width (per unit).
 
     Attributes
     ----------
@@ -235,10 +235,7 @@ def _status(loop: PowerLoop) -> str:
     return f"second {loop.count} · " + "<br>".join(parts)
 
 
-def power_live(
-    learned: Any, nominal: Any = None, *, names: tuple[str, str] = ("nominal", "learned"), seed: int = 0,
-    noise: float = NOISE, width: int = 800,
-) -> Player:  # fmt: skip
+def power_live(learned, nominal=None, *, names=("nominal", "learned"), width: int = 800, **options) -> Player:
     """Return the live picture of a `PowerLoop`; name it in a cell's last line to see it.
 
     Parameters
@@ -248,23 +245,21 @@ def power_live(
         default the nominal controller knows the true tie lines, and nothing of the noise.
     names : pair of str
         Of nominal and learned, as shown.
-    seed : int
-        Of the noise.
-    noise : float
-        Half its width (per unit).
     width : int
         Of the picture in pixels.
+    **options
+        `parameters`, `seed`, `noise`: see `PowerLoop`.
 
     Notes
     -----
     Step is a quarter of a second; Restart goes back to rest with the loads as they are, Scenario with the published.
     """
     policies = [given if callable(given) else central_policy(given) for given in (nominal, learned)]
-    loop = PowerLoop(dict(zip(names, policies, strict=True)), seed=seed, noise=noise)
+    loop = PowerLoop(dict(zip(names, policies, strict=True)), **options)
     scene, n = PowerScene(loop, width), loop.parameters.n_areas
     sliders = [slider(f"load {i + 1} (per unit)", 0.0, -0.3, 0.3, 0.01) for i in range(n)]
     controls = {f"load{i + 1}": sliders[i] for i in range(n)}
-    controls["noise"] = slider("noise ± (per unit)", noise, 0.0, 0.2, 0.01)
+    controls["noise"] = slider("noise ± (per unit)", loop.noise, 0.0, 0.2, 0.01)
 
     def follow():  # the scenario moves the sliders
         for control, load in zip(sliders, loop.loads):
