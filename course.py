@@ -55,11 +55,6 @@ def read_text(path):
         return ""
 
 
-def last_lines(path):
-    """Return the last lines of a log."""
-    return "\n".join(read_text(path).splitlines()[-15:])
-
-
 def too_old(version):
     """Return the sentence for a Python that is too old, or None."""
     if tuple(version[:2]) >= OLDEST_PYTHON:
@@ -113,13 +108,14 @@ def fingerprint(root, python_version):
 
     The folder belongs to it: an editable installation knows its place, so a moved course is installed again.
     """
-    files = [read_text(Path(root, name)) for name in ("pyproject.toml", "requirements.txt")]
+    files = [read_text(Path(root, name)) for name in ("pyproject.toml", "requirements.txt", "constraints.txt")]
     return hashlib.sha256("\0".join(files + [python_version, str(Path(root).resolve())]).encode()).hexdigest()
 
 
 def ask_python(root, *arguments):
     """Return what the environment's Python prints, or None if it fails or is not there."""
-    command, environ = [str(environment_python(root))] + list(arguments), clean_environment(root)
+    command = [str(environment_python(root))] + list(arguments)
+    environ = dict(clean_environment(root), PYTHONIOENCODING="utf-8")
     try:
         return subprocess.check_output(command, env=environ, stderr=subprocess.DEVNULL, timeout=120).decode().strip()
     except (OSError, subprocess.SubprocessError):
@@ -151,32 +147,42 @@ def make_venv(root):
     elif venv.exists():
         shutil.rmtree(str(venv))
     lines = []
-    code = run_child([sys.executable, "-m", "venv", str(venv)], root, on_line=lines.append)
-    if code != 0:
-        raise SetupError("".join(lines) + f"\nMaking .venv failed (exit code {code}).")
+    if run_child([sys.executable, "-m", "venv", str(venv)], root, on_line=lines.append) != 0:
+        raise SetupError("".join(lines) + "\nMaking .venv failed.")
 
 
 def install(root):
-    """Install the course and what it needs into .venv with pip; the full output goes to .venv/install.log."""
-    log = Path(root, ".venv", "install.log")
+    """Install the course and what it needs into .venv with pip; the full output goes to .venv/install.log.
+
+    The tested releases are asked for as wheels. Those that pip names as it fails are let go; if it names none, all.
+    """
+    log, tested = Path(root, ".venv", "install.log"), read_text(Path(root, "constraints.txt")).splitlines()
     pip = "-m pip install --disable-pip-version-check --no-input --progress-bar off".split()
-    with log.open("w", encoding="utf-8") as stream:
-        # The pip of the very first 3.10 cannot make editable installs from a pyproject.toml.
-        for arguments in (["pip>=23"], ["--prefer-binary", "-r", "requirements.txt"]):
-            command = [environment_python(root)] + pip + arguments
-            if run_child(command, root, on_line=PipReport(stream)) != 0:
-                stream.flush()
+    # The pip of the very first 3.10 cannot make editable installs from a pyproject.toml.
+    steps = [["pip>=23"], "-r requirements.txt -c .venv/constraints.txt".split()]
+    with log.open("w", buffering=1, encoding="utf-8") as stream:
+        while steps:
+            log.with_name("constraints.txt").write_text("\n".join(tested), encoding="utf-8")
+            how = ["--only-binary", ":all:"] if tested else ["--prefer-binary"]
+            if run_child([environment_python(root)] + pip + how + steps[0], root, on_line=PipReport(stream)) == 0:
+                steps = steps[1:]
+            elif not tested:
                 raise SetupError(
-                    f"{last_lines(log)}\n\nThe installation failed (all of its output: {log}).\n"
+                    f"{read_text(log)[-1500:]}\n\nThe installation failed (all of its output: {log}).\n"
                     "Is this machine online? Run the same command again: it goes on where it stopped."
                 )
+            else:
+                named = sorted(set(re.findall(r"\(constraint\) ([\w.-]+==[\w.]+)", read_text(log))))
+                left = [pin for pin in tested if pin.split(" ")[0] not in named]
+                tested = left if len(left) < len(tested) else []
+                say(f"pip cannot install {', '.join(named) if tested else 'the tested releases'}; going on without")
 
 
 class PipReport:
     """Turn pip's many lines into a few: one every 3 s, and every big download."""
 
     def __init__(self, log):
-        self.log, self.packages, self.last = log, 0, time.time()
+        self.log, self.last = log, time.time()
 
     def __call__(self, line):
         self.log.write(line)
@@ -184,21 +190,19 @@ class PipReport:
         verb, what = found.groups() if found else ("", "")
         name = re.split(r"[^\w.-]|-\d", what.split("/")[-1])[0]
         size = re.search(r"\(([\d.]+) MB\)", line)
-        self.packages += verb == "Collecting"
-        text = ""
         if verb == "Downloading" and size and float(size.group(1)) >= 5:
-            text = f"  downloading {name} ({size.group(1)} MB)"
+            say(f"  downloading {name} ({size.group(1)} MB)")
         elif verb == "Installing collected":
-            text = f"  unpacking {1 + line.count(',')} packages (up to a minute or two)"
+            say(f"  unpacking {1 + line.count(',')} packages (up to a minute or two)")
         elif verb == "Collecting" and time.time() - self.last > 3:
-            text = f"  fetching package {self.packages}: {name}"
-        if text:
+            say(f"  fetching {name}")
             self.last = time.time()
-            say(text)
 
 
 def set_up(root=ROOT):
-    """Make .venv fit pyproject.toml; the stamp is written last, so that an interruption shows."""
+    """Make .venv fit pyproject.toml and constraints.txt; the stamp is written last, so that an interruption shows."""
+    for name in [ascii(part) for part in Path(root).parts if re.search("[\ud800-\udfff]", part)]:
+        raise SetupError(f"The folder {name} has a name that is no text here (no UTF-8): rename it, then run again.")
     (state, version), stamp = environment_state(root), Path(root, STAMP)
     if state == "ready":
         return
@@ -206,8 +210,7 @@ def set_up(root=ROOT):
         say(f"making the virtual environment .venv{' anew (it was incomplete)' if state == 'broken' else ''}")
         make_venv(root)
         _, version = environment_state(root)
-    if stamp.exists():
-        stamp.unlink()
+    stamp.write_text("", encoding="ascii")
     say("installing the course into .venv (the first time takes one to five minutes)")
     before = fingerprint(root, version)
     install(root)
@@ -265,9 +268,8 @@ def lab_command(root, browser=True):
     """Return the command line that starts JupyterLab on the start page."""
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0  # which JupyterLab refuses unless told
     page = "/lab/tree/" + START_PAGE if Path(root, START_PAGE).exists() else "/lab"
-    command = [str(environment_python(root)), "-m", "jupyterlab"]
-    command += [f"--ServerApp.root_dir={root}", f"--LabApp.default_url={page}"]
-    command += ["--ServerApp.answer_yes=True"]  # Ctrl-C ends it without a question
+    command = [str(environment_python(root)), "-m", "jupyterlab", f"--ServerApp.root_dir={root}"]
+    command += [f"--LabApp.default_url={page}", "--ServerApp.answer_yes=True"]  # Ctrl-C ends it without a question
     return command + ([] if browser else ["--no-browser"]) + (["--allow-root"] if as_root else [])
 
 
@@ -293,7 +295,7 @@ def open_lab(root, browser=True):
             say("JupyterLab is closed; see you soon")
             return 0
     if code != 0:
-        print(last_lines(log))
+        print(read_text(log)[-1500:])
         say(f"JupyterLab ended with exit code {code} (all of its output: {log})")
     return code
 
@@ -383,8 +385,7 @@ def run_tests(root, environ=None, run=run_child):
                 passed, failed = passed + good, failed + bad
                 note = f"{good} passed, {bad} failed, {skipped} skipped"
             fine = fine and code == 0
-            verdict = "ok" if code == 0 else "FAILED"
-            lines.append(f"    {verdict:8}{name:14}{time.time() - begun:7.1f} s   {note}".rstrip())
+            lines.append(f"    {'FAILED' if code else 'ok':8}{name:14}{time.time() - begun:7.1f} s   {note}".rstrip())
     say("summary")
     print("\n".join(lines + [f"{passed} passed, {failed} failed"]), flush=True)
     return 0 if fine else 1
@@ -395,9 +396,8 @@ def run_tests(root, environ=None, run=run_child):
 
 def parse(arguments):
     """Return (command, its arguments); the command is '' for what we do not know."""
-    command, rest = (arguments[0], list(arguments[1:])) if arguments else ("lab", [])
-    if command == "--no-browser":
-        command, rest = "lab", list(arguments)
+    lab = not arguments or arguments[0] == "--no-browser"
+    command, rest = ("lab", list(arguments)) if lab else (arguments[0], list(arguments[1:]))
     if command in ("-h", "--help", "help"):
         return "help", []
     allowed = {"lab": {"--no-browser"}, "test": set()}
@@ -408,9 +408,10 @@ def parse(arguments):
 
 def main(arguments=None, version=sys.version_info, root=ROOT):
     """Do what the command line asks; return the exit code."""
-    complaint = too_old(version)
-    if complaint:
-        print(complaint)
+    for stream in [one for one in (sys.stdout, sys.stderr) if hasattr(one, "reconfigure")]:
+        stream.reconfigure(errors="replace")  # a console may lack a letter: it prints "?"
+    if too_old(version):
+        print(too_old(version))
         return 1
     command, rest = parse(sys.argv[1:] if arguments is None else arguments)
     if command in ("help", ""):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import peers
-from table import Seconds, budget, compare, measure, table
+from table import Seconds, alternate, budget, compare, median, once, table
 
 from mpcrl_course.dp.pendulum import evaluate
 from mpcrl_course.envs.pendulum import Pendulum
@@ -16,6 +16,7 @@ from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.learners.replay import Replay
 
 LIMIT_MS = 0.3  # CPU of an update: shown, not judged
+TARGET, ROUNDS = 3.0, 3  # times less CPU than PyTorch as it is usually written
 
 
 def problem():
@@ -44,19 +45,22 @@ def main():
         path = Path(folder) / "ddpg.npz"
         after = {f"after_{n}": getattr(agent, n).theta for n in ("actor", "critic", "target_actor", "target_critic")}
         np.savez(path, batches=np.array([np.hstack(b) for b in batches]), **given, **after)
-        peer = peers.run("torch", "peer_ddpg.py", str(path))
+        turn, answers = cycle(batches), []
 
-    turn = cycle(batches)
-    ours = measure(lambda: agent.update(next(turn)), repeats=500)
-    ok = True
-    for way, target in (("usual", 3), ("tuned", None)):
-        result = peer[way]
+        def theirs():
+            answers.append(peers.run("torch", "peer_ddpg.py", str(path)))
+            return Seconds(answers[-1]["usual"]["wall_median"], answers[-1]["usual"]["cpu_median"])
+
+        ours, _ = alternate(ROUNDS, lambda: once(lambda: agent.update(next(turn)), repeats=1000), theirs)
+    ok, peer = True, answers[-1]
+    for way, target in (("usual", TARGET), ("tuned", None)):
+        result, found = peer[way], [Seconds(one[way]["wall_median"], one[way]["cpu_median"]) for one in answers]
         title = (
             f"DDPG update, 2 x 64, batch 64 (peer: PyTorch {peer['torch']} on {result['threads']} thread(s), {way}; "
         )
         title += f"weights after 50 updates agree to {result['error']:.0e})"
-        ok &= compare(title, ours, Seconds(result["wall_median"], result["cpu_median"]), target=target)
-    print(f"  at most {LIMIT_MS} ms of CPU an update: {budget(1e3 * ours.cpu, LIMIT_MS)}")
+        ok &= compare(title, ours, found, target=target)
+    print(f"  at most {LIMIT_MS} ms of CPU an update: {budget(1e3 * median(ours).cpu, LIMIT_MS)}")
 
     rows = []
     for seed in range(2):

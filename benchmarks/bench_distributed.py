@@ -5,7 +5,7 @@ import time
 from functools import cache
 
 import numpy as np
-from table import budget, measure, table, verdict
+from table import Seconds, alternate, budget, cheaper, measure, median, once, ratio, table, verdict
 
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step
@@ -13,10 +13,11 @@ from mpcrl_course.mpc import MPC
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix, ring
 from mpcrl_course.problems.network import network_mpc
 
-#: CPU ms, shown: V and Q by 100 iterations of ADMM with all derivatives; a central second-order step; a learning step.
+#: CPU ms, shown: V and Q by 100 iterations of ADMM; a central second-order step; a learning step.
 ADMM_MS, CENTRAL_MS, STEP_MS = 10.0, 1.5, 2.0
 #: Ratios, judged: a plain loop to our ADMM; a learning step to what it solves; 100 agents to 30, each agent.
-PLAIN, OVERHEAD, GROWTH = 30.0, 2.0, 1.5
+PLAIN, OVERHEAD, GROWTH = 60.0, 2.0, 1.5
+FEW, ROUNDS = 10, 9  # iterations of the plain loop; measurements in turn
 
 
 @cache
@@ -68,13 +69,28 @@ def main():
     """Print the tables; exit code 1 if a ratio is missed."""
     net, question = ask(3)
     admm, central = ADMM(net), Central(net)
-    reached = measure(lambda: derivatives(admm.V_and_Q(*question)[1]), repeats=5, rounds=25).cpu
-    few, (z, seconds) = ADMM(net, iterations=10).V_and_Q(*question), plain_loop(net, question, 10, "piqp")
+    few, (z, _) = ADMM(net, iterations=FEW).V_and_Q(*question), plain_loop(net, question, FEW, "piqp")
     error = max(np.abs(one.duals.z - other).max() for one, other in zip(few, z))
     assert error < 1e-7, f"the plain loop differs by {error:.1e}"
-    plain = 10 * seconds / reached
-    rows = [["ADMM here", 1e3 * reached, 1.0], ["the same, each QP by piqp", 1e4 * seconds, plain]]
-    table("V and Q, 3 agents, N = 10, 100 iterations: 600 local QPs, and derivatives", rows, ["how", "CPU ms", "ratio"])
+
+    def loop():
+        """Seconds of 100 iterations, from those of a few: each solves as many QPs."""
+        wall, (_, cpu) = time.perf_counter(), plain_loop(net, question, FEW, "piqp")
+        return Seconds(100 / FEW * (time.perf_counter() - wall), 100 / FEW * cpu)
+
+    ours, loops, differentiated = alternate(
+        ROUNDS,
+        lambda: once(lambda: admm.V_and_Q(*question), repeats=10),
+        loop,
+        lambda: once(lambda: derivatives(admm.V_and_Q(*question)[1]), repeats=10),
+    )
+    reached, plain = median(ours).cpu, ratio(loops, ours)
+    rows = [
+        ["ADMM here", 1e3 * reached, 1.0],
+        ["the same, each QP by piqp", 1e3 * median(loops).cpu, plain],
+        ["ADMM here, and all derivatives", 1e3 * median(differentiated).cpu, ratio(differentiated, ours)],
+    ]
+    table("V and Q, 3 agents, N = 10, 100 iterations: 600 local QPs", rows, ["how", "CPU ms", "ratio"])
 
     rng, batch = np.random.default_rng(1), 15
     G = [rng.standard_normal((batch, 22)) for _ in range(3)]
@@ -128,7 +144,7 @@ def main():
     ):  # fmt: skip
         print(f"  {what}, {most:g} ms: {budget(1e3 * took, most)}")
     return all([
-        verdict(f"ADMM {PLAIN:g} times less CPU than a plain loop of QPs", plain >= PLAIN),
+        cheaper(PLAIN, "each QP by piqp", plain),
         verdict(f"a learning step at most {OVERHEAD:g} times what it solves", whole <= OVERHEAD * second),
         verdict(f"from 30 to 100 agents at most {GROWTH:g} times as much an agent", max(growth) <= GROWTH),
     ])  # fmt: skip

@@ -5,13 +5,14 @@ import time
 
 import numpy as np
 import peers
-from table import Seconds, compare, table
+from table import Seconds, alternate, compare, table
 
 from mpcrl_course.envs import LinearPlant
 from mpcrl_course.learners.q_learning import QLearning, second_order_step
 from mpcrl_course.problems.linear import linear_mpc
 
-WARM_UP, STEPS = 100, 2000
+WARM_UP, STEPS, ROUNDS = 100, 2000, 3
+TARGET = 30.0  # times less CPU
 
 
 def steps():
@@ -34,16 +35,16 @@ def steps():
     return Seconds(float(np.median(wall[WARM_UP:])), float(np.median(cpu[WARM_UP:])))
 
 
+def theirs():
+    """Let the peer time its steps, in a process of its own, after it has shown that it answers our question."""
+    answer = peers.run("mpcrl", "peer_q_learning.py")
+    return Seconds(answer["wall_median"], answer["cpu_median"])
+
+
 def main():
     """Print the tables; exit code 1 if the target is missed."""
-    ours = steps()
-    peer = peers.run("mpcrl", "peer_q_learning.py")
-    ok = compare(
-        "Q-learning step, linear plant, N = 10 (peer: mpcrl 1.4.1)",
-        ours,
-        Seconds(peer["wall_median"], peer["cpu_median"]),
-        target=30,
-    )
+    title = "Q-learning step, linear plant, N = 10 (peer: mpcrl 1.4.1)"
+    ok = compare(title, *alternate(ROUNDS, steps, theirs), target=TARGET)
     c = time.process_time()
     log = QLearning(linear_mpc(), LinearPlant(), np.random.default_rng(0)).run(5000, progress=False).log
     whole = time.process_time() - c

@@ -115,7 +115,7 @@ def clock(agent, batches, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     wall, cpu = [], []
-    for round_ in range(6):
+    for round_ in range(4):
         t, c = time.perf_counter(), time.process_time()
         for k in range(300):
             agent.update(*batches[k % len(batches)])

@@ -115,8 +115,8 @@ def make_agent():
 
 def check(folder):
     """Largest differences from the reference values in `folder`."""
-    points = json.loads(find(folder, "lti_mpc.json").read_text())
-    steps = json.loads(find(folder, "q_learning_steps.json").read_text())
+    points = json.loads(find(folder, "lti_mpc.json").read_text(encoding="utf-8"))
+    steps = json.loads(find(folder, "q_learning_steps.json").read_text(encoding="utf-8"))
     agent = make_agent()
     theta = agent.optimizer.learnable_parameters
 

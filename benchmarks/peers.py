@@ -57,7 +57,7 @@ def ensure(peer: str, clear: bool = False) -> Path:
     _say(f"installing {' '.join(PEERS[peer])} (about a minute)")
     pip = [str(python), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--prefer-binary"]
     _call(pip + PEERS[peer], f"could not install {peer} for Python {sys.version.split()[0]}")
-    stamp.write_text(json.dumps(wanted))
+    stamp.write_text(json.dumps(wanted), encoding="utf-8")
     _say(f"{peer} is ready")
     return python
 
@@ -69,7 +69,7 @@ def run(peer: str, script: str, *arguments: str) -> dict[str, Any]:
     """
     command = [str(ensure(peer)), "-I", str(HERE / script), *arguments]
     _say(f"running {script} with {peer}")
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", errors="replace")
     if done.returncode:
         raise PeerError(f"{script} failed with exit code {done.returncode}:\n{done.stdout[-2000:]}")
     try:
@@ -81,14 +81,14 @@ def run(peer: str, script: str, *arguments: str) -> dict[str, Any]:
 
 def _call(command: list[str], complaint: str) -> None:
     """Run a command quietly; on failure show the end of what it said."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
     if done.returncode:
         raise PeerError(f"{complaint}:\n{done.stdout[-3000:]}")
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -15,21 +15,43 @@ class Seconds(NamedTuple):
     cpu: float  # all threads of this process
 
 
+def once(fn: Callable[[], object], repeats: int = 1) -> Seconds:
+    """Seconds of one call of `fn`: the mean over `repeats` calls."""
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(repeats):
+        fn()
+    return Seconds((time.perf_counter() - wall) / repeats, (time.process_time() - cpu) / repeats)
+
+
 def measure(fn: Callable[[], object], repeats: int, rounds: int = 5) -> Seconds:
     """Seconds of one call of `fn`: the mean over `repeats` calls, and of that the median over `rounds`.
 
     One round more is run first and thrown away. On a shared machine the CPU time is the steadier of the two.
     """
-    if repeats < 1 or rounds < 1:
-        raise ValueError(f"repeats and rounds must be at least 1, got {repeats} and {rounds}")
-    wall, cpu = [], []
-    for _ in range(rounds + 1):
-        started_wall, started_cpu = time.perf_counter(), time.process_time()
-        for _ in range(repeats):
-            fn()
-        wall.append((time.perf_counter() - started_wall) / repeats)
-        cpu.append((time.process_time() - started_cpu) / repeats)
-    return Seconds(statistics.median(wall[1:]), statistics.median(cpu[1:]))
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, got {rounds}")
+    return median([once(fn, repeats) for _ in range(rounds + 1)][1:])
+
+
+def alternate(rounds: int, *ways: Callable[[], Seconds]) -> list[list[Seconds]]:
+    """Measure every way in turn, round after round: what else the machine does meets them alike.
+
+    Returns the seconds of all rounds, a list for each way.
+    """
+    measured = [[way() for way in ways] for _ in range(rounds)]
+    return [list(column) for column in zip(*measured, strict=True)]
+
+
+def median(seconds: Sequence[Seconds]) -> Seconds:
+    """Median of the wall times, and of the CPU times."""
+    return Seconds(*map(statistics.median, zip(*seconds, strict=True)))
+
+
+def ratio(peer: Sequence[Seconds], ours: Sequence[Seconds]) -> float:
+    """How many times less CPU we need: of the rounds' ratios, peer to ours of the same round, the median."""
+    return statistics.median(b.cpu / a.cpu for a, b in zip(ours, peer, strict=True))
 
 
 def table(title: str, rows: Sequence[Sequence[object]], columns: Sequence[str]) -> None:
@@ -53,19 +75,21 @@ def table(title: str, rows: Sequence[Sequence[object]], columns: Sequence[str]) 
             print("  " + "  ".join("-" * width for width in widths))
 
 
-def compare(title: str, ours: Seconds, peer: Seconds, target: float | None = None) -> bool:
-    """Print the table ours / peer / ratio, in milliseconds; the ratio says how many times faster we are.
-
-    Returns whether the ratio of the CPU times reaches `target` (always, if none is given).
-    """
+def compare(title: str, ours: Sequence[Seconds], peer: Sequence[Seconds], target: float | None = None) -> bool:
+    """Print the table ours / peer / ratio, medians in ms, and judge the ratio of the CPU times."""
+    a, b = median(ours), median(peer)
+    walls = statistics.median(q.wall / p.wall for p, q in zip(ours, peer, strict=True))
     rows = [
-        (name, f"{1e3 * a:.4f}", f"{1e3 * b:.4f}", f"{b / a:.1f}")
-        for name, a, b in (("wall, ms", ours.wall, peer.wall), ("CPU, ms", ours.cpu, peer.cpu))
+        ("wall, ms", f"{1e3 * a.wall:.4f}", f"{1e3 * b.wall:.4f}", f"{walls:.1f}"),
+        ("CPU, ms", f"{1e3 * a.cpu:.4f}", f"{1e3 * b.cpu:.4f}", f"{ratio(peer, ours):.1f}"),
     ]
-    table(title, rows, ("", "ours", "peer", "peer / ours"))
-    if target is None:
-        return True
-    return verdict(f"{target:g} times less CPU", peer.cpu / ours.cpu >= target)
+    table(f"{title}, {len(ours)} rounds in turn", rows, ("", "ours", "peer", "peer / ours"))
+    return target is None or cheaper(target, "the peer", ratio(peer, ours))
+
+
+def cheaper(target: float, than: str, found: float) -> bool:
+    """Print whether a ratio reaches its target, and return it."""
+    return verdict(f"{target:g} times less CPU than {than}: {found:.1f} times", found >= target)
 
 
 def verdict(target: str, met: bool) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from . import places
 from .checks import progress
+from .checks.console import any_encoding
 from .lectures import START
 
 START_PAGE = f"lectures/{START}.ipynb"
@@ -38,9 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 all is well, 1 something checked or run is not, 2 the request makes no sense.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a Windows console may lack ✓: print "?" rather than fail
-            stream.reconfigure(errors="replace")
+    any_encoding()  # a Windows console may lack ✓
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said why
@@ -123,7 +122,7 @@ def _seconds(text: str) -> float:
 
 
 def _lab(arguments: argparse.Namespace) -> int:
-    root = places.course_folder()
+    root = _course()
     if not (root / START_PAGE).is_file():
         raise UsageError(f"there is no {START_PAGE} in {root}: call me in the course's folder")
     command = [
@@ -163,7 +162,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _progress(arguments: argparse.Namespace) -> int:
     from .figures.tables import Table
 
-    file = places.progress_file()
+    file = places.progress_file(places.working_folder())
     try:
         exercises = progress.load(file)["exercises"]
     except OSError as error:
@@ -197,7 +196,7 @@ def _progress(arguments: argparse.Namespace) -> int:
 def _build(arguments: argparse.Namespace) -> int:
     from .checks.build import SolutionError, build_exercises, out_of_step
 
-    root = places.course_folder()
+    root = _course()
     if not (root / "solutions").is_dir():
         raise UsageError(f"there is no solutions/ in {root}: call me in the course's folder")
     try:
@@ -241,7 +240,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"the power system learns in episodes of {EPISODE} steps: {arguments.steps} are no multiple"
             )
-    folder = (arguments.out or places.course_folder() / "reproduction").resolve()
+    folder = (arguments.out or _course() / "reproduction").resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -265,12 +264,16 @@ def _reproduce(arguments: argparse.Namespace) -> int:
 # ---- helpers
 
 
+def _course() -> Path:
+    return places.course_folder(places.working_folder())  # of the folder in which we are called
+
+
 def _find(name: str, folder: str) -> Path:
     """Find a notebook by its path, or in a folder of the course by its number or name."""
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):
         return path.resolve()
-    available = sorted((places.course_folder() / folder).glob("*.ipynb"))
+    available = sorted((_course() / folder).glob("*.ipynb"))
     stem = f"{int(name):02d}" if name.isdecimal() else path.name.removesuffix(".ipynb")
     found = [one for one in available if one.stem == stem or one.stem.split("_")[0] == stem]
     if len(found) == 1:
@@ -314,7 +317,7 @@ def _execute(path: Path, timeout: float, environment: dict[str, str]) -> tuple[A
         )
         troubles = []
         try:
-            client.execute(env={**os.environ, **environment})
+            client.execute(env={**os.environ, "JPY_SESSION_NAME": str(path), **environment})  # as Jupyter does
         except DeadKernelError:
             troubles.append("The kernel died; the cells after that did not run.")
     for index, cell in enumerate(notebook.cells, start=1):

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mpcrl_course.validation import asfloats, floats, function, short, whole
+
 Controller = Callable[[np.ndarray], np.ndarray]
 
 
@@ -57,7 +59,9 @@ def measured(y, entries: int | None = None) -> np.ndarray:
     ValueError
         It has another shape, or is not finite: says of which plant.
     """
-    y = np.atleast_2d(np.array(y, dtype=float))
+    if type(entries) is not int and entries is not None:
+        entries = whole(entries, "entries", 1)
+    y = np.atleast_2d(floats(y, "what is measured"))
     if y.ndim != 2 or (entries is not None and y.shape[1] != entries):
         raise ValueError(f"what is measured has shape (n, {entries or 'n_measured'}), not {y.shape}")
     if not np.isfinite(y).all():
@@ -68,7 +72,8 @@ def measured(y, entries: int | None = None) -> np.ndarray:
 
 def rowwise(f: Callable) -> Controller:
     """Return a controller of n states from a function f of one: y (n_measured,) to u (n_inputs,) or a number."""
-    return lambda y: np.array([np.atleast_1d(f(row)) for row in y], dtype=float)
+    function(f, "f")
+    return lambda y: floats([np.atleast_1d(f(row)) for row in measured(y)], "what f returned")
 
 
 def run(controller: Controller, plant: Any, starts, noise) -> Run:
@@ -90,7 +95,13 @@ def run(controller: Controller, plant: Any, starts, noise) -> Run:
     ValueError
         If starts and noise do not fit together or are not finite, or an input is not finite or one is missing.
     """
-    x, (steps, n), m = np.array(starts, dtype=float), noise[0].shape[:2], plant.n_inputs
+    function(controller, "controller")
+    if not all(hasattr(plant, name) for name in ("measure", "step", "n_inputs", "n_states")):
+        raise ValueError(f"plant must be the parameters of a plant, not {short(plant)}")
+    if not hasattr(noise, "_asdict") or not noise or not all(np.ndim(part) >= 2 for part in noise):
+        raise ValueError(f"noise is what the plant's draw returned, arrays of shape (steps, n, …), not {short(noise)}")
+    noise = noise._make(asfloats(part, f"the noise's {name}") for name, part in noise._asdict().items())
+    x, (steps, n), m = floats(starts, "starts"), noise[0].shape[:2], plant.n_inputs
     for name, part in noise._asdict().items():
         if part.shape[:2] != (steps, n):
             shapes = ", ".join(f"{name} {part.shape}" for name, part in noise._asdict().items())
@@ -107,7 +118,7 @@ def run(controller: Controller, plant: Any, starts, noise) -> Run:
     xs[0] = x
     for k in range(steps):
         now = noise._make(part[k] for part in noise)
-        command = np.asarray(controller(plant.measure(x, now)), dtype=float)
+        command = asfloats(controller(plant.measure(x, now)), "what the controller returned")
         command = command.reshape(-1, 1) if m == 1 and command.ndim < 2 else command
         if command.shape != (n, m) or not np.isfinite(command).all():
             got = command[~np.isfinite(command).all(-1)][0] if command.shape == (n, m) else f"shape {command.shape}"

@@ -15,6 +15,8 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from mpcrl_course.validation import floats
+
 ACTIVATIONS = ("relu", "tanh")
 
 
@@ -114,6 +116,8 @@ class MLP:
 
     def __call__(self, x) -> np.ndarray:
         """Return y, shape (..., n_outputs), for x of shape (..., n_inputs)."""
+        if type(x) is not np.ndarray or x.dtype.kind != "f":  # a conversion would drop imaginary parts
+            x = floats(x, "x")
         h = np.asarray(x, self.theta.dtype)
         for W in (self.W1, self.W2):
             z = h @ W[:-1] + W[-1]

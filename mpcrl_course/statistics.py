@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit  # Student's quantiles; all of scipy.stats takes half a second to import
 
+from mpcrl_course.validation import floats, function, real, reals, whole
+
 
 class Interval(NamedTuple):
     """A mean and half the width of its confidence interval, `half`; in an f-string ``:.3f`` formats both."""
@@ -39,7 +41,7 @@ def interval(values, level: float = 0.95) -> Interval:
     network: average within a seed first. ValueError: fewer than two values, one that is nan or infinite, or a level
     outside of (0, 1).
     """
-    values = np.asarray(values, dtype=float)
+    values, level = floats(values, "values"), real(level, "level")
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError(f"an interval needs at least two finite values in a row, not {values}")
     if not 0.0 < level < 1.0:
@@ -53,7 +55,10 @@ def difference(one, other, level: float = 0.95) -> Interval:
 
     Both have shape (seeds,) or (seeds, runs); of runs the mean is taken.
     """
-    apart = np.asarray(one, dtype=float) - np.asarray(other, dtype=float)
+    one, other = reals(one, "one"), reals(other, "other")
+    if one.shape != other.shape:
+        raise ValueError(f"one and other are pairs, but have shapes {one.shape} and {other.shape}")
+    apart = one - other
     return interval(apart.mean(axis=1) if apart.ndim == 2 else apart, level)
 
 
@@ -64,7 +69,7 @@ def tail(costs, share: float = 0.05) -> float:
     one and half of the second. A share of less than one cost is the worst one. It is the minimum over c of
     c + mean(max(0, costs - c)) / share (Rockafellar & Uryasev, J. Risk 2(3), 2000).
     """
-    worst = np.sort(np.ravel(np.asarray(costs, dtype=float)))[::-1]
+    worst, share = np.sort(np.ravel(floats(costs, "costs")))[::-1], real(share, "share")
     if not len(worst) or not np.isfinite(worst).all() or not 0.0 < share <= 1.0:
         raise ValueError(f"the tail of finite costs and a share in (0, 1] is asked for, not {share} of {worst}")
     weights = np.clip(share * len(worst) - np.arange(len(worst)), 0.0, 1.0)
@@ -77,7 +82,8 @@ def decision_seconds(controller: Callable, x, warm_up: int = 20) -> np.ndarray:
     The controller, its memory reset, is asked one state (1, n_states) at a time. The first `warm_up` decisions are not
     counted: caches and an MPC's first plan are paid once.
     """
-    x = np.asarray(x, dtype=float)
+    x, warm_up = reals(x, "x", (None, None)), whole(warm_up, "warm_up")
+    function(controller, "controller")
     if not 0 <= warm_up < len(x):
         raise ValueError(f"{len(x)} decisions are too few for a warm-up of {warm_up}")
     if hasattr(controller, "reset"):

@@ -32,10 +32,10 @@ def write(path, *sources):
 
 @pytest.fixture
 def course(tmp_path, monkeypatch):
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "mpcrl-course"\n')
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "mpcrl-course"\n', encoding="utf-8")
     (tmp_path / "lectures").mkdir()
     (tmp_path / "exercises").mkdir()
-    (tmp_path / "exercises" / "toy.py").write_text(TOY)
+    (tmp_path / "exercises" / "toy.py").write_text(TOY, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("MPCRL_COURSE_PROGRESS", raising=False)
@@ -64,7 +64,7 @@ def test_check_runs_a_notebook_and_tells_what_is_not_right(course, capsys):
 
 def test_exit_code_0_only_if_all_is_right(course, capsys, monkeypatch):
     def pretend(path, timeout, environment):
-        Path(environment["MPCRL_COURSE_PROGRESS"]).write_text(record)
+        Path(environment["MPCRL_COURSE_PROGRESS"]).write_text(record, encoding="utf-8")
         return None, []
 
     monkeypatch.setattr(cli, "_execute", pretend)
@@ -112,8 +112,8 @@ def test_run_interrupts_a_cell_that_hangs_and_goes_on(course, capsys):
 )
 def test_bad_requests_say_what_is_wrong(course, capsys, arguments, words):
     write(course / "exercises" / "09_toy.ipynb")
-    (course / "text.ipynb").write_text("no notebook")
-    (course / "list.ipynb").write_text("[1, 2]")
+    (course / "text.ipynb").write_text("no notebook", encoding="utf-8")
+    (course / "list.ipynb").write_text("[1, 2]", encoding="utf-8")
     assert main(arguments) == 2
     assert words in capsys.readouterr().err
 
@@ -131,7 +131,7 @@ def test_progress(course, capsys):
     progress.note(entry, progress.RIGHT, "")
     progress.note(entry, progress.WRONG, "")
     exercise = {"title": "toy", "items": {"2": entry, "10": entry}}
-    progress.change(places.progress_file(), lambda data: data["exercises"].update({"06": exercise}))
+    progress.change(places.progress_file(course), lambda data: data["exercises"].update({"06": exercise}))
     assert main(["progress"]) == 0
     out = capsys.readouterr().out
     assert "Exercise 06, toy: 0 of 2 right" in out and "TD error  ✗ wrong  ✓ right  2       0" in out

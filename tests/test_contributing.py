@@ -53,7 +53,7 @@ def test_the_examples_are_added_as_the_pages_say_and_pass_the_tests(tmp_path):
 
     def ran(*command):
         command = [sys.executable, "-m", *command]
-        return subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+        return subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, encoding="utf-8")
 
     for style in (["check"], ["format", "--check"]):
         found = ran("ruff", *style, *written)

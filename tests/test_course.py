@@ -4,23 +4,29 @@ import ast
 import importlib.util
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import course
 
 THIS_PYTHON = "{}.{}".format(*sys.version_info[:2])
+PINS = ["numpy==2.2.6 ; python_full_version < '3.11'", "numpy==2.5.5 ; python_full_version >= '3.11'", "six==9.99"]
+INSTALL = course.install
 
 
 @pytest.fixture
 def root(tmp_path):
-    """Return a course folder with the two files that decide what is installed, and nothing else."""
-    (tmp_path / "pyproject.toml").write_text("[project]\n")
-    (tmp_path / "requirements.txt").write_text("-e .[test]\n")
+    """Return a course folder with the three files that decide what is installed, and nothing else."""
+    (tmp_path / "pyproject.toml").write_text("[project]\n", encoding="utf-8")
+    (tmp_path / "requirements.txt").write_text("-e .[test]\n", encoding="utf-8")
+    (tmp_path / "constraints.txt").write_text("# made by a tool\n" + "\n".join(PINS) + "\n", encoding="utf-8")
     return tmp_path
 
 
@@ -113,15 +119,16 @@ def test_the_environment_of_children_is_clean(windows, separator, python):
 
 def test_the_fingerprint_sees_every_cause(root, tmp_path_factory):
     prints = [course.fingerprint(root, "3.11"), course.fingerprint(root, "3.12")]
-    for name in ("pyproject.toml", "requirements.txt"):
-        (root / name).write_text("changed")
+    names = ("pyproject.toml", "requirements.txt", "constraints.txt")
+    for name in names:
+        (root / name).write_text("changed", encoding="utf-8")
         prints.append(course.fingerprint(root, "3.11"))
     moved = tmp_path_factory.mktemp("moved")
-    for name in ("pyproject.toml", "requirements.txt"):
-        (moved / name).write_text("changed")
+    for name in names:
+        (moved / name).write_text("changed", encoding="utf-8")
     prints.append(course.fingerprint(moved, "3.11"))
-    assert len(set(prints)) == 5
-    assert course.fingerprint(root, "3.11") == prints[3]
+    assert len(set(prints)) == 6
+    assert course.fingerprint(root, "3.11") == prints[4]
 
 
 def test_set_up_makes_installs_and_then_does_nothing(root, stand_ins):
@@ -144,7 +151,7 @@ def test_set_up_makes_installs_and_then_does_nothing(root, stand_ins):
 )
 def test_what_is_not_ready_is_used_if_its_python_fits_and_its_pip_runs(root, stand_ins, monkeypatch, answer, state):
     course.set_up(root)
-    (root / "requirements.txt").write_text("changed")
+    (root / "requirements.txt").write_text("changed", encoding="utf-8")
     pretend(monkeypatch, answer)
     assert course.environment_state(root)[0] == state
 
@@ -153,14 +160,14 @@ def test_an_environment_whose_python_does_not_run_is_broken(root):
     python = course.environment_python(root)
     python.parent.mkdir(parents=True)
     assert course.environment_state(root) == ("broken", None)
-    python.write_text("#!/bin/sh\nexit 1\n")
+    python.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     python.chmod(0o755)
     assert course.environment_state(root) == ("broken", None)
 
 
 def test_a_changed_pyproject_installs_again_but_keeps_the_environment(root, stand_ins):
     course.set_up(root)
-    (root / "pyproject.toml").write_text("[project]\nversion = '2'\n")
+    (root / "pyproject.toml").write_text("[project]\nversion = '2'\n", encoding="utf-8")
     course.set_up(root)
     course.set_up(root)
     assert stand_ins == ["make", "install", "install"]
@@ -172,11 +179,11 @@ def test_an_interrupted_installation_is_done_again(root, stand_ins, monkeypatch,
         raise interruption
 
     course.set_up(root)
-    (root / "requirements.txt").write_text("-e .[test]\nmore\n")
+    (root / "requirements.txt").write_text("-e .[test]\nmore\n", encoding="utf-8")
     with monkeypatch.context() as patch, pytest.raises((KeyboardInterrupt, course.SetupError)):
         patch.setattr(course, "install", interrupted)
         course.set_up(root)
-    (root / "requirements.txt").write_text("-e .[test]\n")  # back to what was complete before
+    (root / "requirements.txt").write_text("-e .[test]\n", encoding="utf-8")  # back to what was complete before
     course.set_up(root)
     assert stand_ins == ["make", "install", "install"]
 
@@ -184,12 +191,12 @@ def test_an_interrupted_installation_is_done_again(root, stand_ins, monkeypatch,
 def test_make_venv_replaces_a_broken_one_and_touches_nothing_behind_a_link(root, monkeypatch):
     monkeypatch.setattr(course, "run_child", lambda command, root, on_line: Path(command[-1]).mkdir() or 0)
     (root / ".venv").mkdir()
-    (root / ".venv" / "half").write_text("")
+    (root / ".venv" / "half").write_text("", encoding="utf-8")
     course.make_venv(root)
     assert list((root / ".venv").iterdir()) == []
     (root / ".venv").rmdir()
     (root / "other").mkdir()
-    (root / "other" / "precious").write_text("")
+    (root / "other" / "precious").write_text("", encoding="utf-8")
     (root / ".venv").symlink_to(root / "other")
     course.make_venv(root)
     assert (root / "other" / "precious").exists()
@@ -208,6 +215,79 @@ def test_make_venv_does_not_saw_off_its_own_branch(root, monkeypatch):
     with pytest.raises(course.SetupError, match="deactivate"):
         course.make_venv(root)
     assert (root / ".venv").exists()
+
+
+class FakePip:
+    """Stand for pip: note what each try to install the course asks for; complain while it asks for some releases."""
+
+    def __init__(self, complaints):
+        self.complaints, self.asked, self.commands = complaints, [], []
+
+    def __call__(self, command, root, on_line):
+        if "-r" not in command:  # pip itself
+            return 0
+        assert command[command.index("-r") + 1] == "requirements.txt"
+        self.commands.append(command)
+        self.asked.append(Path(root, command[command.index("-c") + 1]).read_text(encoding="utf-8").splitlines()[1:])
+        for release, complaint in self.complaints.items():
+            if any(pin.startswith(release) for pin in self.asked[-1]):
+                if isinstance(complaint, str):
+                    on_line(complaint + "\n")
+                    return 1
+                raise complaint
+        return 0
+
+
+@pytest.fixture
+def pip(root, monkeypatch):
+    """Return a function that puts a `FakePip` with complaints in the place of pip; there is a .venv to install into."""
+
+    def put(complaints):
+        fake = FakePip(complaints)
+        monkeypatch.setattr(course, "run_child", fake)
+        return fake
+
+    (root / ".venv").mkdir()
+    return put
+
+
+def test_the_tested_releases_are_installed_as_wheels(root, pip, capsys):
+    fake = pip({})
+    course.install(root)
+    assert fake.asked == [PINS] and "--only-binary" in fake.commands[0]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_release_that_pip_names_is_let_go_and_the_others_are_kept(root, pip, capsys):
+    named = "    The user requested (constraint) {}"
+    fake = pip({"six==9.99": named.format("six==9.99"), "numpy==2.5.5": named.format("numpy==2.5.5")})
+    course.install(root)
+    assert fake.asked == [PINS, PINS[:2], PINS[:1]]
+    said = capsys.readouterr().out.splitlines()
+    assert "pip cannot install six==9.99; going on without" in said[0]
+    assert "pip cannot install numpy==2.5.5, six==9.99; going on without" in said[1]
+
+
+@pytest.mark.parametrize("complaint", ["ERROR: something else", "    The user requested (constraint) other==1.0"])
+def test_if_pip_names_none_of_the_tested_releases_all_are_let_go(root, pip, capsys, complaint):
+    fake = pip({"six": complaint})
+    course.install(root)
+    assert fake.asked == [PINS, []]
+    assert "--prefer-binary" in fake.commands[1] and "--only-binary" not in fake.commands[1]
+    assert "pip cannot install the tested releases; going on without" in capsys.readouterr().out
+
+
+def test_after_an_interruption_all_tested_releases_are_asked_for_again(root, stand_ins, monkeypatch):
+    fake = FakePip({"six": "(constraint) six==9.99", "numpy": KeyboardInterrupt()})
+    monkeypatch.setattr(course, "run_child", fake)
+    monkeypatch.setattr(course, "install", INSTALL)
+    with pytest.raises(KeyboardInterrupt):
+        course.set_up(root)
+    assert course.environment_state(root)[0] == "stale"
+    fake.complaints = {}
+    course.set_up(root)
+    assert fake.asked == [PINS, PINS[:2], PINS]
+    assert course.environment_state(root)[0] == "ready"
 
 
 def test_a_failed_installation_shows_the_end_of_its_output(root, monkeypatch):
@@ -301,7 +381,7 @@ def test_an_interruption_is_answered_with_a_sentence(root, monkeypatch, capsys):
 
 def test_package_commands_are_handed_on(root, monkeypatch, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "a.ipynb").write_text("{}")
+    (elsewhere / "a.ipynb").write_text("{}", encoding="utf-8")
     monkeypatch.chdir(elsewhere)
     monkeypatch.setattr(course, "set_up", lambda root: None)
     calls = []
@@ -321,7 +401,7 @@ def test_the_command_line_of_jupyterlab(root, monkeypatch, user, allowed):
     assert "--no-browser" not in command
     assert ("--allow-root" in command) == allowed  # only root needs it
     (root / "lectures").mkdir()
-    (root / course.START_PAGE).write_text("{}")
+    (root / course.START_PAGE).write_text("{}", encoding="utf-8")
     command = course.lab_command(root, browser=False)
     assert "--LabApp.default_url=/lab/tree/lectures/00_start.ipynb" in command
     assert "--no-browser" in command
@@ -347,13 +427,15 @@ def test_the_address_is_printed_once_and_a_crash_shows_why(root, monkeypatch, ca
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 def test_a_kill_closes_jupyterlab_and_is_a_success(root):
     """A stand-in for the environment's Python is the JupyterLab; only `course.py` gets the signal."""
-    (root / "course.py").write_text(Path(course.__file__).read_text(encoding="utf-8"))
+    (root / "course.py").write_text(Path(course.__file__).read_text(encoding="utf-8"), encoding="utf-8")
     stand_in = course.environment_python(root)
     stand_in.parent.mkdir(parents=True)
-    stand_in.write_text('#!/bin/sh\n[ "$1" = -c ] && echo 3.11 && exit\necho "http://x/lab?$$"\nexec sleep 1800\n')
+    stand_in.write_text(
+        '#!/bin/sh\n[ "$1" = -c ] && echo 3.11 && exit\necho "http://x/lab?$$"\nexec sleep 1800\n', encoding="utf-8"
+    )
     stand_in.chmod(0o755)
-    (root / course.STAMP).write_text(course.fingerprint(root, "3.11"))
-    parent = subprocess.Popen([sys.executable, root / "course.py"], stdout=subprocess.PIPE, text=True)
+    (root / course.STAMP).write_text(course.fingerprint(root, "3.11"), encoding="utf-8")
+    parent = subprocess.Popen([sys.executable, root / "course.py"], stdout=subprocess.PIPE, encoding="utf-8")
     child = next(int(line.split("?")[1]) for line in parent.stdout if "http://x/lab?" in line)
     parent.terminate()
     assert "see you soon" in parent.stdout.read()
@@ -375,7 +457,7 @@ def test_is_ci(value, expected):
 def program(path):
     """Make an executable file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("#!/bin/sh\n")
+    path.write_text("#!/bin/sh\n", encoding="utf-8")
     path.chmod(0o755)
     return str(path)
 
@@ -441,7 +523,7 @@ class FakeRun:
         code, text = self.answers.get(name, (0, junit(2)))
         junit_file = [part.split("=", 1)[1] for part in map(str, command) if part.startswith("--junitxml=")]
         if junit_file and text is not None:
-            Path(junit_file[0]).write_text(text)
+            Path(junit_file[0]).write_text(text, encoding="utf-8")
         return code
 
 
@@ -491,7 +573,30 @@ def test_tests_do_not_touch_the_readers_progress(root):
 def test_pyproject_asks_for_the_python_that_course_py_asks_for():
     text = (course.ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'requires-python = ">={}.{}"'.format(*course.OLDEST_PYTHON) in text
-    assert (course.ROOT / "requirements.txt").read_text().strip() == "-e .[test]"
+    assert (course.ROOT / "requirements.txt").read_text(encoding="utf-8").strip() == "-e .[test]"
+
+
+DEPENDENCIES = [Requirement(line) for line in requires("mpcrl-course")]
+TESTED = [line for line in (course.ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("python", ["3.10.13", "3.11.7", "3.12.1", "3.13.0", "3.14.0"])
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+def test_one_release_of_each_dependency_is_tested_for_every_python_and_system(python, system):
+    here = {"python_full_version": python, "python_version": python.rpartition(".")[0], "sys_platform": system}
+    here |= {"os_name": "nt" if system == "win32" else "posix", "extra": "test"}
+    pins = [pin for pin in map(Requirement, TESTED) if pin.marker is None or pin.marker.evaluate(here)]
+    assert len({pin.name for pin in pins}) == len(pins)
+    tested = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins}
+    wanted = [one for one in DEPENDENCIES if one.marker is None or one.marker.evaluate(here)]
+    assert len(wanted) > 20 and [one for one in wanted if not one.specifier.contains(tested[one.name])] == []
+
+
+def test_the_constraints_say_how_they_are_made_and_name_neither_a_host_nor_a_folder():
+    text = (course.ROOT / "constraints.txt").read_text(encoding="utf-8")
+    command = text.splitlines()[1].lstrip("# ")
+    assert command in " ".join((course.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    assert not re.search(r"://|--.*index|--find-links|@|\\|/", "\n".join(TESTED) + command)
 
 
 def test_the_readme_begins_with_the_two_commands():

@@ -71,7 +71,8 @@ def test_what_is_missing_is_found(tmp_path):
     file.write_text(
         'def f(a, b, *c, _d):\n    """Return a number of `b`."""\n'
         'class C(NamedTuple):\n    """Of x."""\n    x: int\n    y: int\n    def m(self, x, z): ...\n'
-        "def _g(a): ...\n"
+        "def _g(a): ...\n",
+        encoding="utf-8",
     )
     assert offenders(file) == [
         "room.py:1 f does not name a, c",

@@ -10,8 +10,8 @@ TESTS = Path(__file__).resolve().parent
 PACKAGE = TESTS.parent / "mpcrl_course"
 #: From the ground up: a room imports only from rooms before it.
 ORDER = """
-    lectures places own mpc network mlp statistics closed_loop envs dp problems policies learners figures live reproduce
-    checks cli
+    lectures places own validation mpc network mlp statistics closed_loop envs dp problems policies learners figures
+    live reproduce checks cli
 """.split()
 #: The rooms that compute; they run on machines without a screen, too. The command shall start quickly.
 COMPUTE = [*ORDER[: ORDER.index("figures")], "cli"]
@@ -51,7 +51,9 @@ def test_the_docstring_of_the_package_lists_the_rooms_in_order():
 def test_what_computes_does_not_draw():
     """A worker on another machine need not load what draws."""
     code = f"import sys; from mpcrl_course import {', '.join(COMPUTE)}; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
+    ).stdout.split()
     assert "mpcrl_course.learners" in loaded and not {"matplotlib", "ipywidgets", "IPython"} & set(loaded)
 
 

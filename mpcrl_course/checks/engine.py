@@ -51,6 +51,7 @@ from mpcrl_course.figures.tables import Card, Table
 
 from . import progress
 from .compare import close, copied
+from .console import say
 from .items import Debug, Design, Explain, Fill, Item, Mistake, Predict, Result
 from .progress import NOT_ATTEMPTED, RAISED, RIGHT, SYMBOLS, WRONG
 from .report import card, show
@@ -123,7 +124,7 @@ class Exercise:
             return answer
         result = item.judge((answer, because) if isinstance(item, Explain) else answer, self.seed)
         self.results[number] = result
-        self._record(item, lambda entry: progress.note(entry, result.verdict, result.sentence, because or ""))
+        self._record(item, lambda entry: progress.note(entry, result.verdict, result.sentence, because))
         stand_in = item.hands_out_reference and result.verdict != RIGHT
         hints_left = self._hints_shown.get(number, 0) < len(item.hints)
         show(card(number, item.title, result, stand_in, hints_left))
@@ -185,18 +186,17 @@ class Exercise:
 
     def _record(self, item: Item, edit: Any) -> None:
         def change(data: dict[str, Any]) -> None:
-            mine = data["exercises"].setdefault(f"{self.number:02d}", {"title": self.title, "items": {}})
-            for (
-                n,
-                other,
-            ) in self.items.items():  # all items, so that one whose check was deleted is seen to be missing
-                mine["items"].setdefault(str(n), progress.new_entry(other.kind, other.title))
+            mine = data["exercises"].setdefault(f"{self.number:02d}", {"items": {}})
+            mine["title"] = self.title
+            for n, other in self.items.items():  # all, so that one whose check was deleted is seen to be missing
+                entry = mine["items"].setdefault(str(n), progress.new_entry(other.kind, other.title))
+                entry.update(kind=other.kind, title=other.title)
             edit(mine["items"][str(item.number)])
 
         try:
             progress.change(places.progress_file(), change)
         except OSError as error:
-            print(f"Your progress could not be recorded ({error}); everything else works.")
+            say(f"Your progress could not be recorded ({error}); everything else works. {progress.ELSEWHERE}")
 
 
 def _is_same(answer: Any, handed_out: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mpcrl_course.figures.tables import Card, Table
 
+from .console import say
 from .items import Result
 from .progress import NOT_ATTEMPTED, RAISED, RIGHT, SYMBOLS, WRONG
 
@@ -37,9 +38,9 @@ def show(thing: Card | Table) -> None:
         from IPython.core.getipython import get_ipython
         from IPython.display import display
     except ImportError:
-        print(thing)
+        say(thing)
         return
     if get_ipython() is None:
-        print(thing)
+        say(thing)
     else:
         display(thing)

@@ -8,12 +8,12 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small, and the seeds run in parallel
 
-from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from mpcrl_course import places
 from mpcrl_course.dp.pendulum import FIXED_STARTS, pendulum_value_iteration, simulate
 from mpcrl_course.envs.pendulum import Pendulum, wrap
 from mpcrl_course.learners.ddpg import DDPG, pendulum_policy
@@ -79,7 +79,7 @@ def main():
     results = list(tqdm(runs, total=len(jobs), desc="runs"))
     table = np.array(results).reshape(len(SETTINGS), SEEDS, STEPS // EVERY, 4)
     np.savez_compressed(
-        Path(__file__).with_name("ddpg_03.npz"),
+        places.DATA / "ddpg_03.npz",
         settings=np.array(list(SETTINGS)),
         steps=EVERY * np.arange(1, STEPS // EVERY + 1),
         **{n: table[..., i].astype(np.float32) for i, n in enumerate(("cost", "discounted", "upright", "believed"))},

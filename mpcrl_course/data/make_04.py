@@ -11,11 +11,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small, an
 
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
 
+from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.dp.pendulum import FIXED_STARTS
 from mpcrl_course.envs.pendulum import NOMINAL, Pendulum, PendulumParameters, upright, violations
@@ -29,7 +29,6 @@ from mpcrl_course.policies.receding import Receding
 from mpcrl_course.policies.scenario import mass_scenarios
 from mpcrl_course.problems.pendulum import pendulum_mpc, with_model
 
-HERE = Path(__file__).parent
 SEEDS, STEPS, HORIZON, LIMIT = 5, 20_000, 80, 6.0
 HEAVY = PendulumParameters(mass=1.4)
 MASSES = np.array([0.4, 0.55, 0.7, 1.0, 1.3, 1.5, 1.75, 2.0])
@@ -174,11 +173,11 @@ def main(parts):
         for (kind, _), result in zip(jobs, found, strict=True):
             for name, value in result.items():
                 agents.setdefault(f"{kind} {name}", []).append(value)
-        np.savez_compressed(HERE / "agents_04.npz", **{
+        np.savez_compressed(places.DATA / "agents_04.npz", **{
             name: np.array(rows, dtype=np.float16 if name.endswith(("actor", "critic")) else np.float32)
             for name, rows in agents.items()})  # fmt: skip
     if "compare" in parts:
-        with np.load(HERE / "agents_04.npz") as file:
+        with np.load(places.DATA / "agents_04.npz") as file:
             agents = dict(file)
         found = pool(delayed(compare)(agents, seed) for seed in range(SEEDS))
         heavy = found[0].pop("heavy")
@@ -186,7 +185,7 @@ def main(parts):
         grid = tables.pop("grid")
         tables["grid MPC"], tables["grid DDPG"] = grid[0][0], [g[-1] for g in grid]
         np.savez_compressed(
-            HERE / "versus_04.npz", masses=MASSES, **{n: np.array(t, np.float32) for n, t in tables.items()}
+            places.DATA / "versus_04.npz", masses=MASSES, **{n: np.array(t, np.float32) for n, t in tables.items()}
         )
 
 

@@ -3,12 +3,11 @@
 Run it with `python mpcrl_course/data/make_06.py` (about two minutes on two cores).
 """
 
-from pathlib import Path
-
 import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from mpcrl_course import places
 from mpcrl_course.envs import LinearPlant
 from mpcrl_course.learners.behaviour import greedy, perturbed_cost
 from mpcrl_course.learners.q_learning import QLearning
@@ -53,7 +52,7 @@ def main():
         part = results[i * SEEDS : (i + 1) * SEEDS]
         for what, values in zip(("td", "cost", "theta"), zip(*part, strict=True), strict=True):
             arrays[f"{name}_{what}"] = np.array(values).astype(np.float32)
-    np.savez_compressed(Path(__file__).with_name("seeds_06.npz"), **arrays)
+    np.savez_compressed(places.DATA / "seeds_06.npz", **arrays)
 
 
 if __name__ == "__main__":

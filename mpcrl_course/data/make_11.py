@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mpcrl_course import places
 from mpcrl_course.learners.log import load_state, saved_log
 from mpcrl_course.reproduce import automatica
 from mpcrl_course.reproduce.power import EPISODES, LEARNED, LENGTH, PUBLISHED, learning_path, load_evaluation, power
@@ -78,12 +79,12 @@ def collect(folder) -> dict[str, np.ndarray]:
 
 def main():
     """Run what is missing, and write network_11.npz and power_11.npz beside this file."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "reproduction")
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else places.course_folder() / "reproduction"
     automatica.automatica(folder, SEEDS)  # a run that was given up belongs to the result
-    np.savez_compressed(Path(__file__).with_name("network_11.npz"), **collect_network(folder))
+    np.savez_compressed(places.DATA / "network_11.npz", **collect_network(folder))
     if not power(folder, SEEDS):
         sys.exit("Some runs failed: power_11.npz is left as it was.")
-    np.savez_compressed(Path(__file__).with_name("power_11.npz"), **collect(folder))
+    np.savez_compressed(places.DATA / "power_11.npz", **collect(folder))
 
 
 if __name__ == "__main__":

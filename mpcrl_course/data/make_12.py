@@ -18,6 +18,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from mpcrl_course import places
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.faulty import FaultyLearner, misalign, take_mean
@@ -111,12 +112,12 @@ def changes():
     return arrays
 
 
-def main(parts, folder="reproduction"):
+def main(parts, folder):
     """Do the parts, and write them into the file beside this one, beside what it holds already.
 
     `parts` are 'published', 'changes' or both; `folder` is that of the reproduction.
     """
-    path, arrays = Path(__file__).with_name("second_order_12.npz"), {}
+    path, arrays = places.DATA / "second_order_12.npz", {}
     new = (changes() if "changes" in parts else {}) | (published(folder) if "published" in parts else {})
     if path.exists():
         with np.load(path) as file:
@@ -127,6 +128,6 @@ def main(parts, folder="reproduction"):
 
 
 if __name__ == "__main__":
-    options = {arg.removeprefix("--out="): arg for arg in sys.argv[1:] if arg.startswith("--out=")}
+    out = [arg.removeprefix("--out=") for arg in sys.argv[1:] if arg.startswith("--out=")]
     wanted = [arg for arg in sys.argv[1:] if not arg.startswith("--out=")]
-    main(wanted or ("published", "changes"), *options)
+    main(wanted or ("published", "changes"), Path((out or [places.course_folder() / "reproduction"])[0]))

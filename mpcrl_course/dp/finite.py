@@ -20,6 +20,8 @@ import numpy as np
 from scipy.sparse import csr_array, eye_array, issparse
 from scipy.sparse.linalg import spsolve
 
+from mpcrl_course.validation import asfloats, floats, generator, instance, real, reals, share, short, whole
+
 
 @dataclass(frozen=True, eq=False)
 class FiniteMDP:
@@ -46,26 +48,29 @@ class FiniteMDP:
     _rows: Any = field(init=False, repr=False)
 
     def __post_init__(self):
-        cost = np.asarray(self.cost, dtype=float)
+        cost, gamma = floats(self.cost, "cost"), floats(self.gamma, "gamma")
         object.__setattr__(self, "cost", cost)
-        if cost.ndim != 2:
+        if cost.ndim != 2 or not cost.size:
             raise ValueError(f"the cost has shape {cost.shape}, but needs (S, A): one row for each state")
         S, A = cost.shape
-        P = self.P if issparse(self.P) else np.asarray(self.P, dtype=float)
+        P = self.P if issparse(self.P) else floats(self.P, "P")
+        if issparse(P) and P.dtype.kind not in "biuf":
+            raise ValueError(f"P holds {P.dtype}, not real numbers")
         if P.shape != ((S * A, S) if issparse(P) else (S, A, S)):
             raise ValueError(f"P has shape {P.shape}, but with a cost of shape {cost.shape} it needs ({S}, {A}, {S})")
         rows = csr_array(P if issparse(P) else P.reshape(S * A, S))
-        if rows.data.size and rows.data.min() < 0.0:
-            raise ValueError("P has a negative entry")
+        if rows.data.size and not rows.data.min() >= 0.0:
+            raise ValueError("P has an entry that is negative or nan")
         sums = np.asarray(rows.sum(axis=1)).ravel()
         if not np.allclose(sums, 1.0, atol=1e-9):
             s, a = divmod(int(np.abs(sums - 1.0).argmax()), A)
             raise ValueError(f"P[{s}, {a}] sums to {sums[s * A + a]:.6g}, not to 1 (transposed?)")
         if not np.isfinite(cost).all():
             raise ValueError("the cost is not finite everywhere")
-        if not 0.0 < self.gamma <= 1.0:
-            raise ValueError(f"the discount is {self.gamma}, but must be in (0, 1]")
+        if gamma.shape or not 0.0 < gamma <= 1.0:
+            raise ValueError(f"the discount gamma is {self.gamma}, but must be in (0, 1]")
         object.__setattr__(self, "P", P)
+        object.__setattr__(self, "gamma", float(gamma))
         object.__setattr__(self, "_rows", rows)
 
     @property
@@ -80,12 +85,14 @@ class FiniteMDP:
 
     def action_values(self, V) -> np.ndarray:
         """Return Q[s, a] = L[s, a] + gamma E V(s'), shape (S, A), for a value V of shape (S,)."""
+        V = asfloats(V, "V")
+        if V.shape != (self.states,):
+            raise ValueError(f"V has shape {V.shape}, but there are {self.states} states")
         return self.cost + self.gamma * (self._rows @ V).reshape(self.cost.shape)
 
     def discounted(self, gamma: float) -> FiniteMDP:
         """Return the same process with another discount."""
-        if not 0.0 < gamma <= 1.0:
-            raise ValueError(f"the discount is {gamma}, but must be in (0, 1]")
+        gamma = share(gamma, "the discount gamma")
         other = object.__new__(FiniteMDP)  # what was checked need not be checked again
         for name, value in (("P", self.P), ("cost", self.cost), ("gamma", float(gamma)), ("_rows", self._rows)):
             object.__setattr__(other, name, value)
@@ -119,7 +126,7 @@ class Solved(NamedTuple):
 
 def bellman(mdp: FiniteMDP, V) -> np.ndarray:
     """Return T V, one sweep of value iteration of an `mdp`, shape (S,), for a value V of shape (S,)."""
-    return smallest(mdp.action_values(V))
+    return smallest(instance(mdp, FiniteMDP, "mdp").action_values(reals(V, "V")))
 
 
 def smallest(Q: np.ndarray) -> np.ndarray:
@@ -143,12 +150,13 @@ def value_iteration(mdp: FiniteMDP, V=None, tolerance: float = 1e-6, sweeps: int
     sweeps : int
         At most.
     """
-    V = np.zeros(mdp.states) if V is None else np.array(V, dtype=float)
+    instance(mdp, FiniteMDP, "mdp")
+    V = np.zeros(mdp.states) if V is None else reals(V, "V")
     if V.shape != (mdp.states,):
         raise ValueError(f"V has shape {V.shape}, but there are {mdp.states} states")
-    residuals = []
-    for _ in range(sweeps):
-        V, before = bellman(mdp, V), V
+    residuals, tolerance = [], real(tolerance, "tolerance", 0.0)
+    for _ in range(whole(sweeps, "sweeps", 0)):
+        V, before = smallest(mdp.action_values(V)), V
         residuals.append(np.abs(V - before).max())
         if residuals[-1] <= tolerance:
             break
@@ -170,13 +178,21 @@ def policy_value(mdp: FiniteMDP, policy) -> np.ndarray:
     ValueError
         At discount 1, where this system has no unique solution.
     """
-    if not mdp.gamma < 1.0:
+    if not instance(mdp, FiniteMDP, "mdp").gamma < 1.0:
         raise ValueError("the value of a policy is a linear system with a unique solution for gamma < 1 only")
-    policy, s = np.asarray(policy), np.arange(mdp.states)
-    if policy.shape != (mdp.states,):
-        raise ValueError(f"the policy has shape {policy.shape}, but there are {mdp.states} states")
+    policy, s = _policy(mdp, policy), np.arange(mdp.states)
     P = mdp.rows()[s * mdp.actions + policy]
     return np.atleast_1d(spsolve((eye_array(mdp.states) - mdp.gamma * P).tocsc(), mdp.cost[s, policy]))
+
+
+def _policy(mdp: FiniteMDP, policy) -> np.ndarray:
+    """Return a policy as the numbers of actions, after a check."""
+    found = floats(policy, "policy")
+    if found.shape != (mdp.states,):
+        raise ValueError(f"the policy has shape {found.shape}, but there are {mdp.states} states")
+    if not np.isin(found, np.arange(mdp.actions)).all():
+        raise ValueError(f"a policy is one of the actions 0 … {mdp.actions - 1} for each state, not {short(policy)}")
+    return found.astype(int)
 
 
 def policy_iteration(mdp: FiniteMDP, policy=None, rounds: int = 100) -> Solved:
@@ -191,9 +207,10 @@ def policy_iteration(mdp: FiniteMDP, policy=None, rounds: int = 100) -> Solved:
     rounds : int
         At most.
     """
-    policy = np.zeros(mdp.states, dtype=int) if policy is None else np.array(policy, dtype=int)
+    instance(mdp, FiniteMDP, "mdp")
+    policy = np.zeros(mdp.states, dtype=int) if policy is None else _policy(mdp, policy)
     V, residuals, s = np.zeros(mdp.states), [], np.arange(mdp.states)
-    for _ in range(rounds):
+    for _ in range(whole(rounds, "rounds", 0)):
         V, before = policy_value(mdp, policy), V
         residuals.append(np.abs(V - before).max())
         Q = mdp.action_values(V)
@@ -218,7 +235,8 @@ def sampler(mdp: FiniteMDP, rng: np.random.Generator) -> Callable[[int, int], tu
     callable
         ``step(s, a)`` gives the cost, the next state, and whether it is terminal (never).
     """
-    P, A = mdp.rows(), mdp.actions
+    P, A = instance(mdp, FiniteMDP, "mdp").rows(), mdp.actions
+    generator(rng)
     P.sort_indices()
     starts, successors = P.indptr.tolist(), P.indices.tolist()
     cumulative = (np.cumsum(P.data) - np.repeat(np.arange(len(starts) - 1), np.diff(P.indptr))).tolist()

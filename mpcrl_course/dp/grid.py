@@ -17,6 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import csr_array
 
+from mpcrl_course.validation import asfloats, floats, sequence, short, whole
+
 
 class Grid:
     """A grid of points, evenly spaced in each direction.
@@ -46,11 +48,14 @@ class Grid:
         sizes: Sequence[int],
         periodic: Sequence[bool] | None = None,
     ):
-        self.lower, self.upper = np.array(lower, dtype=float), np.array(upper, dtype=float)
-        self.sizes = tuple(int(size) for size in sizes)
-        self.periodic = tuple(bool(p) for p in periodic) if periodic is not None else (False,) * len(self.sizes)
+        self.lower, self.upper = floats(lower, "lower"), floats(upper, "upper")
+        self.sizes = tuple(whole(size, "an entry of sizes") for size in sequence(sizes, "sizes"))
+        own = (False,) * len(self.sizes) if periodic is None else sequence(periodic, "periodic")
+        self.periodic = tuple(_truth(entry) for entry in own)
+        if self.lower.ndim != 1 or self.upper.ndim != 1:
+            raise ValueError("lower, upper, sizes and periodic need one entry for each direction")
         lengths = {len(self.lower), len(self.upper), len(self.sizes), len(self.periodic)}
-        if len(lengths) != 1 or self.lower.ndim != 1:
+        if len(lengths) != 1 or lengths == {0}:
             raise ValueError("lower, upper, sizes and periodic need one entry for each direction")
         if not (np.isfinite(self.lower) & np.isfinite(self.upper) & (self.lower < self.upper)).all():
             raise ValueError(f"the range from {self.lower} to {self.upper} is empty or not finite")
@@ -82,7 +87,7 @@ class Grid:
         ValueError
             If a point is not finite, or has not one entry for each direction.
         """
-        x = np.asarray(x, dtype=float)
+        x = asfloats(x, "x")
         if x.ndim != 2 or x.shape[1] != len(self.sizes) or not np.isfinite(x).all():
             raise ValueError(f"the points must be finite and of shape (m, {len(self.sizes)}), but have shape {x.shape}")
         corners, weights = np.zeros((len(x), 1), dtype=np.intp), np.ones((len(x), 1))
@@ -108,5 +113,14 @@ class Grid:
 
     def interpolate(self, V, x) -> np.ndarray:
         """Return V at the points x, shape (m,); V has one entry for each grid point."""
-        corners, weights = self.weights(x)
-        return (np.ravel(V)[corners] * weights).sum(axis=1)
+        (corners, weights), V = self.weights(x), np.ravel(asfloats(V, "V"))
+        if V.size != len(self.points):
+            raise ValueError(f"V has {V.size} entries, but the grid has {len(self.points)} points")
+        return (V[corners] * weights).sum(axis=1)
+
+
+def _truth(value) -> bool:
+    """Return an entry of `periodic` as a bool; raises ValueError if it is none."""
+    if not isinstance(value, (bool, np.bool_, int)) or value not in (0, 1):
+        raise ValueError(f"an entry of periodic must be True or False, not {short(value)}")
+    return bool(value)

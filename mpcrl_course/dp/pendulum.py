@@ -17,6 +17,8 @@ from mpcrl_course.closed_loop import Controller, Run, run
 from mpcrl_course.dp.finite import FiniteMDP, value_iteration
 from mpcrl_course.dp.grid import Grid
 from mpcrl_course.envs.pendulum import MAX_SPEED, NOMINAL, PendulumParameters, dynamics, stage_cost
+from mpcrl_course.envs.plant import PlantParameters
+from mpcrl_course.validation import asfloats, instance, reals, share, whole
 
 #: Where every controller of the pendulum is compared from: angle uniform in [-pi, pi), velocity in [-1, 1] rad/s.
 FIXED_STARTS = np.random.default_rng(0).uniform([-np.pi, -1.0], [np.pi, 1.0], (100, 2))
@@ -56,6 +58,7 @@ def pendulum_grid(angles: int = 101, velocities: int = 101) -> Grid:
     Periodic points start at -pi, so that an odd number of angles would miss q = 0: the range is shifted by half a
     step, to be symmetric about the upright.
     """
+    angles, velocities = whole(angles, "angles", 2), whole(velocities, "velocities", 2)
     half = 0.0 if angles % 2 == 0 else np.pi / angles
     return Grid([-np.pi + half, -MAX_SPEED], [np.pi + half, MAX_SPEED], [angles, velocities], [True, False])
 
@@ -83,9 +86,10 @@ def pendulum_mdp(
     ValueError
         If the parameters have a delay or measurement noise.
     """
-    if parameters.delay or parameters.measurement_noise:
+    instance(grid, Grid, "grid")
+    if instance(parameters, PendulumParameters, "parameters").delay or parameters.measurement_noise:
         raise ValueError("value iteration needs the state measured exactly and torques without delay")
-    torques = np.asarray(torques, dtype=float)
+    torques, nodes = _torques(torques), whole(nodes, "nodes", 1)
     S, A = len(grid.points), len(torques)
     x = np.repeat(grid.points, A, axis=0)
     u = np.tile(torques, S)[:, None]
@@ -120,10 +124,13 @@ def greedy_policy(grid: Grid, V, torques, gamma: float, parameters: PendulumPara
     parameters : PendulumParameters
         The plant.
     """
-    V, torques = np.ravel(V), np.asarray(torques, dtype=float)
+    V, torques, gamma = np.ravel(reals(V, "V")), _torques(torques), share(gamma, "gamma")
+    instance(parameters, PendulumParameters, "parameters")
+    if V.size != len(instance(grid, Grid, "grid").points):
+        raise ValueError(f"V has {V.size} entries, but the grid has {len(grid.points)} points")
 
     def policy(x):
-        x = np.asarray(x, dtype=float)
+        x = asfloats(x, "x")
         states = x.reshape(-1, 2)
         n, A = len(states), len(torques)
         ahead, u = np.repeat(states, A, axis=0), np.tile(torques, n)[:, None]
@@ -142,6 +149,14 @@ def greedy_policy(grid: Grid, V, torques, gamma: float, parameters: PendulumPara
     return policy
 
 
+def _torques(torques) -> np.ndarray:
+    """Return torques as an array (A,) of one finite number or more; raises ValueError if they are not."""
+    torques = reals(torques, "torques", (None,))
+    if not torques.size:
+        raise ValueError("torques has no entry, but there must be an action")
+    return torques
+
+
 def table_policy(grid: Grid, Q, torques) -> Controller:
     """Return the policy argmin over the torques of Q, interpolated from a table: it needs no model.
 
@@ -153,12 +168,13 @@ def table_policy(grid: Grid, Q, torques) -> Controller:
     torques : array_like, shape (A,)
         The actions, N m.
     """
-    Q, torques = np.asarray(Q, dtype=float), np.asarray(torques, dtype=float)
+    instance(grid, Grid, "grid")
+    Q, torques = reals(Q, "Q"), _torques(torques)
     if Q.shape != (len(grid.points), len(torques)):
         raise ValueError(f"Q has shape {Q.shape}, but needs ({len(grid.points)}, {len(torques)})")
 
     def policy(x):
-        x = np.asarray(x, dtype=float)
+        x = asfloats(x, "x")
         corners, weights = grid.weights(x.reshape(-1, 2))
         best = np.einsum("nc,nca->na", weights, Q[corners]).argmin(axis=1)
         return torques[best].reshape(*x.shape[:-1], 1)
@@ -193,7 +209,8 @@ def pendulum_value_iteration(
     ValueError
         If the value does not converge within 20 000 sweeps; with noise it grows for ever at discount 1.
     """
-    if gamma == 1.0 and parameters.process_noise:
+    gamma, torques = share(gamma, "gamma"), whole(torques, "torques", 1)
+    if instance(parameters, PendulumParameters, "parameters").process_noise and gamma == 1.0:
         raise ValueError("with noise the value grows for ever at discount 1: lower the discount")
     grid = pendulum_grid(angles, velocities)
     u = np.linspace(-parameters.max_torque, parameters.max_torque, torques)
@@ -215,7 +232,9 @@ def simulate(
 
     The policy, from measured states (n, 2) to torques (n, 1), drives the `plant` from `starts` (n, 2).
     """
-    return run(policy, plant, starts, plant.draw(seed, len(starts), steps))
+    starts = reals(starts, "starts", (None, 2))
+    noise = instance(plant, PlantParameters, "plant").draw(seed, len(starts), steps)
+    return run(policy, plant, starts, noise)
 
 
 def evaluate(

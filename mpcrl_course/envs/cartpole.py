@@ -19,6 +19,7 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
+from mpcrl_course.validation import asfloats
 
 DT = 0.05  # s
 TRACK = 2.0  # m, leaving |p| <= TRACK costs
@@ -80,7 +81,7 @@ class CartPoleParameters(PlantParameters):
 
     def draw(self, rng, n: int, steps: int) -> Noise:
         """Draw the noise of n runs of so many `steps`; `rng` is a generator or a seed."""
-        rng = np.random.default_rng(rng)
+        rng = self._generator(rng, n, steps)
         return Noise(rng.standard_normal((steps, n)), rng.standard_normal((steps, n, 4)))
 
     def measure(self, x, noise: Noise) -> np.ndarray:
@@ -114,7 +115,7 @@ def derivative(x, u, p: CartPoleParameters = MODEL):
         The entries may be CasADi symbols, such as the parameters of an optimal-control problem.
     """
     symbolic = isinstance(x, (ca.SX, ca.MX, ca.DM)) or isinstance(u, (ca.SX, ca.MX, ca.DM))
-    x, u = (x, u) if symbolic else (np.asarray(x, dtype=float), np.asarray(u, dtype=float))
+    x, u = (x, u) if symbolic else (asfloats(x, "x"), asfloats(u, "u"))
     q, v, w, force = (x[1], x[2], x[3], u[0]) if symbolic else (x[..., 1], x[..., 2], x[..., 3], u[..., 0])
     sin, cos = (ca.sin(q), ca.cos(q)) if symbolic else (np.sin(q), np.cos(q))
     push = force - p.friction * v
@@ -141,14 +142,14 @@ def stage_cost(x, u):
 
     2 sin(q/2) equals q near the upright, and unlike q it knows that 2 pi is upright, too.
     """
-    x, u = np.asarray(x, dtype=float), np.asarray(u, dtype=float)
+    x, u = asfloats(x, "x"), asfloats(u, "u")
     residuals = np.stack([x[..., 0], 2.0 * np.sin(0.5 * x[..., 1]), x[..., 2], x[..., 3], u[..., 0]], axis=-1)
     return residuals**2 @ WEIGHTS + TRACK_WEIGHT * np.maximum(0.0, np.abs(x[..., 0]) - TRACK)
 
 
 def energy(x, p: CartPoleParameters = MODEL):
     """Return the mechanical energy in J of states x (..., 4) of a cart-pole p, zero at rest and hanging down."""
-    x = np.asarray(x, dtype=float)
+    x = asfloats(x, "x")
     q, v, w = x[..., 1], x[..., 2], x[..., 3]
     tip_x, tip_y = v - p.length * w * np.cos(q), -p.length * w * np.sin(q)
     kinetic = 0.5 * p.cart_mass * v**2 + 0.5 * p.mass * (tip_x**2 + tip_y**2)

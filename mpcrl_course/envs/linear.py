@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
+from mpcrl_course.validation import asfloats
 
 A = np.array([[0.9, 0.35], [0.0, 1.1]])
 B = np.array([0.0813, 0.2])
@@ -36,7 +37,7 @@ def stage_cost(x, u) -> float:
     x : ndarray, shape (..., 2)
     u : ndarray, shape (..., 1)
     """
-    x, u = np.asarray(x, dtype=float), np.asarray(u, dtype=float)
+    x, u = asfloats(x, "x"), asfloats(u, "u")
     violation = np.maximum(0.0, LOWER - x) + np.maximum(0.0, x - UPPER)
     return 0.5 * ((x**2).sum(-1) + 0.5 * (u**2).sum(-1) + WEIGHT * violation.sum(-1))
 
@@ -66,7 +67,7 @@ class LinearParameters(PlantParameters):
 
     def draw(self, rng, n: int, steps: int) -> Noise:
         """Draw the noise of n runs of so many `steps`; `rng` is a generator or a seed."""
-        return Noise(np.random.default_rng(rng).uniform(-self.noise, 0.0, (steps, n)))
+        return Noise(self._generator(rng, n, steps).uniform(-self.noise, 0.0, (steps, n)))
 
     def step(self, x, u, noise: Noise):
         """Return the next states (n, 2), the costs (n,) of this step, and that no run ends, for inputs u (n, 1).

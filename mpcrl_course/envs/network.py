@@ -17,6 +17,7 @@ import numpy as np
 
 from mpcrl_course.envs.linear import LOWER, START, UPPER, A, B, Noise
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
+from mpcrl_course.validation import asfloats, floats, short, whole
 
 COUPLING = -0.1
 WEIGHT = 500.0
@@ -45,7 +46,7 @@ def stage_cost(x, u, weight: float = WEIGHT) -> np.ndarray:
     -------
     ndarray, shape (…, M)
     """
-    x, u = np.asarray(x, dtype=float), np.asarray(u, dtype=float)
+    x, u = asfloats(x, "x"), asfloats(u, "u")
     violation = np.maximum(0.0, LOWER - x) + np.maximum(0.0, x - UPPER)
     return 0.5 * ((x**2).sum(-1) + 0.5 * u**2 + weight * violation.sum(-1))
 
@@ -72,12 +73,19 @@ class NetworkParameters(PlantParameters):
     limit = property(lambda self: self.n_agents * (1.0,))
 
     def __post_init__(self):
-        object.__setattr__(self, "neighbours", tuple(tuple(own) for own in self.neighbours))
+        try:
+            own_of_each = tuple(tuple(whole(j, "an entry of neighbours") for j in own) for own in self.neighbours)
+        except TypeError:
+            own_of_each = ()
+        if not own_of_each:
+            given = short(self.neighbours)
+            raise ValueError(f"neighbours is a list of each agent's neighbours, such as {LINE}, not {given}")
+        object.__setattr__(self, "neighbours", own_of_each)
         for i, own in enumerate(self.neighbours):
             for j in own:
                 if not 0 <= j < self.n_agents or j == i or i not in self.neighbours[j]:
                     raise ValueError(f"agent {i} names {j} as a neighbour, but not the other way round")
-        self._check("", "noise")
+        self._check("", "noise weight")
 
     @cached_property
     def adjacency(self) -> np.ndarray:
@@ -86,7 +94,7 @@ class NetworkParameters(PlantParameters):
 
     def draw(self, rng, n: int, steps: int) -> Noise:
         """Draw the noise of n runs of so many `steps`; `rng` is a generator or a seed."""
-        return Noise(np.random.default_rng(rng).uniform(-self.noise, 0.0, (steps, n, self.n_agents)))
+        return Noise(self._generator(rng, n, steps).uniform(-self.noise, 0.0, (steps, n, self.n_agents)))
 
     def move(self, x, u, noise: Noise) -> np.ndarray:
         """Return the next states of the agents, shape (…, M, 2) as x, for inputs u (…, M)."""
@@ -123,7 +131,8 @@ class LinearNetwork(PlantEnv):
 
     def __init__(self, neighbours=LINE, noise=0.1, weight=WEIGHT, steps: int | None = None, start=START, recorded=None):
         parameters = NetworkParameters(neighbours, noise, weight)
-        start = np.tile(start, parameters.n_agents) if np.shape(start) == (2,) else start
+        start = floats(start, "start")
+        start = np.tile(start, parameters.n_agents) if start.shape == (2,) else start
         super().__init__(parameters, steps, start, shape=(-1, 2), recorded=recorded)
 
     def _move(self, u):

@@ -17,6 +17,7 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
+from mpcrl_course.validation import asfloats, real
 
 DT = 0.05  # s
 MAX_SPEED = 8.0  # rad/s, range of grids; a good controller hardly passes it
@@ -76,9 +77,8 @@ class PendulumParameters(PlantParameters):
         Torque and measurement noise are the same with and without kicks, and for every plant; `rng` may be a seed.
         ValueError: a kick that is not finite, a probability outside of [0, 1].
         """
-        if not 0.0 <= kick_probability <= 1.0 or not np.isfinite(kick):
-            raise ValueError(f"a kick is finite and its probability in [0, 1], not {kick} and {kick_probability}")
-        rng = np.random.default_rng(rng)
+        kick_probability, kick = real(kick_probability, "kick_probability", 0.0, 1.0), real(kick, "kick")
+        rng = self._generator(rng, n, steps)
         torque, measurement = rng.standard_normal((steps, n)), rng.standard_normal((steps, n, 2))
         hit, side = rng.random((steps, n)) < kick_probability, rng.choice([-1.0, 1.0], (steps, n))
         return Noise(torque, measurement, kick * side * hit)
@@ -129,19 +129,21 @@ def dynamics(x, u, p: PendulumParameters = NOMINAL, dt: float = DT):
 
 
 def wrap(q):
-    """Return the angle(s) q in [-pi, pi)."""
+    """Return the angle(s) q in [-pi, pi); ValueError if they are no real numbers (those of nan and inf are nan)."""
+    if type(q) is not float and type(q) is not np.float64:
+        q = asfloats(q, "q")[()]
     return (q + np.pi) % (2.0 * np.pi) - np.pi
 
 
 def stage_cost(x, u):
     """Return L(x, u) = q^2 + 0.1 v^2 + 0.001 u^2 with q wrapped to [-pi, pi), shape (...)."""
-    x, u = np.asarray(x, dtype=float), np.asarray(u, dtype=float)
+    x, u = asfloats(x, "x"), asfloats(u, "u")
     return wrap(x[..., 0][()]) ** 2 + 0.1 * x[..., 1] ** 2 + 0.001 * u[..., 0] ** 2
 
 
 def energy(x, p: PendulumParameters = NOMINAL):
     """Return the mechanical energy in J of states x (..., 2) of a pendulum p, zero at rest and hanging down."""
-    x = np.asarray(x, dtype=float)
+    x = asfloats(x, "x")
     kinetic = p.mass * p.length**2 / 6.0 * x[..., 1] ** 2
     return kinetic + 0.5 * p.mass * p.gravity * p.length * (1.0 + np.cos(x[..., 0]))
 
@@ -168,7 +170,7 @@ def violations(x, max_speed: float) -> np.ndarray:
 
 
 def _finite_runs(x) -> np.ndarray:
-    x = np.asarray(x, dtype=float)
+    x = asfloats(x, "x")
     if x.ndim != 3 or x.shape[2] != 2 or not np.isfinite(x).all():
         raise ValueError(f"runs are finite states of shape (steps + 1, n, 2), not of shape {x.shape}")
     return x

@@ -13,7 +13,7 @@ commands to the plant's limits and hold them back by its delay.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from math import isfinite
 from operator import le
@@ -21,6 +21,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+
+from mpcrl_course.validation import asfloats, floats, generator, instance, whole
 
 
 class PlantParameters:
@@ -44,6 +46,11 @@ class PlantParameters:
     input_upper = cached_property(lambda self: np.array(self.limit, dtype=float))
     _bounds = cached_property(lambda self: (self.input_lower.tolist(), self.input_upper.tolist()))
 
+    def _generator(self, rng, n: int, steps: int) -> np.random.Generator:
+        """Return the generator `rng`, or that of a seed, from which the noise of n runs of so many steps is drawn."""
+        whole(n, "n", 0), whole(steps, "steps", 0)
+        return generator(rng, seeds=True)
+
     def measure(self, x, noise) -> np.ndarray:
         """Return what a controller sees of the states x (n, n_states), as a new array; `noise` is not used here."""
         return x.copy()
@@ -51,11 +58,11 @@ class PlantParameters:
     def _check(self, positive: str, not_negative: str) -> None:
         """Raise ValueError if a parameter of those listed is not what it must be."""
         for name in f"{positive} {not_negative}".split():
-            value, above = np.array(getattr(self, name)), name in positive.split()
+            value, above = floats(getattr(self, name), name), name in positive.split()
             if not (np.isfinite(value) & (value > 0.0 if above else value >= 0.0)).all():
                 word = "be positive" if above else "not be negative"
                 raise ValueError(f"{name} must {word} and be finite, but is {value}")
-        if self.delay != int(self.delay):
+        if np.ndim(self.delay) or self.delay != int(self.delay):
             raise ValueError(f"delay must be a whole number of steps, but is {self.delay}")
 
 
@@ -87,11 +94,14 @@ class PlantEnv(gym.Env):
     metadata = {"render_modes": []}
 
     def __init__(self, parameters, steps, start, random_start=None, high=None, shape=(-1,), recorded=None):
-        n, m = parameters.n_states, parameters.n_inputs
+        instance(parameters, PlantParameters, "parameters")
+        n, m, steps = parameters.n_states, parameters.n_inputs, None if steps is None else whole(steps, "steps", 1)
         self.steps, self.count, self.random_start, self._shape = steps, 0, random_start, shape
         self.parameters: Any = parameters
+        if start is None and random_start is None:
+            raise ValueError("start must be a state: this plant has no random start")
         self.start = None if start is None else self._checked(start)
-        self.recorded = np.array(np.zeros((0, m)) if recorded is None else recorded, dtype=float)
+        self.recorded = floats(np.zeros((0, m)) if recorded is None else recorded, "recorded")
         if self.recorded.ndim != 2 or self.recorded.shape[1] != m or not np.isfinite(self.recorded).all():
             raise ValueError(f"recorded must be finite, of shape (…, {m}), not of shape {self.recorded.shape}")
         high = np.full(n, np.inf) if high is None else np.array(high)
@@ -104,6 +114,10 @@ class PlantEnv(gym.Env):
 
     def change(self, **changes) -> None:
         """Make `changes` of parameters, by name, from now on; ValueError for another number of states."""
+        known = [field.name for field in fields(self.parameters)]
+        for name in changes:
+            if name not in known:
+                raise TypeError(f"the plant has no parameter '{name}'; there are: {', '.join(known)}")
         p = replace(self.parameters, **changes)
         if p.n_states != self.parameters.n_states:
             raise ValueError(f"the plant has {self.parameters.n_states} states, not {p.n_states}")
@@ -113,11 +127,20 @@ class PlantEnv(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         """Start an episode at ``options["x"]``, at `start`, or at a random state.
 
-        A `seed` begins the random numbers anew.
+        A `seed` begins the random numbers anew. ValueError: other options than x, or a start that is no state.
         """
-        super().reset(seed=seed)
-        start = options["x"] if options and "x" in options else self.start
-        self.x = self._checked(self.random_start(self.np_random) if start is None else start).reshape(self._shape)
+        if seed is not None:
+            super().reset(seed=whole(seed, "seed", 0))
+        unknown = [] if options is None else [name for name in instance(options, dict, "options") if name != "x"]
+        if unknown:
+            raise ValueError(
+                f"reset knows no option {', '.join(map(repr, unknown))}; there is: 'x', the state to start at"
+            )
+        if options:
+            start = options["x"]
+        else:
+            start = self.random_start(self.np_random) if self.start is None else self.start
+        self.x = self._checked(start).reshape(self._shape)
         self.count = 0
         self._late.clear()
         return self._look()
@@ -127,7 +150,7 @@ class PlantEnv(gym.Env):
 
         ``info["cost"]`` is the step's cost. ValueError: an action of another shape, or one that is not finite.
         """
-        p, u = self.parameters, np.asarray(action, dtype=float).reshape(-1)
+        p, u = self.parameters, asfloats(action, "action").reshape(-1)
         values, (lower, upper) = u.tolist(), p._bounds  # lists: for a few numbers quicker than arrays
         if len(values) != len(upper):
             raise ValueError(f"action has shape {np.shape(action)}, but this plant's has shape ({len(upper)},)")
@@ -170,7 +193,7 @@ class PlantEnv(gym.Env):
         return self.recorded[self.count] if recorded else self.np_random.uniform(low, high, self.recorded.shape[1])
 
     def _checked(self, start) -> np.ndarray:
-        start, n = np.array(start, dtype=float), self.parameters.n_states
+        start, n = floats(start, "start"), self.parameters.n_states
         if start.shape != (n,) or not np.isfinite(start).all():
             raise ValueError(f"a start is a finite state of shape ({n},), not {start}")
         return start

@@ -24,6 +24,7 @@ De Schutter, Automatica 167:111803, 2024 (costs, limits, loads).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -32,6 +33,7 @@ import numpy as np
 from scipy.linalg import expm
 
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
+from mpcrl_course.validation import asfloats, floats, instance, short, whole
 
 #: Entries of an area's observation, and how many.
 ENTRIES = ("angle", "omega", "P_m", "P_v", "load")
@@ -54,7 +56,9 @@ SCENARIO = (
 
 def checked_scenario(scenario, n: int) -> list[tuple[int, np.ndarray]]:
     """Return a scenario with its loads as arrays (n,); raises ValueError if they are not n finite numbers each."""
-    scenario = [(int(step), np.array(loads, dtype=float)) for step, loads in scenario]
+    if not isinstance(scenario, Sequence) or not all(isinstance(e, Sequence) and len(e) == 2 for e in scenario):
+        raise ValueError(f"scenario is a list of (step, loads), not {short(scenario)}")
+    scenario = [(whole(step, "a step of scenario"), floats(loads, "the loads of scenario")) for step, loads in scenario]
     for step, loads in scenario:
         if loads.shape != (n,) or not np.isfinite(loads).all():
             raise ValueError(f"the loads from step {step} on must be {n} finite numbers, not {loads}")
@@ -106,10 +110,13 @@ class PowerParameters(PlantParameters):
 
     def __post_init__(self):
         for name in ("H", "R", "D", "T_t", "T_g", "P_tie", "limit"):
-            values, wanted = tuple(map(float, getattr(self, name))), self.n_areas - (name == "P_tie")
+            values = floats(getattr(self, name), name)
+            if values.ndim != 1:
+                raise ValueError(f"{name} has one entry an area, in a tuple, and is not {short(values)}")
+            object.__setattr__(self, name, tuple(values.tolist()))
+            wanted = self.n_areas - (name == "P_tie")
             if len(values) != wanted:
                 raise ValueError(f"{name} has {len(values)} entries, but there are {self.n_areas} areas: give {wanted}")
-            object.__setattr__(self, name, values)
         self._check("H R T_t T_g", "D P_tie limit noise weight")
 
     @cached_property
@@ -129,7 +136,7 @@ class PowerParameters(PlantParameters):
         The scenario of four areas is `SCENARIO`, unless another one is given.
         """
         scenario = (SCENARIO if self.n_areas == 4 else ()) if scenario is None else scenario
-        e = np.random.default_rng(rng).uniform(-self.noise, self.noise, (steps, n, self.n_areas))
+        e = self._generator(rng, n, steps).uniform(-self.noise, self.noise, (steps, n, self.n_areas))
         load = np.zeros_like(e)
         for step, loads in checked_scenario(scenario, self.n_areas):
             load[max(step, 1) - 1 :] = loads
@@ -207,7 +214,7 @@ def stage_cost(x, u, P, weight: float = WEIGHT) -> np.ndarray:
     -------
     ndarray, shape (…, M)
     """
-    x, u = np.asarray(x, dtype=float), np.asarray(u, dtype=float)
+    x, u = asfloats(x, "x"), asfloats(u, "u")
     angle, load = x[..., 0], x[..., 4]
     beside = x[..., :4] - PER_LOAD * load[..., None]
     flows = np.abs(P * (angle[..., :, None] - angle[..., None, :])).sum(-1)
@@ -234,6 +241,7 @@ class PowerSystem(PlantEnv):
     def __init__(
         self, parameters=TRUE, noise=None, weight=None, steps: int | None = 100, scenario=SCENARIO, recorded=None
     ):
+        instance(parameters, PowerParameters, "parameters")
         given = {"noise": noise, "weight": weight}
         parameters = replace(parameters, **{name: value for name, value in given.items() if value is not None})
         super().__init__(parameters, steps, np.zeros(parameters.n_states), shape=(-1, N_X), recorded=recorded)

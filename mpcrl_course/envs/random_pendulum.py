@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from mpcrl_course.envs.pendulum import DT, Pendulum, PendulumParameters
+from mpcrl_course.validation import instance, real, reals, whole
 
 #: Masses in kg during training.
 MASSES = (0.7, 1.3)
@@ -40,14 +41,14 @@ class MassEstimate:
     """
 
     def __init__(self, n: int, parameters: PendulumParameters = PendulumParameters(), prior: float = 5.0):  # noqa: B008
-        if not 0.0 < prior < np.inf:
-            raise ValueError(f"the prior must be positive and finite, not {prior}")
-        self.p, self.prior, self.n = parameters, prior, n
+        self.p, self.n = instance(parameters, PendulumParameters, "parameters"), whole(n, "n", 1)
+        self.prior = real(prior, "prior", 0.0, strict=True)
         self.pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=WINDOW)
 
     def see(self, x, u, v_next) -> None:
         """Take in a transition: states x (n, 2), torques u (n,), next velocities v_next (n,)."""
-        p, x = self.p, np.asarray(x, dtype=float)
+        p, x = self.p, reals(x, "x", (self.n, 2))
+        u, v_next = reals(u, "u", (self.n,)), reals(v_next, "v_next", (self.n,))
         a = 3.0 * (u - p.friction * x[:, 1]) / p.length**2
         self.pairs.append((a, (v_next - x[:, 1]) / DT - 1.5 * p.gravity / p.length * np.sin(x[:, 0]) - a))
 
@@ -76,18 +77,19 @@ class RandomMass(Pendulum):
 
     def __init__(self, masses: tuple[float, float] = MASSES, identify: bool = False, **options):
         super().__init__(**options)
-        if not 0.0 < masses[0] <= masses[1] < np.inf:
+        low, high = reals(masses, "masses", (2,)).tolist()
+        if not 0.0 < low <= high:
             raise ValueError(f"masses are a lowest and a highest one in kg, above 0, not {masses}")
-        self.masses, self.identify = masses, identify
+        self.masses, self.identify = (low, high), identify
         self.estimate = MassEstimate(1, self.parameters)
         if identify:
-            high = np.array([1.0, 1.0, np.inf, np.inf])
-            self.observation_space = gym.spaces.Box(-high, high, dtype=np.float64)
+            most = np.array([1.0, 1.0, np.inf, np.inf])
+            self.observation_space = gym.spaces.Box(-most, most, dtype=np.float64)
 
     def reset(self, *, seed=None, options=None):
         """Draw a mass and start an episode; `seed` and `options` as in `Pendulum.reset`."""
         if seed is not None:
-            gym.Env.reset(self, seed=seed)
+            gym.Env.reset(self, seed=whole(seed, "seed", 0))
         self.parameters = replace(self.parameters, mass=float(self.np_random.uniform(*self.masses)))
         self.estimate = MassEstimate(1, self.parameters)
         return super().reset(options=options)
@@ -99,8 +101,9 @@ class RandomMass(Pendulum):
 
     def step(self, action):
         """Take a step with an `action` as `Pendulum.step`; the transition is taken into the estimate first."""
-        before, u = self.x.copy(), np.clip(np.ravel(action), -self.parameters.max_torque, self.parameters.max_torque)
+        before, limit = self.x.copy(), self.parameters.max_torque
         _, *rest, info = super().step(action)
+        u = np.clip(np.ravel(action), -limit, limit)
         self.estimate.see(before[None], u, info["x"][1:])
         return self.observe(), *rest, info
 

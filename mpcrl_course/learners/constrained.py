@@ -19,12 +19,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpcrl_course.learners.behaviour import as_schedule
-from mpcrl_course.learners.ddpg import ActorCritic, critic_gradient, critic_target, noisy_action
+from mpcrl_course.learners.behaviour import as_schedule, at
+from mpcrl_course.learners.ddpg import ActorCritic, box_of, critic_gradient, critic_target, noisy_action
 from mpcrl_course.learners.log import Log
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.mlp import MLP, Adam
+from mpcrl_course.validation import function, real, whole
 
 
 class ConstrainedActorCritic(ActorCritic):
@@ -153,46 +154,46 @@ class PrimalDual(Learner):
         noise: float | Callable = 0.2,
         **options,
     ):
-        if not all(0.0 <= number < np.inf for number in (budget, rate, multiplier)):
-            numbers = f"{budget}, {rate} and {multiplier}"
-            raise ValueError(f"budget, rate and multiplier must be >= 0 and finite, not {numbers}")
-        self.lower, self.upper = env.action_space.low.astype(float), env.action_space.high.astype(float)
+        budget, rate, multiplier = real(budget, "budget", 0), real(rate, "rate", 0), real(multiplier, "multiplier", 0)
+        function(violation, "violation")
+        self.lower, self.upper = box_of(env)
         n, m = env.observation_space.shape[0], len(self.lower)
         self.agent = ConstrainedActorCritic(n, self.lower, self.upper, rng, **options)
         self.agent.multiplier = float(multiplier)
         super().__init__(env, rng)
         self.replay = Replay(memory, batch, dtype=np.float32, s=n, a=m, cost=1, s_next=n, terminated=1, violation=1)
         self.violation, self.budget, self.rate = violation, budget, rate
-        self.warm_up, self.noise, self.episodes = warm_up, as_schedule(noise), Log()
+        self.warm_up, self.noise = whole(warm_up, "warm_up", 0), as_schedule(noise, "noise")
+        self.episodes = Log()
         self.parts |= {"agent": self.agent, "replay": self.replay, "episodes": self.episodes}
 
     def step(self) -> None:
         """Act, remember, update; at an episode's end the multiplier moves."""
         agent, log, learning = self.agent, self.log, self.k >= self.warm_up
         if learning:
-            a = noisy_action(agent.policy(self.s), self.noise(self.k), self.lower, self.upper, self.rng)
+            a = noisy_action(agent.policy(self.s), at(self.noise, self.k, "noise"), self.lower, self.upper, self.rng)
         else:
             a = self.rng.uniform(self.lower, self.upper)
-        s_next, reward, terminated, truncated, _ = self.env.step(a)
+        s_next, cost, terminated, truncated, _ = self.apply(a)
         ended, d = terminated or truncated, self.violation(s_next)
         if d is None or not 0.0 <= float(d) < np.inf:
             raise ValueError(f"a violation must be a finite number >= 0, not {d} (step {self.k})")
         # truncation ends our watching, not the sum of costs
-        self.replay.add(s=self.s, a=a, cost=-reward, s_next=s_next, terminated=terminated, violation=d)
+        self.replay.add(s=self.s, a=a, cost=cost, s_next=s_next, terminated=terminated, violation=d)
         multiplier = agent.multiplier
         if learning:
             agent.update_both(self.replay.draw(self.rng))
             if not np.isfinite(agent.actor.theta.sum()):
                 log.stopped = f"the actor's weights are not finite after the update of step {self.k}"
-        log.add(s=self.s, a=a, cost=-reward, violation=np.float32(d), multiplier=multiplier, ended=ended)
+        log.add(s=self.s, a=a, cost=cost, violation=np.float32(d), multiplier=multiplier, ended=ended)
         if ended:
             ends = np.flatnonzero(log.ended)
             own = slice(ends[-2] + 1 if len(ends) > 1 else 0, None)
-            mean, cost = float(log.violation[own].mean(dtype=float)), sum(log.cost[own].tolist())
+            mean, total = float(log.violation[own].mean(dtype=float)), sum(log.cost[own].tolist())
             if learning:
                 agent.multiplier = next_multiplier(agent.multiplier, mean, self.budget, self.rate)
-            self.episodes.add(multiplier=agent.multiplier, violation=mean, cost=cost)
-        self.s = self.env.reset()[0] if ended else s_next
+            self.episodes.add(multiplier=agent.multiplier, violation=mean, cost=total)
+        self.s = self.restart() if ended else s_next
 
     def history(self) -> History:
         """Return what happened, episode by episode."""

@@ -11,14 +11,17 @@ The actor descends: Q is a cost. (The plus sign in other texts is for rewards.) 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 
+import gymnasium as gym
 import numpy as np
 
-from mpcrl_course.learners.behaviour import as_schedule
+from mpcrl_course.learners.behaviour import as_schedule, at
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.mlp import MLP, Adam, soft_update
 from mpcrl_course.own import answering, checked
+from mpcrl_course.validation import asfloats, choice, generator, instance, real, reals, share, whole
 
 
 def critic_target(cost, terminated, s_next, target_actor: MLP, target_critic: MLP, gamma: float) -> np.ndarray:
@@ -68,8 +71,16 @@ def noisy_action(a: np.ndarray, sigma: float, lower, upper, rng: np.random.Gener
 
     `a`, `lower` and `upper` have shape (m,); `rng` draws the noise.
     """
-    noise = sigma * (upper - lower) / 2 * rng.standard_normal(len(a))
-    return np.minimum(np.maximum(a + noise, lower), upper)
+    a, lower, upper = asfloats(a, "a"), asfloats(lower, "lower"), asfloats(upper, "upper")
+    if not a.shape == lower.shape == upper.shape == (a.size,):
+        raise ValueError(f"a, lower and upper have shapes {a.shape}, {lower.shape} and {upper.shape}, not all (m,)")
+    if type(sigma) is not float or not 0.0 <= sigma < np.inf:
+        sigma = real(sigma, "sigma", 0.0)
+    noise = sigma * (upper - lower) / 2 * generator(rng).standard_normal(len(a))
+    action = np.minimum(np.maximum(a + noise, lower), upper)
+    if not all(map(isfinite, action.tolist())):
+        reals(a, "a"), reals(lower, "lower"), reals(upper, "upper")
+    return action
 
 
 class ActorCritic:
@@ -120,11 +131,15 @@ class ActorCritic:
         actor_gradient: Callable = actor_gradient,
         soft_update: Callable = soft_update,
     ):
-        if next_action not in ("target", "current"):
-            raise ValueError(f"next_action must be 'target' or 'current', not {next_action!r}")
-        if not 0.0 <= gamma <= 1.0 or not 0.0 < tau <= 1.0:
-            raise ValueError(f"need 0 <= gamma <= 1 and 0 < tau <= 1, not gamma = {gamma} and tau = {tau}")
-        self.lower, self.upper = (np.atleast_1d(np.asarray(bound, float)) for bound in (lower, upper))
+        choice(next_action, ("target", "current"), "next_action")
+        gamma, tau = real(gamma, "gamma", 0.0, 1.0), share(tau, "tau")
+        actor_rate, critic_rate = real(actor_rate, "actor_rate", 0.0), real(critic_rate, "critic_rate", 0.0)
+        n_states, width, rng = whole(n_states, "n_states", 1), whole(width, "width", 1), generator(rng)
+        self.lower, self.upper = (
+            np.atleast_1d(reals(bound, name)) for bound, name in ((lower, "lower"), (upper, "upper"))
+        )
+        if self.lower.ndim != 1 or self.lower.shape != self.upper.shape or not (self.lower < self.upper).all():
+            raise ValueError(f"lower must be below upper, of shape (n_actions,), but they are {lower} and {upper}")
         self.n_states, self.n_actions, self.gamma, self.tau = n_states, len(self.lower), gamma, tau
         self.next_action = next_action
         self.actor = MLP(n_states, self.n_actions, rng, width=width, lower=self.lower, upper=self.upper)
@@ -191,12 +206,21 @@ def pendulum_policy(agent: ActorCritic) -> Callable:
 
     It sees (cos q, sin q, v), as `Pendulum` shows it.
     """
+    instance(agent, ActorCritic, "agent")
 
     def policy(x):
-        x = np.asarray(x, dtype=float)
+        x = asfloats(x, "x")
         return agent.policy(np.stack([np.cos(x[..., 0]), np.sin(x[..., 0]), x[..., 1]], axis=-1))
 
     return policy
+
+
+def box_of(env) -> tuple[np.ndarray, np.ndarray]:
+    """Return lowest and highest actions of an `env`, shape (n_actions,); ValueError if they are not a finite box."""
+    space = instance(env, gym.Env, "env").action_space
+    if not isinstance(space, gym.spaces.Box) or not np.isfinite([space.low, space.high]).all():
+        raise ValueError(f"env needs actions in a finite box, not {space}")
+    return space.low.astype(float), space.high.astype(float)
 
 
 class DDPG(Learner):
@@ -241,28 +265,30 @@ class DDPG(Learner):
         mask_truncation: bool = False,
         **options,
     ):
-        self.lower, self.upper = env.action_space.low.astype(float), env.action_space.high.astype(float)
+        self.lower, self.upper = box_of(env)
         n, m = env.observation_space.shape[0], len(self.lower)
+        agent = agent if agent is None else instance(agent, ActorCritic, "agent")
         self.agent = agent or ActorCritic(n, self.lower, self.upper, rng, **options)
         super().__init__(env, rng)
         self.replay = Replay(memory, batch, dtype=np.float32, s=n, a=m, cost=1, s_next=n, terminated=1)
-        self.warm_up, self.noise, self.mask_truncation = warm_up, as_schedule(noise), mask_truncation
+        self.warm_up, self.noise = whole(warm_up, "warm_up", 0), as_schedule(noise, "noise")
+        self.mask_truncation = mask_truncation
         self.parts |= {"agent": self.agent, "replay": self.replay}
 
     def step(self) -> None:
         """Act, remember, update."""
         agent, learning, td, target = self.agent, self.k >= self.warm_up, np.nan, np.nan
         if learning:
-            a = noisy_action(agent.policy(self.s), self.noise(self.k), self.lower, self.upper, self.rng)
+            a = noisy_action(agent.policy(self.s), at(self.noise, self.k, "noise"), self.lower, self.upper, self.rng)
         else:
             a = self.rng.uniform(self.lower, self.upper)
-        s_next, reward, terminated, truncated, _ = self.env.step(a)
+        s_next, cost, terminated, truncated, _ = self.apply(a)
         # only termination ends the sum of costs; truncation only ends our watching
         final, ended = terminated or (self.mask_truncation and truncated), terminated or truncated
-        self.replay.add(s=self.s, a=a, cost=-reward, s_next=s_next, terminated=final)
+        self.replay.add(s=self.s, a=a, cost=cost, s_next=s_next, terminated=final)
         if learning:
             td, target = agent.update(self.replay.draw(self.rng))
             if not np.isfinite(td + agent.actor.theta @ agent.actor.theta):
                 self.log.stopped = f"the update of step {self.k} is not finite"
-        self.log.add(s=self.s, a=a, cost=-reward, td=td, target=target, ended=ended)
-        self.s = self.env.reset()[0] if ended else s_next
+        self.log.add(s=self.s, a=a, cost=cost, td=td, target=target, ended=ended)
+        self.s = self.restart() if ended else s_next

@@ -30,15 +30,17 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
-from mpcrl_course.learners.behaviour import as_schedule, greedy
+from mpcrl_course.learners.behaviour import as_schedule, at, greedy
 from mpcrl_course.learners.log import part_of
 from mpcrl_course.learners.replay import Replay
-from mpcrl_course.learners.run import Learner
+from mpcrl_course.learners.run import Learner, bounds_of
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.network import AgentError, Duals, NetworkController, NetworkSolution, average
 from mpcrl_course.own import answering
+from mpcrl_course.validation import choice, function, generator, instance, real, reals, sequence, whole
 
 
 def regularised_inverse(K, T: int, sigma: float, safeguard: bool = True) -> np.ndarray:
@@ -91,8 +93,8 @@ def distributed_step(
     safeguard : bool
         See `regularised_inverse`.
     """
-    td, M, T = np.asarray(td, dtype=float), len(gradients), len(td)
-    G = [np.asarray(g, dtype=float).T for g in gradients]
+    td, G, hessians = _samples(gradients, hessians, td)
+    M, T, sigma = len(G), len(td), real(sigma, "sigma", 0.0, strict=True)
     Kt = [regularised_inverse(np.tensordot(td, h, axes=1), T, sigma, safeguard) for h in hessians]
     terms = np.array([contribution(*own) for own in zip(G, Kt)])
     C = np.tile(terms.sum(axis=0), (M, 1, 1)) if P is None else M * average(P, terms, rounds).estimates
@@ -107,8 +109,8 @@ def central_step(gradients: Sequence, hessians: Sequence, td, sigma: float, safe
     gradients, hessians, td, sigma, safeguard
         See `distributed_step`.
     """
-    td, T = np.asarray(td, dtype=float), len(td)
-    G = np.vstack([np.asarray(g, dtype=float).T for g in gradients])
+    td, parts, hessians = _samples(gradients, hessians, td)
+    T, G, sigma = len(td), np.vstack(parts), real(sigma, "sigma", 0.0, strict=True)
     A, rows, start = G @ G.T, [], 0
     for h in hessians:
         K = np.tensordot(td, h, axes=1)
@@ -121,6 +123,17 @@ def central_step(gradients: Sequence, hessians: Sequence, td, sigma: float, safe
         start = own.stop
     d = np.linalg.solve(A, G @ td)
     return [d[own] for own in rows]
+
+
+def _samples(gradients: Sequence, hessians: Sequence, td) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """Return td (T,), G_i (n_i, T) and the Hessians (T, n_i, n_i) of a batch as arrays, after a check."""
+    td, gradients, hessians = reals(td, "td", (None,)), sequence(gradients, "gradients"), sequence(hessians, "hessians")
+    if len(gradients) != len(hessians) or not len(gradients) or not len(td):
+        numbers = f"{len(gradients)}, {len(hessians)} and {len(td)}"
+        raise ValueError(f"gradients and hessians are one an agent, of one sample in td or more, not {numbers}")
+    g = [reals(each, f"gradients[{i}]", (len(td), None)) for i, each in enumerate(gradients)]
+    h = [reals(each, f"hessians[{i}]", (*g[i].shape, g[i].shape[1])) for i, each in enumerate(hessians)]
+    return td, [each.T for each in g], h
 
 
 class LocalLearner:
@@ -157,7 +170,7 @@ class LocalLearner:
         self.learned = np.ones(self.theta.size, bool) if learned is None else learned
         self.lower, self.upper, n = lower, upper, int(self.learned.sum())
         columns: dict = {"td": (), "g": n, "h": (n, n)}
-        self.replay = Replay(*replay, **{name: columns[name] for name in ("td", "g", "h")[: order + 1]})
+        self.replay = Replay.of(replay, **{name: columns[name] for name in ("td", "g", "h")[: order + 1]})
         self.second_order = answering("step", second_order, lambda G, *_: (len(G),))
         self.G = self.Kt = self.td = np.zeros(0)
         self.K: Any = None
@@ -333,22 +346,23 @@ class DistributedQLearning(Learner):
         gradient: Callable | None = None,
         agent: Callable[..., LocalLearner] = LocalLearner,
     ):
-        network = controller.network
-        if order not in (1, 2) or every < 1:
-            raise ValueError(f"order must be 1 or 2 and every at least 1, not {order!r} and {every!r}")
-        if P is not None and np.shape(P) != (network.n_agents,) * 2:
-            raise ValueError(f"P has shape {np.shape(P)}, but there are {network.n_agents} agents")
+        network, every = instance(controller, NetworkController, "controller").network, whole(every, "every", 1)
+        instance(env, gym.Env, "env")
+        choice(order, (1, 2), "order"), function(behaviour, "behaviour"), function(gradient, "gradient", True)
+        P, rounds = P if P is None else reals(P, "P"), whole(rounds, "rounds", 0)
+        if P is not None and P.shape != (network.n_agents,) * 2:
+            raise ValueError(f"P has shape {P.shape}, but there are {network.n_agents} agents")
         theta = network.parameters.initial() if theta is None else network.parameters.check(theta).copy()
-        lower = np.full(theta.size, -np.inf) if lower is None else network.parameters.check(lower, finite=False)
-        upper = np.full(theta.size, np.inf) if upper is None else network.parameters.check(upper, finite=False)
-        self.seed = seed = int(rng.integers(2**31))
+        lower, upper = bounds_of(network.parameters, lower, upper)
+        self.seed = seed = int(generator(rng).integers(2**31))
         self.agents = [
             agent(theta[own], replay, seed, order, _mask(network, i, learned), lower[own], upper[own])
             for i, own in enumerate(network.theta_of)
         ]
         super().__init__(env, rng, theta=theta)
         self.controller, self.P, self.rounds, self.alone, self.every = controller, P, rounds, alone, every
-        self.alpha, self.order, self.sigma, self.safeguard = as_schedule(step_size), order, sigma, safeguard
+        self.alpha, self.order, self.safeguard = as_schedule(step_size, "step_size"), order, safeguard
+        self.sigma = real(sigma, "sigma", 0.0)
         self.behaviour, self.gradient = behaviour, gradient or (lambda q, i: q.gradient(i))
         self.duals, self.updates, self.sent = WarmStarts(), 0, np.zeros(3, int)
         self.parts |= {f"agent{i}": one for i, one in enumerate(self.agents)} | {"duals": self.duals}
@@ -364,8 +378,9 @@ class DistributedQLearning(Learner):
     def step(self) -> None:
         """Act, agree on the TD error, update every theta_i, choose the next action (with theta before its update)."""
         controller, duals, theta, s, a, k = self.controller, self.duals, self.theta, self.s, self.a, self.k
-        s_next, reward, terminated, truncated, info = self.env.step(a)
-        costs, ended, a_next, td, trouble = info["costs"], terminated or truncated, a, np.nan, None
+        s_next, cost, terminated, truncated, info = self.apply(a)
+        costs = reals(info.get("costs"), f"the plant's info['costs'] in step {k}", (len(self.agents),))
+        ended, a_next, td, trouble = terminated or truncated, a, np.nan, None
         try:
             # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
             if terminated:
@@ -381,7 +396,7 @@ class DistributedQLearning(Learner):
             for i, agent in enumerate(self.agents):
                 agent.remember(agreed[i], self.gradient(q, i), q.hessian(i) if self.order == 2 else None)
             if (k + 1) % self.every == 0:
-                alpha, share = self.alpha(self.updates), list if self.alone else self.agree
+                alpha, share = at(self.alpha, self.updates, "step_size"), list if self.alone else self.agree
                 self.C = update(self.agents, alpha, share, self.order, self.sigma, self.safeguard)
                 self.updates += 1
             td = agreed.mean()
@@ -389,7 +404,7 @@ class DistributedQLearning(Learner):
             trouble = error
         failed = trouble is not None
         if ended:
-            s_next, _ = self.env.reset()
+            s_next = self.restart()
             try:
                 v = controller.V(self.theta, s_next)
                 self.sent[0] += v.messages
@@ -398,7 +413,7 @@ class DistributedQLearning(Learner):
                 failed = True
         self.s, self.a = s_next, a_next
         self.log.add(
-            x=s, u=a, cost=-reward, td=td, theta=self.theta, failed=failed,
+            x=s, u=a, cost=cost, td=td, theta=self.theta, failed=failed,
             failed_agent=trouble.agent if isinstance(trouble, AgentError) else -1,
             **dict(zip(("solve_messages", "consensus_messages", "consensus_numbers"), self.sent, strict=True)),
         )  # fmt: skip
@@ -431,6 +446,6 @@ def _mask(network, i, learned) -> np.ndarray:
     """Return which entries of theta_i are learned; raises KeyError that lists the names there are."""
     parameters = network.agents[i].parameters
     mask = np.full(parameters.size, learned is None)
-    for name in learned or ():
+    for name in [] if learned is None else sequence(learned, "learned"):
         mask[parameters.index(name)] = True
     return mask

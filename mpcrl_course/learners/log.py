@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+
+from mpcrl_course.validation import short, whole
 
 #: Of the files that `save_state` writes; others are refused.
 FORMAT = 2
@@ -45,7 +48,12 @@ class Log:
             place, series = self.steps + (name in self._ahead), self._series.get(name)
             if series is None or place == len(series):
                 series = self._grown(name, value)
-            series[place] = value
+            try:
+                series[place] = value
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"the log's series '{name}' has rows of shape {series.shape[1:]}, not {value!r}"
+                ) from None
         self.steps += 1  # last: an interruption leaves whole rows only
 
     def _grown(self, name: str, value) -> np.ndarray:
@@ -105,16 +113,16 @@ def save_state(path, arrays: dict[str, np.ndarray], scalars: dict) -> None:
     scalars : dict
         JSON-able; holds the number of steps as ``k``.
     """
-    path = Path(path)
+    path = _path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     index = path.with_name(f"{path.name}.json")  # not with_suffix: 'rate_0.1' and 'rate_0.2' are two runs
-    old = json.loads(index.read_text())["arrays"] if index.exists() else None
+    old = _read(index).get("arrays") if index.exists() else None
     name = f"{path.name}-{scalars['k']}.npz"
     fresh = path.with_name(f"{path.name}.new")
     with open(fresh, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     os.replace(fresh, path.with_name(name))
-    fresh.write_text(json.dumps({**scalars, "arrays": name, "format": FORMAT}))
+    fresh.write_text(json.dumps({**scalars, "arrays": name, "format": FORMAT}), encoding="utf-8")
     os.replace(fresh, index)
     if old and old != name:
         path.with_name(old).unlink(missing_ok=True)
@@ -130,20 +138,35 @@ def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
     ValueError
         What is there is damaged, or was written by another version of the course.
     """
-    path = Path(path)
+    path = _path(path)
     index = path.with_name(f"{path.name}.json")
-    try:
-        scalars = json.loads(index.read_text())
-        written = scalars.get("format", 1)
-    except (json.JSONDecodeError, AttributeError):
-        raise ValueError(f"{index} is damaged: delete it, and begin this run anew") from None
-    if written != FORMAT:
+    scalars = _read(index)
+    if scalars.get("format", 1) != FORMAT:
         raise ValueError(f"{index} was saved by another version of the course: delete it, and begin this run anew")
     try:
+        whole(scalars["k"], "k", 0)
         with np.load(path.with_name(scalars["arrays"]), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}, scalars
-    except (KeyError, BadZipFile, ValueError, EOFError):
+    except (KeyError, TypeError, BadZipFile, ValueError, EOFError, zlib.error):
         raise ValueError(f"what {index} names is damaged: delete both, and begin this run anew") from None
+
+
+def _path(path) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise ValueError(f"a run is saved at a path, not at {short(path)}") from None
+
+
+def _read(index: Path) -> dict:
+    """Return what an index file holds; raises ValueError if it is none that `save_state` wrote."""
+    try:
+        scalars = json.loads(index.read_text(encoding="utf-8"))
+    except ValueError:  # no JSON, or no text
+        scalars = None
+    if not isinstance(scalars, dict) or not isinstance(scalars.get("arrays"), str):
+        raise ValueError(f"{index} is damaged, or no saved run: delete it, and begin this run anew")
+    return scalars
 
 
 def part_of(arrays, name: str) -> dict[str, np.ndarray]:
@@ -156,5 +179,8 @@ def saved_log(path) -> Log:
     arrays, scalars = load_state(path)
     series = part_of(arrays, "log")
     log = Log(**{name: 0.0 for name, rows in series.items() if rows.ndim and len(rows) > scalars["k"]})
-    log.load(series)
+    try:
+        log.load(series)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"the run saved at {path} has no log of a learner") from None
     return log

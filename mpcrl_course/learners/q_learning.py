@@ -12,13 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import gymnasium as gym
 import numpy as np
 
-from mpcrl_course.learners.behaviour import as_schedule, greedy
+from mpcrl_course.learners.behaviour import as_schedule, at, greedy
 from mpcrl_course.learners.replay import Replay
-from mpcrl_course.learners.run import Learner
+from mpcrl_course.learners.run import Learner, bounds_of
 from mpcrl_course.mpc import MPC, Solution, SolverError
 from mpcrl_course.own import answering
+from mpcrl_course.validation import choice, function, instance, real
 
 
 def td_error(mpc: MPC, theta, s, a, cost, s_next, terminated=False):
@@ -144,26 +146,25 @@ class QLearning(Learner):
         gradient: Callable | None = None,
         update: Callable | None = None,
     ):
-        if order not in (1, 2) or act not in ("before", "after") or hessian not in ("none", "approximate", "exact"):
-            raise ValueError(
-                "order must be 1 or 2, act 'before' or 'after', hessian 'none', 'approximate' or 'exact', "
-                f"not {order!r}, {act!r} and {hessian!r}"
-            )
+        choice(order, (1, 2), "order"), choice(act, ("before", "after"), "act")
+        choice(hessian, ("none", "approximate", "exact"), "hessian")
+        instance(mpc, MPC, "mpc"), instance(env, gym.Env, "env")
         if order == 1 or (hessian == "approximate" and mpc.lagrangian_is_affine):
             hessian = "none"
         self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
         super().__init__(env, rng, theta=self.theta)
-        self.mpc, self.alpha, self.order, self.hessian, self.sigma = mpc, as_schedule(step_size), order, hessian, sigma
+        self.mpc, self.alpha, self.order, self.hessian = mpc, as_schedule(step_size, "step_size"), order, hessian
+        self.sigma = real(sigma, "sigma", 0.0)
+        function(behaviour, "behaviour"), function(gradient, "gradient", True), function(update, "update", True)
         self.act, self.behaviour, self.fresh, self.learning = act, behaviour, fresh, True
         self.trouble: Exception | None = None
-        self.lower = -np.inf if lower is None else mpc.parameters.check(lower, finite=False)
-        self.upper = np.inf if upper is None else mpc.parameters.check(upper, finite=False)
+        self.lower, self.upper = bounds_of(mpc.parameters, lower, upper)
         self.gradient = answering("gradient", gradient or Solution.gradient, lambda q: q.theta.shape)
         self.own_update = update and answering("update", update, lambda theta, *_: theta.shape)
         n, m, p = mpc.problem.n_states, mpc.problem.n_actions, self.theta.size
         columns: dict = {"s": n, "a": m, "cost": (), "s_next": n, "terminated": (), "td": (), "g": p}
         columns |= {} if hessian == "none" else {"h": (p, p)}
-        self.replay = Replay(*replay, **columns)
+        self.replay = Replay.of(replay, **columns)
         self.parts["replay"] = self.replay
         self.plan = mpc.policy(self.theta, self.s)
         self.a = self.choose(self.plan, 0)
@@ -171,8 +172,8 @@ class QLearning(Learner):
     def step(self) -> None:
         """Act, take the TD error, update theta, choose the next action."""
         mpc, theta, s, a, k = self.mpc, self.theta, self.s, self.a, self.k
-        s_next, reward, terminated, truncated, _ = self.env.step(a)
-        cost, ended, a_next, td, self.trouble = -reward, terminated or truncated, a, np.nan, None
+        s_next, cost, terminated, truncated, _ = self.apply(a)
+        ended, a_next, td, self.trouble = terminated or truncated, a, np.nan, None
         try:
             # termination ends the sum of costs: no bootstrapping; truncation only ends the episode
             v = None if terminated else mpc.V(theta, s_next)
@@ -190,7 +191,7 @@ class QLearning(Learner):
             self.trouble = error
         failed = self.trouble is not None
         if ended:
-            s_next, _ = self.env.reset()
+            s_next = self.restart()
         if ended or self.act == "after":
             try:
                 a_next = self.choose(mpc.policy(self.theta, s_next), k + 1)
@@ -229,7 +230,7 @@ class QLearning(Learner):
         else:
             step = second_order_step(batch.g, batch.td, self.sigma, getattr(batch, "h", None))
         with np.errstate(over="ignore", invalid="ignore"):
-            new = theta + self.alpha(self.k) * step
+            new = theta + at(self.alpha, self.k, "step_size") * step
         if not np.isfinite(new).all():
             raise SolverError("not converged", "the update of theta is not finite", self.s, self.a, theta)
         return np.minimum(np.maximum(new, self.lower), self.upper)

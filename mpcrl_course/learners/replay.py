@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mpcrl_course.validation import short, whole
+
 
 class Replay:
     """The last `size` rows of named columns: a ring, in which the newest overwrites the oldest.
@@ -32,6 +34,8 @@ class Replay:
     """
 
     def __init__(self, size: int, batch: int = 1, latest: int | None = None, dtype: Any = float, **columns):
+        size, batch = whole(size, "size"), whole(batch, "batch")
+        latest = None if latest is None else whole(latest, "latest")
         if size < 1 or batch < 1 or (latest is not None and not (0 <= latest <= batch <= size)):
             sizes = f"size {size}, batch {batch}, latest {latest}"
             raise ValueError(f"need 1 <= batch <= size and 0 <= latest <= batch, not {sizes}")
@@ -40,6 +44,13 @@ class Replay:
         self.columns = {name: np.zeros((size, *shape), dtype) for name, shape in shapes.items()}
         self._batch: Any = namedtuple("Batch", list(columns))  # type: ignore[misc]
 
+    @classmethod
+    def of(cls, sizes: tuple[int, int, int], **columns) -> Replay:
+        """Return a memory of the `sizes` (size, batch, latest) with such `columns`, as learners are given them."""
+        if not isinstance(sizes, (tuple, list)) or len(sizes) != 3:
+            raise ValueError(f"replay is (size, batch, latest), such as (1, 1, 1), not {short(sizes)}")
+        return cls(*sizes, **columns)
+
     def __len__(self) -> int:
         return min(self.count, self.size)
 
@@ -47,13 +58,19 @@ class Replay:
         """Store a row: an entry for each column."""
         place = self.count % self.size
         for name, column in self.columns.items():
-            column[place] = row[name]
+            try:
+                column[place] = row[name]
+            except (KeyError, TypeError, ValueError):
+                given = f"shape {np.shape(row[name])}" if name in row else "nothing"
+                raise ValueError(f"the memory's {name} has shape {column.shape[1:]}, but got {given}") from None
         self.count += 1
 
     def draw(self, rng: np.random.Generator):
         """Draw a batch with `rng`: a named tuple of arrays, one for each column, one row a sample; the latest first."""
         n = len(self)
         if self.latest is None:
+            if not n:
+                raise ValueError("nothing can be drawn from a memory that is empty")
             return self._rows(rng.integers(n, size=self.batch))
         if self.latest == self.batch == 1 and n:  # nothing to choose: every step of plain Q-learning, so make it short
             newest = (self.count - 1) % self.size

@@ -6,14 +6,19 @@ A learner acts in a plant and learns from what happens: its `step` is the whole 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from math import isfinite
 from time import perf_counter
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from tqdm.auto import tqdm
 
 from mpcrl_course.learners.log import Log, load_state, part_of, save_state
+from mpcrl_course.mpc import Parameters
+from mpcrl_course.validation import FLOAT, function, generator, instance, real, reals, short, whole
 
 #: So many failed steps in a row end a run.
 PATIENCE = 200
@@ -46,18 +51,56 @@ class Learner:
     kept: tuple[str, ...] = ("s",)
 
     def __init__(self, env, rng: np.random.Generator, **first):
-        if not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a generator, such as numpy.random.default_rng(0), not {rng!r}")
-        self.env, self.rng, self.log = env, rng, Log(**first)
+        self.env, self.rng, self.log = env, generator(rng), Log(**first)
         self.parts: dict[str, Any] = {"log": self.log}
         if env is not None:
-            env.unwrapped.np_random = rng
-            self.s, _ = env.reset()
+            instance(env, gym.Env, "env").unwrapped.np_random = rng
+            self._shape = env.observation_space.shape
+            self.s: Any = self.restart()
 
     @property
     def k(self) -> int:
         """Steps made."""
         return self.log.steps
+
+    def restart(self) -> np.ndarray:
+        """Start an episode; return its first observation."""
+        return self.observed(self.env.reset()[0])
+
+    def apply(self, a) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """Apply an action `a` to the plant.
+
+        Returns
+        -------
+        s_next : ndarray
+            The next observation: a copy, of which the plant knows nothing.
+        cost : float
+        terminated, truncated : bool
+        info : dict
+
+        Raises
+        ------
+        ValueError
+            The plant's reward or observation is no finite number, or of a wrong shape; names the step.
+        """
+        answer = self.env.step(a)
+        if not isinstance(answer, tuple) or len(answer) != 5:
+            raise ValueError(f"in step {self.k} the plant returned {short(answer)}, not five things as Gymnasium asks")
+        s_next, reward, terminated, truncated, info = answer
+        if type(reward) is not float or not isfinite(reward):
+            reward = real(reward, f"the plant's reward in step {self.k}")
+        return self.observed(s_next), -reward, bool(terminated), bool(truncated), info
+
+    def observed(self, s) -> np.ndarray:
+        """Return what the plant shows, s, as an array of one's own; ValueError if it is not what was announced."""
+        if type(s) is np.ndarray and s.dtype == FLOAT and s.shape == self._shape:  # nearly always, so make it short
+            if all(map(isfinite, s.tolist())) if s.ndim == 1 else np.isfinite(s).all():
+                return s.copy()
+        shape = self._shape
+        try:
+            return reals(s, "observation", shape)
+        except ValueError as error:
+            raise ValueError(f"in step {self.k} the plant shows no observation of shape {shape}: {error}") from None
 
     def step(self) -> None:
         """Act, learn from what happened, and write a row of the log."""
@@ -109,7 +152,10 @@ class Learner:
         ValueError
             There is nothing to resume, or more than is asked for; or a wrapped plant is to be saved.
         """
-        log = self.log
+        log, steps, save_every = self.log, whole(steps, "steps", 0), whole(save_every, "save_every", 1)
+        function(on_step, "on_step", optional=True)
+        if save is not None and not isinstance(save, (str, os.PathLike)):
+            raise ValueError(f"save must be a path, not {short(save)}")
         if save and self.env is not None and self.env is not self.env.unwrapped:
             why = "a wrapper's own state would be lost"
             raise ValueError(f"a run that is saved needs the plant itself, not {self.env}: {why}")
@@ -145,16 +191,45 @@ class Learner:
         arrays, scalars = load_state(path)
         if scalars["k"] > steps:
             raise ValueError(f"the saved run has {scalars['k']} steps already, more than the {steps} asked for")
-        for part, thing in self.parts.items():
-            thing.load(part_of(arrays, part))
-        for name in self.kept:
-            setattr(self, name, arrays[name] if arrays[name].ndim else arrays[name].item())
-        if self.env is not None:
-            self.env.load_state_dict(scalars["env"])
-        self.rng.bit_generator.state = scalars["rng"]
+        try:
+            for name in self.kept:
+                if arrays[name].shape != np.shape(getattr(self, name)):
+                    raise ValueError(f"its {name} has shape {arrays[name].shape}, not {np.shape(getattr(self, name))}")
+            for part, thing in self.parts.items():
+                thing.load(part_of(arrays, part))
+            for name in self.kept:
+                setattr(self, name, arrays[name] if arrays[name].ndim else arrays[name].item())
+            if self.env is not None:
+                self.env.load_state_dict(scalars["env"])
+            self.rng.bit_generator.state = scalars["rng"]
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            what = f"has no {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"the run saved at {path} is another learner's, or damaged: {what}") from error
 
     def stop_if_hopeless(self, error: Exception) -> None:
         """Stop if the TD errors of the last 200 steps are all nan: each of them failed, the last with `error`."""
         td = self.log.td[-PATIENCE:]
         if len(td) == PATIENCE and np.isnan(td).all():
             self.log.stopped = f"{PATIENCE} steps failed in a row, the last with: {error}"
+
+
+def bounds_of(parameters: Parameters, lower=None, upper=None) -> tuple[np.ndarray, np.ndarray]:
+    """Return bounds on theta as arrays, infinite where there are none.
+
+    Parameters
+    ----------
+    parameters : Parameters
+    lower, upper : array_like, shape (n_theta,), optional
+
+    Raises
+    ------
+    ValueError
+        Another shape, nan, or a lower bound above its upper one: says of which parameters.
+    """
+    low, high = np.full(parameters.size, -np.inf), np.full(parameters.size, np.inf)
+    low = low if lower is None else parameters.check(lower, finite=False, name="lower").copy()
+    high = high if upper is None else parameters.check(upper, finite=False, name="upper").copy()
+    if (low > high).any():
+        crossing = ", ".join(parameters.names[i] for i in np.flatnonzero(low > high))
+        raise ValueError(f"lower is above upper in {crossing}: no theta is within such bounds")
+    return low, high

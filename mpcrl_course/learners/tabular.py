@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mpcrl_course.learners.run import Learner
+from mpcrl_course.validation import function, generator, real, reals, share, whole
 
 
 class TabularQLearning(Learner):
@@ -64,14 +65,20 @@ class TabularQLearning(Learner):
         Q=None,
         ahead: int = 10_000,
     ):
-        if not 0.0 <= epsilon <= 1.0 or not 0.0 < gamma <= 1.0:
-            raise ValueError(f"epsilon {epsilon} must be in [0, 1] and gamma {gamma} in (0, 1]")
-        table = np.zeros((states, actions)) if Q is None else np.array(Q, dtype=float)
+        epsilon, gamma, power = real(epsilon, "epsilon", 0.0, 1.0), share(gamma, "gamma"), real(power, "power", 0.0)
+        states, actions, episode = (
+            whole(states, "states", 1),
+            whole(actions, "actions", 1),
+            whole(episode, "episode", 1),
+        )
+        generator(rng)
+        function(transition, "transition"), function(start, "start", optional=True)
+        table = np.zeros((states, actions)) if Q is None else reals(Q, "Q")
         if table.shape != (states, actions):
             raise ValueError(f"Q has shape {table.shape}, but needs ({states}, {actions})")
         super().__init__(None, rng)
         self.transition, self.actions, self.gamma, self.epsilon, self.power = transition, actions, gamma, epsilon, power
-        self.episode, self.ahead = episode, max(ahead, episode)
+        self.episode, self.ahead = episode, max(whole(ahead, "ahead", 1), episode)
         self.start = start or (lambda: int(rng.integers(states)))
         self._Q = table.tolist()  # lists: faster than arrays, entry by entry
         self._visits = [[0] * actions for _ in range(states)]

@@ -12,6 +12,7 @@ import numpy as np
 
 from mpcrl_course.learners.ddpg import ActorCritic, pendulum_policy
 from mpcrl_course.policies.identifying import IdentifyingPolicy
+from mpcrl_course.validation import instance, real, whole
 
 
 def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torque: float = 2.0) -> ActorCritic:
@@ -32,8 +33,12 @@ def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torqu
     KeyError
         There is no such kind; lists those that there are.
     """
+    instance(file, Mapping, "file"), instance(kind, str, "kind")
     if kind not in _kinds(file):
         raise KeyError(f"no agent is called '{kind}'; there are: {', '.join(_kinds(file))}")
+    seeds, max_torque = len(file[f"{kind} actor"]), real(max_torque, "max_torque", 0.0, strict=True)
+    if whole(seed, "seed", 0) >= seeds:
+        raise IndexError(f"seed {seed} was not trained; there are 0 … {seeds - 1}")
     agent = ActorCritic(4 if kind == "identified" else 3, [-max_torque], [max_torque], np.random.default_rng(seed))
     for network, slow, name in ((agent.actor, agent.target_actor, "actor"),
                                 (agent.critic, agent.target_critic, "critic")):  # fmt: skip
@@ -46,6 +51,7 @@ def trained_agent(file: Mapping, kind: str = "nominal", seed: int = 0, max_torqu
 def trained_policies(file: Mapping, seed: int = 0) -> dict[str, Callable]:
     """Return the policies of a `seed` in a `file` by kind, as controllers: states (n, 2) to torques (n, 1)."""
     policies: dict[str, Callable] = {}
+    instance(file, Mapping, "file")
     for kind in _kinds(file):
         agent = trained_agent(file, kind, seed)
         policies[kind] = IdentifyingPolicy(agent.policy) if kind == "identified" else pendulum_policy(agent)

@@ -11,20 +11,22 @@ evaluates all of it; this file only carries arrays between CasADi and daqp.
 from __future__ import annotations
 
 import time
-from typing import NoReturn
+from functools import cached_property
 
 import casadi as ca
 import daqp
 import numpy as np
 
+from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
+from mpcrl_course.mpc.lifted import LiftedSolver
+from mpcrl_course.mpc.optimality import OPTIMAL, optimality, relative_residual
+from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription, pick, rollout, stack
 
 #: A violation of a row on which no input has a say counts as none below this (it is rounding, or a kink).
 ROUNDING = 1e-9
-#: A hard row that no input can move is infeasible when it is violated by more than this.
-INFEASIBLE = 1e-6
 #: Reciprocal of the quadratic weight that daqp adds to a linear slack penalty: large makes the l1 penalty exact.
 #: 1e6 leaves KKT residuals below 1e-7 of the value; from 1e8 on, 1 of 8000 random problems is solved wrongly.
 RECIPROCAL_WEIGHT = 1e6
@@ -55,10 +57,9 @@ class CondensedQP:
         weight in the order of daqp (the box on z first, with zeros), all_weights over all rows of the problem.
     vectors : (theta, fixed, q) -> f, lower, upper
         With the box on z, if there is one, as the first rows of lower and upper.
-    value : (theta, fixed, z) -> value, excess
-    expand : (theta, fixed, z, lam, q) -> value, X, U, nu, slack, lam_lb, lam_ub, excess
-        lam are daqp's multipliers of the rows C (positive: upper side); excess is by how much hard rows are violated
-        that no input can move.
+    value : (theta, fixed, z, lam) -> value, residual
+    expand : (theta, fixed, z, lam, q) -> value, X, U, nu, slack, lam_lb, lam_ub, residual
+        lam are daqp's multipliers, the box on z first (positive: upper side); residual is the relative KKT residual.
     """
 
     def __init__(self, t: Transcription, kind: str):
@@ -75,7 +76,7 @@ class CondensedQP:
         moving = np.flatnonzero(~t.fixed_rows[kind]).tolist()
         self.n_z, self.moving, self.n_rows = int(z.numel()), moving, len(moving)
         self.soft, self.model = t.soft[moving], None
-        self.any_soft, self.any_hard = bool(self.soft.any()), bool((~t.soft).any())
+        self.any_soft = bool(self.soft.any())
         self.n_box = self.n_z if np.isfinite([problem.input_lower, problem.input_upper]).any() else 0
         box_lower, box_upper = (
             np.tile(b, N)[N * n_u - self.n_box :] for b in (problem.input_lower, problem.input_upper)
@@ -92,35 +93,36 @@ class CondensedQP:
         self.vectors = BufferedFunction(f"vectors_{kind}", [t.theta, fixed, t.perturbation], [f, lower, upper])
         # back from z: every slack, and the multipliers of both sides. A violated soft row pushes with its whole
         # weight, whether an input moves it (then daqp says so too) or not (then daqp has not seen it).
-        lam = ca.SX.sym("lam", self.n_rows)
+        lam = ca.SX.sym("lam", self.n_box + self.n_rows)
         violation = ca.fmax(rows.lower - rows.h, rows.h - rows.upper)
         violation = ca.if_else(violation > ROUNDING, violation, 0.0)
-        net, slack, excess = (ca.SX.zeros(t.n_rows) for _ in range(3))
+        net, slack = ca.SX.zeros(t.n_rows), ca.SX.zeros(t.n_rows)
         if moving:
-            net[moving] = lam
-        soft, hard = np.flatnonzero(t.soft).tolist(), np.flatnonzero(~t.soft).tolist()
+            net[moving] = pick(lam, range(self.n_box, lam.numel()))
+        soft = np.flatnonzero(t.soft).tolist()
         if soft:
             within = ca.fmin(ca.fmax(net, -rows.weight), rows.weight)
             whole = ca.if_else(rows.h > rows.upper, rows.weight, -rows.weight)
             net[soft] = ca.if_else(violation > 0.0, whole, within)[soft]
             slack[soft] = violation[soft]
-        if hard:
-            excess[hard] = ca.if_else(violation > INFEASIBLE, violation, 0.0)[hard]
         lam_lb, lam_ub = ca.fmax(-net, 0.0), ca.fmax(net, 0.0)
         total = cost + ca.dot(rows.weight, slack)
-        unperturbed = ca.substitute(total, t.perturbation, ca.SX.zeros(n_u))
-        self.value = BufferedFunction(f"value_{kind}", [t.theta, fixed, z], [unperturbed, excess])
         nu = t.adjoint(t.theta, X, U, lam_lb, lam_ub)
-        answer = [total, X.T, U.T, nu.T, slack, lam_lb, lam_ub, excess]
+        mu = ca.vertcat(ca.SX.zeros(N * n_u - self.n_box), pick(lam, range(self.n_box)))
+        point = [t.theta, t.s, X, U, slack, nu, lam_lb, lam_ub, ca.reshape(mu, n_u, N), t.perturbation]
+        residual = ca.mmax(optimality(t, kind, eliminated=True).function(*point))
         inputs = [t.theta, fixed, z, lam, t.perturbation]
+        answer = [total, X.T, U.T, nu.T, slack, lam_lb, lam_ub, residual]
         self.expand = BufferedFunction(f"expand_{kind}", inputs, answer, matrices={1, 2, 3})
+        short = (ca.substitute(part, t.perturbation, ca.SX.zeros(n_u)) for part in (total, residual))
+        self.value = BufferedFunction(f"value_{kind}", inputs[:4], [*short])
 
 
 class CondensedSolver:
     """Solves V and Q of a quadratic problem by condensing and daqp; keeps nothing from one solve to the next.
 
     The steps of `solve`, for whoever takes them one by one: `condense` makes the data of the QP `qp` for a `question`,
-    `model` hands them to daqp, `solve_qp` solves, `solution` expands the answer; `explain` says why there is none.
+    `model` hands them to daqp, `solve_qp` solves, `solution` expands the answer; `careful` is asked if that fails.
 
     Parameters
     ----------
@@ -142,22 +144,48 @@ class CondensedSolver:
         """Answer a question; a `guess` is accepted and not needed."""
         start = time.perf_counter()
         qp = self.qp(question.kind)
+        data = self.condense(qp, question)
         old, qp.model = qp.model, None  # only a solve that succeeds puts one back: nothing of a failed one is used
-        model = self.model(qp, question, self.condense(qp, question), old)
-        z, lam = self.solve_qp(qp, question, model)
+        try:
+            model = self.model(qp, question, data, old)
+            z, lam = self.solve_qp(qp, question, model)
+        except SolverError:
+            return self.careful(question)
         qp.model = model
         return self.solution(qp, question, z, lam, start)
 
+    def careful(self, question: Question) -> Solution:
+        """Answer a question to which daqp's answer did not pass the test of optimality, or was none."""
+        try:
+            return self._careful.solve(question)
+        except SolverError as error:
+            if error.status == "not converged":  # such as a cost that is flat in some input
+                try:
+                    solution = self._interior.answer(question)
+                    if relative_residual(solution) <= OPTIMAL:
+                        return solution
+                except SolverError as other:
+                    if other.status != "not converged":
+                        raise
+            raise
+
+    @cached_property
+    def _careful(self) -> PrestabilisedSolver:
+        return PrestabilisedSolver(self.t)
+
+    @cached_property
+    def _interior(self) -> LiftedSolver:
+        return LiftedSolver(self.t, "piqp")
+
     def solution(self, qp: CondensedQP, question: Question, z, lam, start: float) -> Solution:
-        """Return the prediction, slacks and multipliers of daqp's answer (z, lam); `start`: since when it took."""
+        """Return the prediction, slacks and multipliers of daqp's answer (z, lam); `start`: since when it took.
+
+        If they do not pass the test of optimality, the careful back end answers.
+        """
         problem = self.t.problem
-        value, x, u, nu, slack, lam_lb, lam_ub, excess = qp.expand(
-            question.theta, question.fixed, z, lam[qp.n_box :], question.q
-        )
-        if qp.any_hard and excess.max() > 0.0:
-            row = int(excess.argmax())
-            reason = f"{self.t.row_name(row)} is violated by {excess[row]:.3g} whatever the inputs do"
-            question.fail("infeasible", reason)
+        value, x, u, nu, slack, lam_lb, lam_ub, residual = qp.expand(question.theta, question.fixed, z, lam, question.q)
+        if not residual[0] <= OPTIMAL:  # nor if it is not a number
+            return self.careful(question)
         box = np.zeros((problem.horizon, problem.n_inputs))
         box.reshape(-1)[box.size - qp.n_box :] = lam[: qp.n_box]
         return Solution(
@@ -205,7 +233,7 @@ class CondensedSolver:
         else:  # everything is new, also the working set; only memory is kept (3 µs instead of 15)
             flag = model.update(H=H, f=f, A=C, bupper=upper, blower=lower, sense=qp.sense)
         if flag < 0:
-            self.explain(qp, question, flag)
+            question.fail(*FLAGS.get(flag, ("not converged", f"daqp returned {flag}")))
         if qp.any_soft:
             model.soft_weights(qp.reciprocal, qp.reciprocal, weight, weight)
         return model
@@ -216,26 +244,8 @@ class CondensedSolver:
             return np.zeros(0), np.zeros(0)
         z, _, flag, info = model.solve()
         if flag < 1 or not z @ z < np.inf:  # nor if it is not a number
-            self.explain(qp, question, flag)
+            question.fail(*FLAGS.get(flag, ("not converged", f"daqp returned {flag}")))
         return z.copy(), info["lam"].copy()
-
-    def explain(self, qp: CondensedQP, question: Question, flag: int) -> NoReturn:
-        """Raise the SolverError of daqp's `flag`; if infeasible, name the row that no input can satisfy best."""
-        status, reason = FLAGS.get(flag, ("not converged", f"daqp returned {flag}"))
-        if status == "infeasible" and qp.n_rows:
-            H, C, weight, _ = qp.matrices(question.theta)
-            f, lower, upper = qp.vectors(question.theta, question.fixed, question.q)
-            relaxed = daqp.Model()  # the same QP with every hard row soft, dearly
-            sense = np.where(np.arange(qp.sense.size) < qp.n_box, 0, 8).astype(np.intc)
-            relaxed.setup(H, f, C, upper, lower, sense)
-            dear = np.where(qp.sense == 8, weight, 1e3 * (1.0 + np.abs(H).max() + np.abs(f).max()))
-            relaxed.soft_weights(qp.reciprocal, qp.reciprocal, dear, dear)
-            rows = C @ relaxed.solve()[0]
-            violation = np.maximum(lower[qp.n_box :] - rows, rows - upper[qp.n_box :])
-            violation[qp.soft] = 0.0
-            i = int(violation.argmax())
-            reason = f"{self.t.row_name(qp.moving[i])} cannot be satisfied: it is missed by {violation[i]:.3g} at best"
-        question.fail(status, reason)
 
     def solve_batch(self, theta, states, actions=None):
         """Return values and first inputs for many states (and actions) at one theta, as `MPC.values` does.
@@ -248,22 +258,31 @@ class CondensedSolver:
 
         qp = self.qp("V" if actions is None else "Q")
         fixed = states if actions is None else np.hstack([states, actions])
-        Z, model = np.zeros((len(states), qp.n_z)), None
-        vectors = qp.vectors.over(theta, fixed, 0.0) if len(states) else []
-        for i, (f, lower, upper) in enumerate(zip(*vectors)):
+        n, free = len(states), actions is None
+        Z, lam, model = np.zeros((n, qp.n_z)), np.zeros((n, qp.sense.size)), None
+        failed = np.zeros(n, bool)
+        for i, (f, lower, upper) in enumerate(zip(*qp.vectors.over(theta, fixed, 0.0)) if n else []):
             if model is None or not qp.n_rows:
-                model = self.model(qp, question(i), self.condense(qp, question(i)))
+                data = self.condense(qp, question(i))
+                try:
+                    model = self.model(qp, question(i), data)
+                except SolverError:
+                    failed[i] = True
+                    continue
                 if model is None:
                     continue
             elif model.update(f=f, bupper=upper, blower=lower) < 0:
-                question(i).fail("not converged", "daqp refuses the new bounds")
-            Z[i], _, flag, _ = model.solve()
-            if flag < 1 or not Z[i] @ Z[i] < np.inf:
-                self.explain(qp, question(i), flag)
-        values, excess = qp.value.over(theta, fixed, Z) if len(states) else (np.zeros((0, 1)), np.zeros((0, 0)))
-        if (excess > 0.0).any():
-            i = int((excess > 0.0).any(axis=1).argmax())
-            reason = f"{self.t.row_name(int(excess[i].argmax()))} is violated whatever the inputs do"
-            question(i).fail("infeasible", reason)
-        first = Z[:, : self.t.problem.n_actions] if actions is None else np.array(actions, dtype=float)
-        return values[:, 0], first
+                failed[i], model = True, None
+                continue
+            Z[i], _, flag, info = model.solve()
+            lam[i] = info["lam"]
+            if flag < 1:
+                failed[i], Z[i], model = True, 0.0, None
+        if not n:
+            return np.zeros(0), np.zeros((0, self.t.problem.n_actions))
+        values, residual = qp.value.over(theta, fixed, Z, lam)
+        values, first = values[:, 0], Z[:, : self.t.problem.n_actions] if free else np.array(actions, dtype=float)
+        for i in np.flatnonzero(failed | ~(residual[:, 0] <= OPTIMAL)):
+            solution = self.careful(question(i))
+            values[i], first[i] = solution.value, solution.u0[: first.shape[1]]
+        return values, first

@@ -13,11 +13,15 @@ from mpcrl_course.mpc.condensed import CondensedSolver
 from mpcrl_course.mpc.lifted import LiftedSolver
 from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.mpc.real_time import RealTimeSolver
+from mpcrl_course.mpc.scaling import ScaledSolver
 from mpcrl_course.mpc.solution import Guess, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription
+from mpcrl_course.validation import FEW, floats, instance, reals
 
 #: With more free inputs than this the quadratic back end does not condense: it solves the sparse problem.
 CONDENSED_INPUTS = 40
+#: Larger states and inputs are refused: squares of squares of them are no numbers any more.
+LARGE = 1e75
 
 
 class MPC:
@@ -41,7 +45,7 @@ class MPC:
         The problem in symbols.
     solver : str
         Which one was chosen.
-    back_end : CondensedSolver, LiftedSolver or RealTimeSolver
+    back_end : CondensedSolver, LiftedSolver, RealTimeSolver or ScaledSolver
         What answers.
 
     Examples
@@ -53,6 +57,9 @@ class MPC:
     """
 
     def __init__(self, problem: OptimalControlProblem, solver: str | None = None, **options):
+        instance(problem, OptimalControlProblem, "problem")
+        if solver is not None:
+            instance(solver, str, "solver")
         self.problem, self.parameters, self.discount = problem, problem.parameters, problem.discount
         self.transcription = Transcription(problem)
         quadratic = solver not in ("ipopt", "rti") and self.transcription.quadratic
@@ -71,13 +78,23 @@ class MPC:
         N = problem.horizon
         self._guess_shapes = (N + 1, problem.n_states), (N, problem.n_inputs), (self.transcription.n_rows,)
         self._lock = Lock()  # a notebook's widgets may ask from another thread than its cells
-        self.back_end: CondensedSolver | RealTimeSolver | LiftedSolver
+        self.back_end: CondensedSolver | RealTimeSolver | LiftedSolver | ScaledSolver
         if solver == "daqp":
             self.back_end = CondensedSolver(self.transcription)
-        elif solver == "rti":
-            self.back_end = RealTimeSolver(self.transcription, **options)
-        else:
+        elif solver == "piqp":
             self.back_end = LiftedSolver(self.transcription, solver)
+        else:
+            self.back_end = self._in_units(solver, **options)
+
+    def _in_units(self, solver: str, **options) -> LiftedSolver | RealTimeSolver | ScaledSolver:
+        """Return a back end for a problem that need not be quadratic: in units that suit the problem."""
+        t, units = self.transcription, self.transcription.units
+        if not units.plain:
+            t = Transcription(units.scaled())
+            if options.get("residual") is not None:
+                options["residual"] = units.own(options["residual"])
+        back_end = LiftedSolver(t, "ipopt") if solver == "ipopt" else RealTimeSolver(t, **options)
+        return back_end if units.plain else ScaledSolver(self.transcription, units, back_end)
 
     def V(self, theta, s, *, perturbation=None, warm_start: Solution | tuple | None = None) -> Solution:
         """Solve the problem from state s: the optimal value V_theta(s), the policy u_0 and the plan.
@@ -136,6 +153,9 @@ class MPC:
             actions = self._matrix(actions, self.problem.n_actions, "actions")
             if len(actions) != len(states):
                 raise ValueError(f"{len(states)} states but {len(actions)} actions were given")
+        asked = states if actions is None else np.hstack([states, actions])
+        for row in np.flatnonzero(~(np.abs(asked).max(axis=1) < LARGE))[:1]:
+            reckonable(Question(theta, states[row], None if actions is None else actions[row]))
         with self._lock:
             return self.back_end.solve_batch(theta, states, actions)
 
@@ -145,8 +165,8 @@ class MPC:
         if self.solver == "ipopt":
             return self
         other = copy(self)
-        rti = self.back_end if isinstance(self.back_end, RealTimeSolver) else None
-        other.solver, other.back_end = "ipopt", rti.ipopt if rti else LiftedSolver(self.transcription, "ipopt")
+        rti = isinstance(self.back_end, RealTimeSolver)
+        other.solver, other.back_end = "ipopt", self.back_end.ipopt if rti else self._in_units("ipopt")
         return other
 
     @cached_property
@@ -157,11 +177,13 @@ class MPC:
 
     def _question(self, theta, s, a=None, perturbation=None) -> Question:
         problem, theta = self.problem, self.parameters.check(theta).copy()
-        return Question(
-            theta,
-            vector(s, problem.n_states, "state"),
-            None if a is None else vector(a, problem.n_actions, "action"),
-            None if perturbation is None else vector(perturbation, problem.n_inputs, "perturbation"),
+        return reckonable(
+            Question(
+                theta,
+                vector(s, problem.n_states, "state"),
+                None if a is None else vector(a, problem.n_actions, "action"),
+                None if perturbation is None else vector(perturbation, problem.n_inputs, "perturbation"),
+            )
         )
 
     def answer(self, question: Question, warm_start: Solution | tuple | None = None) -> Solution:
@@ -175,7 +197,8 @@ class MPC:
         if not isinstance(start, Solution):
             if not isinstance(start, (tuple, list)) or len(start) != 2:
                 raise ValueError(f"warm_start is a Solution or a pair (x, u), not {type(start).__name__}")
-            x, u = (np.array(part, dtype=float) for part in start)
+            kind = floats if self.solver == "rti" else reals  # real-time iteration has its own way out of such a guess
+            x, u = (kind(part, f"the {name} of warm_start") for part, name in zip(start, "xu"))
             start = Guess(x, u, np.zeros(self.transcription.n_rows))
         has, wants = (start.x.shape, start.u.shape, start.flat_slack.shape), self._guess_shapes
         if has != wants:
@@ -187,7 +210,7 @@ class MPC:
         return start
 
     def _matrix(self, value, n, name):
-        value = np.asarray(value, dtype=float)
+        value = floats(value, name)
         if value.ndim != 2 or value.shape[1] != n:
             raise ValueError(f"{name} has shape {value.shape}, but a batch of this problem has shape (M, {n})")
         if not np.isfinite(value).all():
@@ -207,12 +230,26 @@ def vector(value, n: int, name: str, whose: str = "problem") -> np.ndarray:
     name, whose : str
         For the message: the state, of this problem.
     """
-    value = np.array(value, dtype=float)  # a copy: a solution outlives what the caller does to these arrays
+    value = reals(value, name)  # a copy: a solution outlives what the caller does to these arrays
     if value.shape != (n,):
         if value.shape == () and n == 1:
             value = value.reshape(1)
         else:
             raise ValueError(f"{name} has shape {value.shape}, but this {whose}'s has shape ({n},)")
-    if not np.isfinite(value).all():
-        raise ValueError(f"{name} is not finite: {value}")
     return value
+
+
+def reckonable(question: Question) -> Question:
+    """Return a question; raise its SolverError if a state, action or perturbation is too large to reckon with."""
+    for name, value in (
+        ("state", question.state),
+        ("action", question.action),
+        ("perturbation", question.perturbation),
+    ):
+        if value is None:
+            continue
+        least, most = (value.min(), value.max()) if value.size > FEW else (min(flat := value.tolist()), max(flat))
+        if not -LARGE < least <= most < LARGE:
+            size = max(-least, most)
+            question.fail("not converged", f"the {name} is too large ({size:.3g}): its cost would be no number")
+    return question

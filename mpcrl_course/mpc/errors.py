@@ -17,13 +17,15 @@ class SolverError(RuntimeError):
     Attributes
     ----------
     status : str
-        'infeasible', 'unbounded' or 'not converged'; the reason is in the message.
+        'infeasible', 'unbounded' or 'not converged'.
+    reason : str
+        Why, in words.
     state, action, theta : ndarray or None
         Where it happened.
     """
 
     def __init__(self, status: str, reason: str, state, action, theta):
-        self.status, self.state, self.action, self.theta = status, state, action, theta
+        self.status, self.reason, self.state, self.action, self.theta = status, reason, state, action, theta
         with np.printoptions(precision=6, threshold=40, suppress=True):
             where = f"state {state}" + ("" if action is None else f", action {action}")
             super().__init__(f"{status}: {reason}, at {where}, theta {theta}")

@@ -7,6 +7,7 @@ back end; `ipopt` serves everything else.
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import NoReturn
 
 import casadi as ca
@@ -15,7 +16,10 @@ from scipy.linalg import null_space
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
+from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual, residuals
+from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription, pick
 
@@ -32,6 +36,11 @@ OPTIONS: dict[str, dict] = {
         "ipopt": {**SILENT, **TO_THE_END, **EXACT_BOUNDS},
     },
 }
+#: An eigenvalue above minus this, of a Hessian scaled to a diagonal of ones, counts as not negative.
+FLAT = 1e-10
+#: In units that suit the problem, what is to cancel in an answer of ipopt counts as at least this large: its tolerances
+#: are absolute, and where all is at rest nothing else is left.
+AT_REST = 1e-3
 WORDS = {
     "infeasible": ("infeasible", "the hard constraints contradict each other"),
     "unbounded": ("unbounded", "the cost has no lower bound"),
@@ -93,7 +102,31 @@ class LiftedSolver:
         return self._built[kind]
 
     def solve(self, question: Question, guess: Solution | Guess | None = None) -> Solution:
-        """Answer a question, starting from a `guess`, or from the state held over the horizon."""
+        """Answer a question, starting from a `guess`, or from the state held over the horizon.
+
+        An answer that does not pass the test of optimality is none; of a quadratic problem it is sought once more, by
+        the careful back end.
+        """
+        if self.plugin == "ipopt":
+            solution = self.answer(question, guess)
+            if not (left := residuals(solution, AT_REST)[0]) <= OPTIMAL:  # ipopt's barrier sees to complementarity
+                question.fail("not converged", f"ipopt's answer leaves a relative KKT residual of {left:.2g}")
+            return solution
+        try:
+            solution = self.answer(question, guess)
+            if relative_residual(solution) <= OPTIMAL:
+                return solution
+        except SolverError as error:
+            if error.status == "unbounded":
+                raise
+        return self._careful.solve(question)
+
+    @cached_property
+    def _careful(self) -> PrestabilisedSolver:
+        return PrestabilisedSolver(self.t)
+
+    def answer(self, question: Question, guess: Solution | Guess | None = None) -> Solution:
+        """Return the plugin's answer to a question, whatever the test of optimality says of it."""
         start = time.perf_counter()
         t, problem, theta, state = self.t, self.t.problem, question.theta, question.state
         nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
@@ -156,17 +189,19 @@ class LiftedSolver:
 
     def _convex(self, question: Question) -> bool:
         """Return whether the cost is convex in the inputs: piqp would call a saddle point solved."""
-        blocks = self._curvature(question.theta)
-        tiny = 1e-10 * (1.0 + max(np.abs(block).max() for block in blocks))
         try:
-            for block in blocks:
-                np.linalg.cholesky(block + tiny * np.eye(block.shape[-1]))
+            for block in self._curvature(question.theta):  # scaled to a diagonal of ones
+                unit = np.sqrt(np.abs(np.diagonal(block, axis1=1, axis2=2)))
+                unit[unit == 0.0] = 1.0
+                np.linalg.cholesky(block / unit[:, :, None] / unit[:, None, :] + FLAT * np.eye(block.shape[-1]))
         except np.linalg.LinAlgError:  # not in states and inputs taken apart; perhaps along the dynamics
             xu = ca.vertcat(ca.vec(self.t.X), ca.vec(self.t.U))
             dense = [ca.hessian(self.t.cost, xu)[0], ca.jacobian(self._equalities(question.kind), xu)]
             H, G = (part.full() for part in ca.Function("dense", [self.t.theta], dense)(question.theta))
-            Z = null_space(G)
-            return not Z.size or bool(np.linalg.eigvalsh(Z.T @ H @ Z)[0] > -tiny)
+            unit = np.sqrt(np.abs(np.diag(H)))
+            unit[unit == 0.0] = 1.0
+            Z = null_space(G / unit)
+            return not Z.size or bool(np.linalg.eigvalsh(Z.T @ (H / unit / unit[:, None]) @ Z)[0] > -FLAT)
         return True
 
     def solve_batch(self, theta, states, actions=None):

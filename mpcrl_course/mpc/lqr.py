@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_discrete_are
 
+from mpcrl_course.validation import reals, share, whole
+
 
 @dataclass(frozen=True, eq=False)
 class LQR:
@@ -30,17 +32,17 @@ class LQR:
 
     def V(self, s) -> float:
         """Return the optimal expected discounted cost from s, shape (n,)."""
-        s = np.asarray(s, dtype=float)
+        s = reals(s, "s", self.p.shape)
         return float(s @ self.P @ s + 2.0 * self.p @ s + self.c)
 
     def Q(self, s, a) -> float:
         """Return the cost of taking a, shape (m,), in s and acting optimally from then on."""
-        z = np.concatenate([s, a])
+        z = np.concatenate([reals(s, "s", self.p.shape), reals(a, "a", self.k.shape)])
         return float(z @ self.M @ z + 2.0 * self.q @ z + self.q0)
 
     def policy(self, s) -> np.ndarray:
         """Return the optimal action in s, shape (m,)."""
-        return -self.K @ np.asarray(s, dtype=float) - self.k
+        return -self.K @ reals(s, "s", self.p.shape) - self.k
 
 
 def riccati(A, B, Q, R, gamma: float = 1.0, N=None) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +59,7 @@ def riccati(A, B, Q, R, gamma: float = 1.0, N=None) -> tuple[np.ndarray, np.ndar
         or costs nothing.
     """
     A, B, Q, R, N = _matrices(A, B, Q, R, N)
-    reason, radius, scale = "", np.inf, np.sqrt(gamma)
+    reason, radius, scale = "", np.inf, np.sqrt(share(gamma, "gamma"))
     try:
         P = solve_discrete_are(scale * A, scale * B, Q, R, s=N)
         K = _gain(P, A, B, R, gamma, N)
@@ -75,8 +77,9 @@ def riccati_iteration(A, B, Q, R, gamma: float = 1.0, N=None, steps: int = 1, P=
     A, B, Q, R, gamma and N are those of `riccati`.
     """
     A, B, Q, R, N = _matrices(A, B, Q, R, N)
-    P, K = np.zeros_like(Q) if P is None else np.asarray(P, dtype=float), np.zeros(B.T.shape)
-    for _ in range(steps):
+    P, K = np.zeros_like(Q) if P is None else reals(P, "P", Q.shape), np.zeros(B.T.shape)
+    gamma = share(gamma, "gamma")
+    for _ in range(whole(steps, "steps", 0)):
         K = _gain(P, A, B, R, gamma, N)
         P = Q + gamma * A.T @ P @ A - (gamma * A.T @ P @ B + N) @ K
     return P, K
@@ -96,9 +99,10 @@ def lqr(A, B, Q, R, gamma: float, N=None, mean=None, cov=None) -> LQR:
         Mean m and covariance W of the disturbance; default 0.
     """
     A, B, Q, R, N = _matrices(A, B, Q, R, N)
-    n = len(A)
-    m, W = (np.zeros(z) if v is None else np.asarray(v, dtype=float) for z, v in ((n, mean), ((n, n), cov)))
-    if not 0.0 < gamma < 1.0 and not (gamma == 1.0 and not m.any() and not W.any()):
+    n, gamma = len(A), share(gamma, "gamma")
+    m = np.zeros(n) if mean is None else reals(mean, "mean", (n,))
+    W = np.zeros((n, n)) if cov is None else reals(cov, "cov", (n, n))
+    if gamma == 1.0 and (m.any() or W.any()):
         raise ValueError(f"discount {gamma}: give one in (0, 1), or 1 without disturbance")
     P, K = riccati(A, B, Q, R, gamma, N)
     closed, H, cross = A - B @ K, R + gamma * B.T @ P @ B, N + gamma * A.T @ P @ B
@@ -116,5 +120,7 @@ def _gain(P, A, B, R, gamma, N):
 
 
 def _matrices(A, B, Q, R, N):
-    A, B, Q, R = (np.asarray(matrix, dtype=float) for matrix in (A, B, Q, R))
-    return A, B, Q, R, np.zeros(B.shape) if N is None else np.asarray(N, dtype=float)
+    A, B = reals(A, "A", (None, None)), reals(B, "B", (None, None))
+    n, m = B.shape
+    A, Q, R = reals(A, "A", (n, n)), reals(Q, "Q", (n, n)), reals(R, "R", (m, m))
+    return A, B, Q, R, np.zeros(B.shape) if N is None else reals(N, "N", (n, m))

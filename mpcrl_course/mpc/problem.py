@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mpcrl_course.mpc.declaration import check_fields, check_functions, check_scale, indices, names
 from mpcrl_course.mpc.parameters import Parameters
+from mpcrl_course.validation import function, whole
 
 
 class Rows(NamedTuple):
@@ -22,8 +24,10 @@ class Rows(NamedTuple):
     expression : casadi.SX
         Column of m expressions in x, u and the parameters.
     lower, upper : array_like or casadi.SX or None
-        Bounds, m rows or a scalar; None if there is no bound on that side. A lower bound above its upper bound is
-        an error of the declaration: the condensed back end refuses it also where slacks would make it feasible.
+        Bounds, m rows or a scalar; None if there is no bound on that side. A constant lower bound above its upper
+        bound, by however little, is an error of the declaration, also where slacks would make it feasible. Bounds that
+        depend on parameters are looked at when a question is asked: apart by rounding (1e-9, relative to 1 or to their
+        size) they count as equal, and by more as an error.
     weight : array_like or casadi.SX or None
         Cost of a unit of slack, m rows or a scalar; None for hard rows.
     """
@@ -36,15 +40,15 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class OptimalControlProblem:
-    """A finite-horizon optimal-control problem with named parameters.
+    """A finite-horizon optimal-control problem with named parameters; a ValueError names what is wrong in it.
 
     minimise  sum_{k<N} stage_cost(k, x_k, u_k, p) + terminal_cost(x_N, p) + sum of weight * slack
     subject to  x_0 = s,  x_{k+1} = dynamics(x_k, u_k, p),  input_lower <= u_k <= input_upper,
     and the rows of every function in `constraints`.
 
-    The functions are called with CasADi symbols: x (n_states,), u (n_inputs,), p a namespace of the parameter
-    blocks, k the stage (a plain int, so that a function may treat stages differently). Discounting is written
-    out in the stage cost, where the reader sees it; `discount` is the learner's gamma.
+    The functions are called with CasADi symbols, first when the problem is declared: x (n_states,), u (n_inputs,), p
+    a namespace of the parameter blocks, k the stage (a plain int, so that a function may treat stages differently).
+    Discounting is written out in the stage cost, where the reader sees it; `discount` is the learner's gamma.
 
     Attributes
     ----------
@@ -94,22 +98,19 @@ class OptimalControlProblem:
     input_scale: Callable | None = None
 
     def __post_init__(self):
-        for name in ("n_states", "n_inputs", "horizon"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.n_actions == 0:
-            object.__setattr__(self, "n_actions", self.n_inputs)
-        if not 1 <= self.n_actions <= self.n_inputs:
-            raise ValueError(f"n_actions must lie between 1 and n_inputs = {self.n_inputs}, not {self.n_actions}")
-        if not 0.0 < self.discount <= 1.0:
-            raise ValueError(f"discount must lie in (0, 1], not {self.discount}")
-        sides = self.input_lower, self.input_upper
-        lower, upper = (np.broadcast_to(np.asarray(side, dtype=float), (self.n_inputs,)).copy() for side in sides)
-        if not (lower <= upper).all():
-            raise ValueError(f"input_lower {lower} exceeds input_upper {upper}")
-        object.__setattr__(self, "input_lower", lower)
-        object.__setattr__(self, "input_upper", upper)
-        if not self.state_names:
-            object.__setattr__(self, "state_names", [f"x{i + 1}" for i in range(self.n_states)])
-        if not self.input_names:
-            object.__setattr__(self, "input_names", [f"u{i + 1}" for i in range(self.n_inputs)])
+        check_fields(self)
+        n_actions = whole(self.n_actions, "n_actions") or self.n_inputs
+        if not 1 <= n_actions <= self.n_inputs:
+            raise ValueError(f"n_actions must lie between 1 and n_inputs = {self.n_inputs}, not {n_actions}")
+        for name, value in (
+            ("n_actions", n_actions),
+            ("state_names", names(self.state_names, self.n_states, "state_names", "x")),
+            ("input_names", names(self.input_names, self.n_inputs, "input_names", "u")),
+            ("angles", indices(self.angles, self.n_states, "angles")),
+        ):
+            object.__setattr__(self, name, value)
+        for name in ("guesses", "input_scale"):
+            function(getattr(self, name), name, optional=True)
+        check_functions(self)
+        if self.input_scale is not None:
+            check_scale(self)

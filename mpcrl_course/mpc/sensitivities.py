@@ -75,9 +75,13 @@ def activity(solution: Solution) -> SimpleNamespace:
     """
     t, problem, m = solution.transcription, solution.transcription.problem, solution.multipliers
     h, lower, upper, weight = t.rows(solution.theta, solution.x.ravel(), solution.u.ravel())
+    units = t.units  # in which margins mean something
+    below, above, weight = (h - lower) / units.rows, (upper - h) / units.rows, weight * units.rows
+    lam_lb, lam_ub = m.lam_lb * units.rows, m.lam_ub * units.rows
+    lam_input_lb, lam_input_ub = m.lam_input_lb * units.u, m.lam_input_ub * units.u
     scale = np.maximum(1.0, weight)
     weight = np.where(t.soft, weight, np.inf)
-    violated = t.soft & (np.maximum(lower - h, h - upper) > ACTIVE)
+    violated = t.soft & (np.maximum(-below, -above) > ACTIVE)
     fixed = t.fixed_rows[solution.kind]
 
     def margin(d, lam):
@@ -88,17 +92,17 @@ def activity(solution: Solution) -> SimpleNamespace:
     given = np.zeros(solution.u.shape, bool)
     if solution.kind == "Q":
         given[0, : problem.n_actions] = True
-    d_lower = np.where(given, np.inf, solution.u - problem.input_lower)
-    d_upper = np.where(given, np.inf, problem.input_upper - solution.u)
-    input_lower, input_upper = m.lam_input_lb > ACTIVE, m.lam_input_ub > ACTIVE
+    d_lower = np.where(given, np.inf, (solution.u - problem.input_lower) / units.u)
+    d_upper = np.where(given, np.inf, (problem.input_upper - solution.u) / units.u)
+    input_lower, input_upper = lam_input_lb > ACTIVE, lam_input_ub > ACTIVE
     margins = [
-        margin(h - lower, m.lam_lb),
-        margin(upper - h, m.lam_ub),
-        np.where(input_lower, m.lam_input_lb, d_lower).ravel(),
-        np.where(input_upper, m.lam_input_ub, d_upper).ravel(),
+        margin(below, lam_lb),
+        margin(above, lam_ub),
+        np.where(input_lower, lam_input_lb, d_lower).ravel(),
+        np.where(input_upper, lam_input_ub, d_upper).ravel(),
     ]
     smallest = min(float(each.min()) for each in margins if each.size)
-    row_lower, row_upper = m.lam_lb > ACTIVE * scale, m.lam_ub > ACTIVE * scale
+    row_lower, row_upper = lam_lb > ACTIVE * scale, lam_ub > ACTIVE * scale
     pushing = int(((row_lower | row_upper) & ~violated).sum() + input_lower.sum() + input_upper.sum())
     act = SimpleNamespace(lower=row_lower, upper=row_upper, violated=violated, margin=smallest)
     act.input_lower, act.input_upper = input_lower, input_upper
@@ -106,7 +110,8 @@ def activity(solution: Solution) -> SimpleNamespace:
     if act.strict and pushing:
         # few enough active rows can still depend on each other, such as a state bound and the input bound behind it
         kkt = kkt_of(solution)
-        slopes = kkt.blocks(*kkt.point(solution))[3][kkt.active(solution, act)]
+        rows = kkt.active(solution, act)
+        slopes = kkt.blocks(*kkt.point(solution))[3][rows] * kkt.unit_y / kkt.unit_c[rows, None]
         act.strict = bool(np.linalg.matrix_rank(slopes, tol=1e-9 * np.linalg.norm(slopes)) == len(slopes))
     act.strict = bool(act.strict)
     return act
@@ -145,11 +150,15 @@ class KKT:
             pick(ca.DM(box_lower) - u, self.box_lower),
             pick(u - ca.DM(box_upper), self.box_upper),
         )
+        N, units, soft = problem.horizon, t.units, t.units.rows[t.soft]
+        self.unit_y = np.concatenate([np.tile(units.x, N + 1), np.tile(units.u, N), soft])
+        sides = units.rows[self.has_lower], units.rows[self.has_upper], soft
+        box = (np.tile(units.u, N)[each] for each in (self.box_lower, self.box_upper))
+        self.unit_c = np.concatenate([np.tile(units.x, N + 1), units.u[:first], *sides, *box])
         m = ca.SX.sym("m", c.numel())
         L = t.cost + ca.dot(m, c)
         grad_y, grad_p = ca.gradient(L, y), ca.gradient(L, p)
         self.n_y, self.n_p, self.n_equal = int(y.numel()), int(p.numel()), int(equalities.numel())
-        self.residual = BufferedFunction("residual", [p, y, m], [grad_y, c])
         blocks = [ca.jacobian(grad_y, y), ca.jacobian(grad_y, p), ca.jacobian(grad_p, p)]
         blocks += [ca.jacobian(c, y), ca.jacobian(c, p)]
         self.blocks = BufferedFunction("kkt", [p, y, m], blocks, matrices={0, 1, 2, 3, 4})
@@ -191,26 +200,17 @@ def kkt_of(solution: Solution) -> KKT:
     return compiled[solution.kind]
 
 
-def kkt_residual(solution: Solution) -> float:
-    """Largest violation of the KKT conditions at a solution: stationarity, feasibility, signs, complementarity."""
-    kkt = kkt_of(solution)
-    p, y, m = kkt.point(solution)
-    stationarity, c = kkt.residual(p, y, m)
-    equal, unequal, multipliers = c[: kkt.n_equal], c[kkt.n_equal :], m[kkt.n_equal :]
-    parts = [stationarity, equal, np.maximum(unequal, 0.0), np.maximum(-multipliers, 0.0), unequal * multipliers]
-    return float(max(np.abs(part).max() for part in parts if part.size))
-
-
 def _implicit(solution: Solution):
     """Solve the KKT system for dy/dp and dm/dp with the active set held fixed."""
     kkt = kkt_of(solution)
     L_yy, L_yp, L_pp, c_y, c_p = kkt.blocks(*kkt.point(solution))
     rows = kkt.active(solution, solution.activity)
-    c_y, c_p = c_y[rows], c_p[rows]
+    unit_y, unit_c = kkt.unit_y[:, None], kkt.unit_c[rows, None]
+    c_y, c_p = c_y[rows] * kkt.unit_y / unit_c, c_p[rows]
     n, m = kkt.n_y, len(rows)
     K = np.zeros((n + m, n + m))
-    K[:n, :n], K[:n, n:], K[n:, :n] = L_yy, c_y.T, c_y
-    right = -np.concatenate([L_yp, c_p])
+    K[:n, :n], K[:n, n:], K[n:, :n] = L_yy * unit_y * kkt.unit_y, c_y.T, c_y
+    right = -np.concatenate([L_yp * unit_y, c_p / unit_c])
     try:
         step = np.linalg.solve(K, right)
     except np.linalg.LinAlgError:
@@ -218,7 +218,7 @@ def _implicit(solution: Solution):
     if not np.isfinite(step).all() or np.abs(K @ step - right).max() > 1e-6 * (1.0 + np.abs(right).max()):
         reason = "the KKT system is singular here: the multipliers are not unique (see Solution.strict)"
         solution.question.fail("not converged", reason)
-    return step[:n], step[n:], L_yp, L_pp, c_p
+    return step[:n] * unit_y, step[n:] / unit_c, L_yp, L_pp, c_p
 
 
 def hessian(solution: Solution, exact: bool = True) -> np.ndarray:

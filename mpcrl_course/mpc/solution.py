@@ -10,6 +10,7 @@ import numpy as np
 
 from mpcrl_course.mpc import sensitivities
 from mpcrl_course.mpc.errors import SolverError
+from mpcrl_course.mpc.optimality import relative_residual
 
 if TYPE_CHECKING:
     from mpcrl_course.mpc.transcription import Transcription
@@ -140,7 +141,7 @@ class Solution:
     hessian = sensitivities.hessian
     sensitivity = sensitivities.sensitivity
     policy_jacobian = sensitivities.policy_jacobian
-    residual = property(sensitivities.kkt_residual)
+    residual = property(relative_residual)
     activity = cached_property(sensitivities.activity)
 
     @property

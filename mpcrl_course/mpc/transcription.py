@@ -10,6 +10,7 @@ import numpy as np
 
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.problem import OptimalControlProblem, Rows
+from mpcrl_course.mpc.units import Units
 
 
 def columns(matrix) -> list:
@@ -52,16 +53,13 @@ def stack(problem: OptimalControlProblem, X, U, theta) -> SimpleNamespace:
     for name, constraint in problem.constraints.items():
         stages = [(k, constraint(k, x[k], u[k] if k < N else None, p)) for k in range(N + 1)]
         stages = [(k, Rows(*rows)) for k, rows in stages if rows is not None]
-        sizes = {ca.SX(rows.expression).numel() for _, rows in stages}
-        if len(sizes) != 1:
-            raise ValueError(f"constraint '{name}' has {sorted(sizes)} rows at different stages; give it one number")
-        m = sizes.pop()
+        m = int(ca.SX(stages[0][1].expression).numel())
         groups[name] = ([k for k, _ in stages], m)
         for _, rows in stages:
             h.append(ca.SX(rows.expression))
-            lower.append(_column(-np.inf if rows.lower is None else rows.lower, m, name, "lower"))
-            upper.append(_column(np.inf if rows.upper is None else rows.upper, m, name, "upper"))
-            weight.append(_column(0.0 if rows.weight is None else rows.weight, m, name, "weight"))
+            lower.append(_column(-np.inf if rows.lower is None else rows.lower, m))
+            upper.append(_column(np.inf if rows.upper is None else rows.upper, m))
+            weight.append(_column(0.0 if rows.weight is None else rows.weight, m))
             soft += [rows.weight is not None] * m
     h, lower, upper, weight = (ca.vertcat(*part) if part else ca.SX(0, 1) for part in (h, lower, upper, weight))
     return SimpleNamespace(
@@ -69,20 +67,16 @@ def stack(problem: OptimalControlProblem, X, U, theta) -> SimpleNamespace:
     )
 
 
-def _column(value, m, name, what):
+def _column(value, m):
     value = ca.SX(value) if isinstance(value, ca.SX) else ca.SX(np.asarray(value, dtype=float))
-    if value.numel() == 1:
-        return ca.repmat(value, m, 1)
-    if value.numel() != m:
-        raise ValueError(f"constraint '{name}' has {m} rows, but its {what} has shape {value.shape}")
-    return ca.reshape(value, m, 1)
+    return ca.repmat(value, m, 1) if value.numel() == 1 else ca.reshape(value, m, 1)
 
 
 def rollout(problem: OptimalControlProblem, s, U, theta):
     """Return the states (n_states, N + 1) that the inputs U lead to from s in a `problem` at theta, as expressions."""
     p, x = problem.parameters.unpack(theta), [s]
     for u in columns(U):
-        x.append(problem.dynamics(x[-1], u, p))
+        x.append(ca.SX(problem.dynamics(x[-1], u, p)))
     return ca.horzcat(*x)
 
 
@@ -123,10 +117,7 @@ class Transcription:
         self.path_cost = rows.cost
         self.cost = rows.cost + ca.dot(self.weight, full) + ca.dot(self.perturbation, self.U[:, 0])
         p, x, u = problem.parameters.unpack(self.theta), columns(self.X), columns(self.U)
-        self.next = [problem.dynamics(x[k], u[k], p) for k in range(N)]
-        for f in self.next[:1]:
-            if f.numel() != nx:
-                raise ValueError(f"dynamics returns {f.numel()} states, but the problem has {nx}")
+        self.next = [ca.SX(problem.dynamics(x[k], u[k], p)) for k in range(N)]
         self.gaps = ca.vertcat(*[x[k + 1] - self.next[k] for k in range(N)])
         # multipliers, all of inequalities written as rows <= 0
         self.nu = ca.SX.sym("nu", nx, N + 1)
@@ -163,6 +154,11 @@ class Transcription:
             ca.depends_on(ca.vertcat(ca.vec(curvature), ca.vec(slopes)), y)
             or ca.depends_on(ca.vertcat(self.lower, self.upper, self.weight), y)
         )
+
+    @cached_property
+    def units(self) -> Units:
+        """Units that suit the problem."""
+        return Units(self)
 
     @cached_property
     def step(self) -> BufferedFunction:

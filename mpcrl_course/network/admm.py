@@ -28,6 +28,7 @@ from mpcrl_course.network.door import NetworkController
 from mpcrl_course.network.local_qp import LocalQP, LocalQPs
 from mpcrl_course.network.problem import Network
 from mpcrl_course.network.solution import Duals, History, NetworkSolution
+from mpcrl_course.validation import function, real, whole
 
 
 class Residuals:
@@ -110,8 +111,10 @@ class ADMM(NetworkController):
         record: bool = False,
     ):
         super().__init__(network, rho)
-        if iterations < 1:
-            raise ValueError(f"iterations must be at least 1, not {iterations}")
+        iterations = whole(iterations, "iterations", 1)
+        if tolerance is not None:
+            tolerance = real(tolerance, "tolerance", 0.0)
+        function(outage, "outage", optional=True), function(lost, "lost", optional=True)
         for i, local in enumerate(self.problems):
             if not local.transcription.quadratic:
                 raise ValueError(f"ADMM solves quadratic problems, and that of agent {i + 1} is none")

@@ -20,10 +20,12 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.mpc.condensed import CondensedSolver
+from mpcrl_course.mpc.declaration import check_fields, check_functions
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.parameters import Parameters
 from mpcrl_course.mpc.problem import OptimalControlProblem, Rows
 from mpcrl_course.mpc.transcription import Transcription, pick
+from mpcrl_course.validation import instance, real, sequence, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,9 @@ class Agent:
     constraints: Mapping[str, Callable] = field(default_factory=dict)
     discount: float = 1.0
 
+    def __post_init__(self):
+        check_fields(self)  # its functions are called when the network says whose states they see
+
 
 class LocalProblem:
     """The augmented problem (local) of one agent, as an optimal-control problem with the inputs (u_i, copies).
@@ -85,12 +90,15 @@ class LocalProblem:
     """
 
     def __init__(self, agent: Agent, sizes: Sequence[int], rho: float):
-        if not (np.isfinite(rho) and rho > 0.0):
-            raise ValueError(f"rho must be a positive number, not {rho}")
+        rho, sizes = (
+            real(rho, "rho", 0.0, strict=True),
+            [whole(n, "an entry of sizes", 1) for n in sequence(sizes, "sizes")],
+        )
+        check_functions(instance(agent, Agent, "agent"), sizes)
         blocks = vars(agent.parameters.unpack(agent.parameters.initial()))
         if "tilt" in blocks:
             raise ValueError("no parameter of an agent may be called 'tilt'")
-        self.agent, self.sizes, self.rho = agent, list(sizes), rho
+        self.agent, self.sizes, self.rho = agent, sizes, rho
         N, nx, nu = agent.horizon, agent.n_states, agent.n_inputs
         self.copied = self._copied()
         m = len(self.copied)
@@ -110,7 +118,6 @@ class LocalProblem:
             return lambda k, x, v, p: constraint(k, x, *seen(v), p)
 
         free = np.full(m, np.inf)
-        box = [np.broadcast_to(np.asarray(b, dtype=float), (nu,)) for b in (agent.input_lower, agent.input_upper)]
         self.problem = OptimalControlProblem(
             n_states=nx,
             n_inputs=nu + m,
@@ -121,8 +128,8 @@ class LocalProblem:
             dynamics=lambda x, v, p: agent.dynamics(x, *seen(v), p),
             stage_cost=stage_cost,
             terminal_cost=lambda x, p: augmented(agent.terminal_cost(x, p), x, N * nx, p),
-            input_lower=np.concatenate([box[0], -free]),
-            input_upper=np.concatenate([box[1], free]),
+            input_lower=np.concatenate([agent.input_lower, -free]),
+            input_upper=np.concatenate([agent.input_upper, free]),
             constraints={name: rows_of(constraint) for name, constraint in agent.constraints.items()},
         )
         self._trajectories: dict[str, BufferedFunction] = {}
@@ -134,8 +141,6 @@ class LocalProblem:
         others = [ca.SX.sym(f"x{j}", n) for j, n in enumerate(self.sizes)]
         p = agent.parameters.unpack(ca.SX.sym("theta", agent.parameters.size))
         felt = [ca.SX(agent.dynamics(x, u, others, p))]
-        if felt[0].numel() != agent.n_states:
-            raise ValueError(f"dynamics returns {felt[0].numel()} states, but the agent has {agent.n_states}")
         for k in range(agent.horizon):
             felt.append(ca.SX(agent.stage_cost(k, x, u, others, p)))
             for constraint in agent.constraints.values():
@@ -153,8 +158,8 @@ class LocalProblem:
     def _neighbours(self, copies):
         """Return the neighbours' states with the copied entries in place; nothing depends on the others: 0."""
         states = [ca.SX.zeros(n) for n in self.sizes]
-        for number, (j, e) in enumerate(self.copied):
-            states[j][e] = copies[number]
+        for place, (j, e) in enumerate(self.copied):
+            states[j][e] = copies[place]
         return states
 
     @cached_property

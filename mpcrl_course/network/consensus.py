@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpcrl_course.network.graph import Edges, neighbours_of
+from mpcrl_course.validation import floats, real, sequence, short, whole
 
 
 class Average(NamedTuple):
@@ -36,8 +37,9 @@ class Average(NamedTuple):
 
 def laplacian(n: int, edges: Edges) -> np.ndarray:
     """Return the Laplacian of the graph with these edges, shape (n, n): degrees on the diagonal, -1 for a neighbour."""
+    neighbours_of_each = neighbours_of(n, edges)
     L = np.zeros((n, n))
-    for i, neighbours in enumerate(neighbours_of(n, edges)):
+    for i, neighbours in enumerate(neighbours_of_each):
         L[i, i] = len(neighbours)
         L[i, neighbours] = -1.0
     return L
@@ -58,6 +60,7 @@ def mixing_matrix(n: int, edges: Edges, step: float | None = None) -> np.ndarray
     L = laplacian(n, edges)
     degree = np.diag(L)
     if step is not None:
+        step = real(step, "step")
         if not 0.0 < step * degree.max() <= 1.0:
             raise ValueError(f"step must lie in (0, 1 / {degree.max():.0f}], not be {step}")
         return np.eye(n) - step * L
@@ -91,8 +94,8 @@ def average(P, values, rounds: int, lost: Collection[tuple[int, int, int]] = ())
     ValueError
         If P is no mixing matrix, if there is not one row of values for each agent, or if a value is not finite.
     """
-    P, values = _checked(P), np.array(values, dtype=float)
-    n = len(P)
+    P, values, rounds = _checked(P), floats(values, "values"), whole(rounds, "rounds", 0)
+    n, dropped = len(P), [_message(each) for each in sequence(lost, "lost")]
     if values.shape[:1] != (n,):
         raise ValueError(f"values have shape {values.shape}, but there are {n} agents: give ({n}, …)")
     if not np.isfinite(values).all():
@@ -102,8 +105,8 @@ def average(P, values, rounds: int, lost: Collection[tuple[int, int, int]] = ())
     v, messages = values.reshape(n, -1), rounds * links
     for t in range(rounds):
         mix = P
-        for _, sender, receiver in (message for message in lost if message[0] == t):
-            if sender == receiver or P[receiver, sender] == 0.0:
+        for _, sender, receiver in (message for message in dropped if message[0] == t):
+            if sender == receiver or max(sender, receiver) >= n or P[receiver, sender] == 0.0:
                 raise ValueError(f"no message goes from agent {sender} to agent {receiver}")
             mix = P.copy() if mix is P else mix
             mix[receiver, receiver] += mix[receiver, sender]
@@ -113,9 +116,16 @@ def average(P, values, rounds: int, lost: Collection[tuple[int, int, int]] = ())
     return Average(v.reshape(values.shape), messages)
 
 
+def _message(lost) -> tuple[int, ...]:
+    """Return a lost message as whole numbers (round, sender, receiver), after a check."""
+    if not isinstance(lost, (tuple, list)) or len(lost) != 3:
+        raise ValueError(f"each of `lost` is (round, sender, receiver), not {short(lost)}")
+    return tuple(whole(each, "a number of a lost message", 0) for each in lost)
+
+
 def _checked(P):
-    P = np.asarray(P, dtype=float)
-    if P.ndim != 2 or P.shape[0] != P.shape[1]:
+    P = floats(P, "the mixing matrix P")
+    if P.ndim != 2 or P.shape[0] != P.shape[1] or not P.size:
         raise ValueError(f"a mixing matrix is square, but this has shape {P.shape}")
     if not (np.abs(P - P.T).max() <= 1e-12 and P.min() >= 0.0 and np.abs(P.sum(axis=1) - 1.0).max() <= 1e-12):
         raise ValueError("a mixing matrix is symmetric, has no negative entry, and rows that add up to 1")

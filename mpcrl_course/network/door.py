@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpcrl_course.mpc.door import vector
+from mpcrl_course.mpc.door import reckonable, vector
 from mpcrl_course.mpc.solution import Question
 from mpcrl_course.network.agent import LocalProblem
 from mpcrl_course.network.problem import Network, parts
 from mpcrl_course.network.solution import AgentQuestion, Duals, NetworkSolution
+from mpcrl_course.validation import instance, real, short
 
 
 class NetworkController:
@@ -35,7 +36,8 @@ class NetworkController:
     """
 
     def __init__(self, network: Network, rho: float = 1.0):
-        self.network, self.rho, self.discount = network, rho, network.discount
+        self.network, self.discount = instance(network, Network, "network"), network.discount
+        self.rho = rho = real(rho, "rho", 0.0, strict=True)
         self.parameters, self.problems = network.parameters, network.locals(rho)
         self.c_of = parts([local.n_own + local.n_copies for local in self.problems])
         self.z_of = parts([local.n_own for local in self.problems])
@@ -102,6 +104,8 @@ class NetworkController:
         """
         theta = self.parameters.check(theta).copy()
         questions = [self._question(theta, s_next, None, perturbation), self._question(theta, s, a)]
+        if not isinstance(warm_start, (tuple, list)) or len(warm_start) != 2:
+            raise ValueError(f"warm_start is a pair, of V and of Q, not {short(warm_start)}")
         v, q = self._solve(questions, [self._duals(start) for start in warm_start])
         return v, q
 
@@ -121,12 +125,13 @@ class NetworkController:
     def _question(self, theta, s, a=None, perturbation=None) -> Question:
         """Check a question about the network; `a` None asks for V."""
         n = self.network
-        return Question(
+        question = Question(
             theta,
             vector(s, n.n_states, "state", "network"),
             None if a is None else vector(a, n.n_inputs, "action", "network"),
             None if perturbation is None else vector(perturbation, n.n_inputs, "perturbation", "network"),
         )
+        return reckonable(question)
 
     def _duals(self, start: NetworkSolution | Duals | None) -> Duals:
         """Return where ADMM starts, after a check of the shapes."""
@@ -135,8 +140,9 @@ class NetworkController:
         duals = start.duals if isinstance(start, NetworkSolution) else start
         if not isinstance(duals, tuple) or len(duals) != 2:
             raise ValueError(f"warm_start is a NetworkSolution or its Duals, not {type(start).__name__}")
-        y, z = duals
-        return Duals(vector(y, len(self.owner), "y", "network"), vector(z, self.z_of[-1].stop, "z", "network"))
+        names = ("warm_start's y", "warm_start's z")
+        sizes = len(self.owner), self.z_of[-1].stop
+        return Duals(*(vector(part, n, name, "network") for part, n, name in zip(duals, sizes, names)))
 
     def _solve(self, questions: list[Question], starts: list[Duals]) -> list[NetworkSolution]:
         """Answer all questions at once: `ADMM` by messages, `Central` from the centre."""

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mpcrl_course.validation import short, whole
+
 Edges = Sequence[tuple[int, int]]
 
 
 def line(n: int) -> list[tuple[int, int]]:
     """Return the edges of the line 0 - 1 - … - n-1."""
-    return [(i, i + 1) for i in range(n - 1)]
+    return [(i, i + 1) for i in range(whole(n, "n", 1) - 1)]
 
 
 def ring(n: int) -> list[tuple[int, int]]:
     """Return the edges of the ring 0 - 1 - … - n-1 - 0 (n at least 3)."""
-    if n < 3:
+    if whole(n, "n") < 3:
         raise ValueError(f"a ring needs at least 3 agents, not {n}")
     return [*line(n), (n - 1, 0)]
 
 
 def star(n: int) -> list[tuple[int, int]]:
     """Return the edges of the star of n agents with agent 0 in its middle."""
-    return [(0, i) for i in range(1, n)]
+    return [(0, i) for i in range(1, whole(n, "n", 1))]
 
 
 def neighbours_of(n: int, edges: Edges) -> list[list[int]]:
@@ -34,8 +36,9 @@ def neighbours_of(n: int, edges: Edges) -> list[list[int]]:
     edges : sequence of (i, j)
         Each pair once, in any order; agents are counted from 0.
     """
-    found: list[set[int]] = [set() for _ in range(n)]
-    for i, j in edges:
+    found: list[set[int]] = [set() for _ in range(whole(n, "n", 1))]
+    for edge in _pairs(edges):
+        i, j = (whole(end, f"an end of the edge {edge}") for end in edge)
         if not (0 <= i < n and 0 <= j < n):
             raise ValueError(f"edge {(i, j)} names an agent that is not there: there are 0 … {n - 1}")
         if i == j:
@@ -55,3 +58,14 @@ def neighbours_of(n: int, edges: Edges) -> list[list[int]]:
             "agents that cannot reach each other cannot agree"
         )
     return [sorted(neighbours) for neighbours in found]
+
+
+def _pairs(edges: Edges) -> list[tuple]:
+    """Return edges as a list of pairs; raises ValueError if they are none."""
+    try:
+        pairs = [tuple(edge) for edge in edges]
+    except TypeError:
+        pairs = [()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"edges are a list of pairs (i, j) of agents, not {short(edges)}")
+    return pairs

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from mpcrl_course.mpc.condensed import RECIPROCAL_WEIGHT
+from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.solution import Solution
 from mpcrl_course.network.agent import LocalProblem
 from mpcrl_course.network.solution import AgentQuestion
@@ -42,7 +43,11 @@ class LocalQP:
         data = self.solver.condense(self.qp, question)
         self.H: np.ndarray
         self.H, self.C, self.weight, self.f, self.lower, self.upper = data
-        self.model = self.solver.model(self.qp, question, data)
+        try:
+            self.model = self.solver.model(self.qp, question, data)
+        except SolverError:
+            self.solver.careful(question)  # knows why
+            raise
         self.T, self.c_0 = local.trajectory(question.kind)(question.theta, question.fixed)
         self.z, self.lam, self.active, self.steady = np.zeros(0), np.zeros(0), b"", False
 
@@ -50,7 +55,12 @@ class LocalQP:
         """Solve for one tilt; return c_i: the agent's own trajectory and its copies."""
         if self.model is not None and self.model.update(f=self.f + tilt @ self.T) < 0:
             self.question.fail("not converged", "daqp refuses the new linear cost")
-        self.z, self.lam = self.solver.solve_qp(self.qp, self.question, self.model)
+        try:
+            self.z, self.lam = self.solver.solve_qp(self.qp, self.question, self.model)
+        except SolverError:
+            theta = np.concatenate([self.question.theta[: self.local.n_theta], tilt])
+            self.solver.careful(replace(self.question, theta=theta))  # knows why
+            raise
         before, self.active = self.active, np.sign(self.lam).tobytes()
         self.steady = before == self.active
         return self.T @ self.z + self.c_0

@@ -25,10 +25,12 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from mpcrl_course.mpc.declaration import check_functions
 from mpcrl_course.mpc.parameters import Parameters
 from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.network.agent import Agent, LocalProblem
 from mpcrl_course.network.graph import Edges, neighbours_of
+from mpcrl_course.validation import short
 
 
 class Network:
@@ -51,16 +53,22 @@ class Network:
     """
 
     def __init__(self, agents: Sequence[Agent], edges: Edges):
-        self.agents, self.edges = list(agents), [(int(i), int(j)) for i, j in edges]
+        self.agents = list(agents) if isinstance(agents, Sequence) else []
+        if not self.agents or not all(isinstance(agent, Agent) for agent in self.agents):
+            raise ValueError(f"a network needs at least one agent: agents is a list of Agent, not {short(agents)}")
         self.n_agents = len(self.agents)
-        if not self.agents:
-            raise ValueError("a network needs at least one agent")
-        self.neighbours = neighbours_of(self.n_agents, self.edges)
+        self.neighbours = neighbours_of(self.n_agents, edges)
+        self.edges = [(int(i), int(j)) for i, j in edges]
         for what in ("horizon", "discount"):
             values = [getattr(agent, what) for agent in self.agents]
             if len(set(values)) > 1:
                 raise ValueError(f"all agents need the same {what}, but theirs are {values}")
         self.horizon, self.discount = self.agents[0].horizon, self.agents[0].discount
+        seen: dict[tuple, str] = {}
+        for i, agent in enumerate(self.agents):
+            sizes = tuple(self.agents[j].n_states for j in self.neighbours[i])
+            if seen.setdefault((agent, sizes), f"agent {i + 1}'s ") == f"agent {i + 1}'s ":
+                check_functions(agent, sizes, seen[agent, sizes])
         blocks: dict[str, Any] = {}
         self._names: list[list[str]] = []
         self._locals: dict[tuple, LocalProblem] = {}

@@ -22,6 +22,8 @@ import numpy as np
 from scipy.special import ndtri  # the quantiles of the normal distribution, without all of scipy.stats
 
 from mpcrl_course.envs.pendulum import DT, PendulumParameters
+from mpcrl_course.mpc import MPC
+from mpcrl_course.validation import floats, instance, real, short
 
 
 def back_off(errors, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -39,9 +41,7 @@ def back_off(errors, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     below, above : ndarray, shape (n_states,)
         For the lower and the upper bounds, both >= 0.
     """
-    if not 0.5 <= level <= 1.0:
-        raise ValueError(f"level must lie in [0.5, 1], not {level}")
-    errors = np.asarray(errors, dtype=float)
+    level, errors = real(level, "level", 0.5, 1.0), floats(errors, "errors")
     if errors.ndim != 2 or not len(errors) or not np.isfinite(errors).all():
         raise ValueError(f"errors must be finite, of shape (M, n_states), not of shape {errors.shape}")
     low, high = np.quantile(errors, [1.0 - level, level], axis=0)
@@ -50,7 +50,9 @@ def back_off(errors, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
 
 def linear_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
     """Return theta of the linear plant's mpc with its state bounds tightened by `back_off` of the errors at a level."""
-    p, (below, above) = mpc.parameters.unpack(theta), back_off(errors, level)
+    p, (below, above) = _blocks(mpc, theta, "x_lb"), back_off(errors, level)
+    if below.shape != np.shape(p.x_lb):
+        raise ValueError(f"errors are of {len(below)} states, but the mpc has {np.size(p.x_lb)}")
     return mpc.parameters.pack(theta, x_lb=p.x_lb + below, x_ub=p.x_ub - above)
 
 
@@ -59,7 +61,7 @@ def cartpole_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
 
     `errors` (M, 4) and `level` are those of `back_off`. ValueError: they leave nothing of the track.
     """
-    p, (below, above) = mpc.parameters.unpack(theta), back_off(errors, level)
+    p, (below, above) = _blocks(mpc, theta, "track"), back_off(errors, level)
     track = float(p.track) - max(below[0], above[0])
     if track <= 0.0:
         raise ValueError(f"errors of {max(below[0], above[0]):.3g} m leave nothing of a track of ±{p.track:.3g} m")
@@ -68,6 +70,7 @@ def cartpole_back_off(mpc, theta, errors, level: float = 0.95) -> np.ndarray:
 
 def speed_deviation(p: PendulumParameters) -> float:
     """Return the standard deviation of the velocity after one step that the noise of p's torque makes, rad/s."""
+    instance(p, PendulumParameters, "p")
     return DT * 3.0 * p.process_noise / (p.mass * p.length**2)
 
 
@@ -86,7 +89,7 @@ def chance_back_off(sigma: float, epsilon: float = 0.05, samples=None) -> float:
     _check(sigma, epsilon)
     if samples is None:
         return float(ndtri(1.0 - epsilon) * sigma)
-    samples = np.ravel(np.asarray(samples, dtype=float))
+    samples = np.ravel(floats(samples, "samples"))
     if not len(samples) or not np.isfinite(samples).all():
         raise ValueError(f"a quantile needs finite samples, not {samples}")
     return float(np.quantile(samples, 1.0 - epsilon))
@@ -99,7 +102,20 @@ def robust_back_off(sigma: float, epsilon: float = 0.05) -> float:
 
 
 def _check(sigma, epsilon):
-    if not 0.0 < epsilon <= 0.5:
-        raise ValueError(f"epsilon must lie in (0, 0.5], not {epsilon}")
-    if not 0.0 <= sigma < np.inf:
-        raise ValueError(f"a standard deviation is finite and not negative, not {sigma}")
+    try:
+        fine = 0.0 < real(epsilon, "epsilon") <= 0.5
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError(f"epsilon must lie in (0, 0.5], not {short(epsilon)}")
+    try:
+        real(sigma, "sigma", 0.0)
+    except ValueError:
+        raise ValueError(f"sigma, a standard deviation, is finite and not negative, not {short(sigma)}") from None
+
+
+def _blocks(mpc, theta, name: str):
+    """Return the parameters of an mpc by name, after a check that `name` is one of them."""
+    p = instance(mpc, MPC, "mpc").parameters.unpack(theta)
+    mpc.parameters.index(name)
+    return p

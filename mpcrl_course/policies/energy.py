@@ -8,12 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from mpcrl_course.envs.pendulum import energy, wrap
+from mpcrl_course.validation import reals
 
 TOP = 10.0  # J, the energy at rest upright
 
 
 def energy_rule(x) -> np.ndarray:
     """Return torques (n,) in N m for states x (n, 2): pump energy until there is enough, catch it near the top."""
+    x = reals(x, "x", (None, 2))
     q, v = wrap(x[:, 0]), x[:, 1]
     direction = np.where(v >= 0, 1.0, -1.0)
     pump = 2 * direction * np.sign(TOP - energy(x))

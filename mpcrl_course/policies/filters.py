@@ -14,6 +14,7 @@ import numpy as np
 
 from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs.pendulum import DT, NOMINAL, PendulumParameters, dynamics
+from mpcrl_course.validation import asfloats, function, instance, real, share, whole
 
 
 class Filter:
@@ -28,8 +29,8 @@ class Filter:
     """
 
     def __init__(self, controller: Callable, change: Callable):
-        self.controller: Any = controller
-        self.change = change
+        self.controller: Any = function(controller, "controller")
+        self.change = function(change, "change")
 
     def reset(self) -> None:
         """Reset the controller behind it, if it remembers."""
@@ -44,7 +45,7 @@ class Filter:
     def __call__(self, y) -> np.ndarray:
         """Return inputs (n, n_inputs) for what is measured, y (n, n_measured)."""
         y = measured(y)
-        u = np.asarray(self.controller(y), dtype=float)
+        u = asfloats(self.controller(y), "what the controller returned")
         return self.change(y, u.reshape(len(y), -1))
 
 
@@ -60,8 +61,7 @@ def barrier_torques(x, max_speed: float, kappa: float = 0.3, p: PendulumParamete
     ValueError
         A kappa outside of (0, 1], or a max_speed (rad/s) that is not positive and finite.
     """
-    if not 0.0 < kappa <= 1.0 or not 0.0 < max_speed < np.inf:
-        raise ValueError(f"need 0 < kappa <= 1 and a max_speed > 0, not kappa = {kappa} and max_speed = {max_speed}")
+    _check(max_speed, kappa, p)
     x = measured(x, 2)
     drift = dynamics(x, np.zeros((len(x), 1)), p)[:, 1]
     gain = DT * 3.0 / (p.mass * p.length**2)
@@ -69,11 +69,18 @@ def barrier_torques(x, max_speed: float, kappa: float = 0.3, p: PendulumParamete
     return (-fastest - drift) / gain, (fastest - drift) / gain
 
 
+def _check(max_speed, kappa, p) -> None:
+    instance(p, PendulumParameters, "p")
+    real(max_speed, "max_speed", 0.0, strict=True)
+    share(kappa, "kappa")
+
+
 def barrier_filter(policy: Callable, max_speed: float, kappa: float = 0.3, p: PendulumParameters = NOMINAL) -> Filter:
     """Return the policy, its torque changed as little as the barrier condition asks (and as the motor allows).
 
     max_speed, kappa and p are those of `barrier_torques`.
     """
+    _check(max_speed, kappa, p)
 
     def change(x, u):
         low, high = barrier_torques(x, max_speed, kappa, p)
@@ -87,7 +94,7 @@ def braking(x, p: PendulumParameters = NOMINAL) -> np.ndarray:
 
     They are for states x (..., 2), and no larger than the motor of p allows; gravity and friction are not counted.
     """
-    stop = -p.mass * p.length**2 / (3.0 * DT) * np.asarray(x, dtype=float)[..., 1]
+    stop = -p.mass * p.length**2 / (3.0 * DT) * asfloats(x, "x")[..., 1]
     return np.clip(stop, -p.max_torque, p.max_torque)
 
 
@@ -110,8 +117,9 @@ def predictive_filter(
     ValueError
         Fewer than 2 candidates, negative steps, or a max_speed that is not positive and finite.
     """
-    if candidates < 2 or steps < 0 or not 0.0 < max_speed < np.inf:
-        raise ValueError(f"need candidates >= 2, steps >= 0 and max_speed > 0, not {candidates}, {steps}, {max_speed}")
+    candidates, steps = whole(candidates, "candidates", 2), whole(steps, "steps", 0)
+    _check(max_speed, 1.0, p)
+    function(policy, "policy")
     grid = np.linspace(-p.max_torque, p.max_torque, candidates)
 
     def change(x, u):

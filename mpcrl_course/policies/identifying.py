@@ -6,6 +6,7 @@ import numpy as np
 
 from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs.random_pendulum import MassEstimate
+from mpcrl_course.validation import function, reals
 
 
 class IdentifyingPolicy:
@@ -20,7 +21,7 @@ class IdentifyingPolicy:
     """
 
     def __init__(self, actor):
-        self.actor = actor
+        self.actor = function(actor, "actor")
         self.reset()
 
     def reset(self) -> None:
@@ -37,6 +38,8 @@ class IdentifyingPolicy:
             self.estimate.see(*self._last, x[:, 1])
         s = np.stack([np.cos(x[:, 0]), np.sin(x[:, 0]), x[:, 1], self.estimate()], axis=-1)
         limit = self.estimate.p.max_torque
-        u = np.clip(np.asarray(self.actor(s), dtype=float).reshape(-1, 1), -limit, limit)
+        u = np.clip(reals(self.actor(s), "what the actor returned").reshape(-1, 1), -limit, limit)
+        if len(u) != len(x):
+            raise ValueError(f"the actor must return {len(x)} torques, not {len(u)}")
         self._last = x.copy(), u[:, 0].copy()
         return u

@@ -22,8 +22,10 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.mpc import MPC, Parameters, Solution, SolverError
+from mpcrl_course.mpc.door import vector
 from mpcrl_course.network import Network
 from mpcrl_course.policies.scenario import Scenarios
+from mpcrl_course.validation import floats, function, instance, reals
 
 #: First inputs that should be the same may differ by this much, relative to 1 or to their size.
 AGREEMENT = 1e-5
@@ -36,7 +38,7 @@ def additive(matrix) -> Callable:
     ----------
     matrix : array_like, shape (n_states, n_disturbances)
     """
-    matrix = ca.DM(np.array(matrix, dtype=float))
+    matrix = ca.DM(reals(matrix, "matrix", (None, None)))
     return lambda x_next, d, p: x_next + matrix @ d
 
 
@@ -80,11 +82,15 @@ class NetworkScenarios:
         shared: str = "first",
         solver: str | None = None,
     ):
-        self.network, self.disturbances = network, np.array(disturbances, dtype=float)
+        self.network, self.disturbances = instance(network, Network, "network"), floats(disturbances, "disturbances")
+        function(enter, "enter")
         if self.disturbances.ndim != 2 or not self.disturbances.size:
             raise ValueError(f"disturbances have shape {self.disturbances.shape}; give (n, n_disturbances)")
         self._checked(self.disturbances)
-        self.n, self._varied = len(self.disturbances), dict(varied or {})
+        self.n, self._varied = (
+            len(self.disturbances),
+            {} if varied is None else dict(instance(varied, Mapping, "varied")),
+        )
         problem = network.problem
         blocks = vars(problem.parameters.unpack(problem.parameters.initial()))
         if "disturbance" in blocks:
@@ -118,10 +124,8 @@ class NetworkScenarios:
             Also if the first inputs of the scenarios are not the same: their exact penalty is too small for the
             problem's cost.
         """
-        d = self.disturbances if disturbances is None else self._checked(np.array(disturbances, dtype=float))
-        s = np.asarray(s, dtype=float)
-        if s.shape != (self.network.n_states,):
-            raise ValueError(f"state has shape {s.shape}, but this network's has shape ({self.network.n_states},)")
+        d = self.disturbances if disturbances is None else self._checked(floats(disturbances, "disturbances"))
+        s = vector(s, self.network.n_states, "state", "network")
         own = vars(self.network.parameters.unpack(theta))
         blocks = {name: value for name, value in own.items() if name not in self._varied}
         blocks |= {f"disturbance_{i + 1}": value for i, value in enumerate(d)}
@@ -131,7 +135,7 @@ class NetworkScenarios:
         apart = float(np.ptp(first, axis=0).max())
         if apart > AGREEMENT * (1.0 + np.abs(first).max()):
             reason = f"the first inputs of the scenarios differ by {apart:.2g}"
-            raise SolverError("not converged", reason, s, None, np.asarray(theta, dtype=float))
+            raise SolverError("not converged", reason, s, None, self.network.parameters.check(theta))
         return solution
 
     def policy(self, theta, s, disturbances=None) -> np.ndarray:

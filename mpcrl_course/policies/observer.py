@@ -21,6 +21,7 @@ from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs.pendulum import DT, PendulumParameters, dynamics, wrap
 from mpcrl_course.mpc import riccati
 from mpcrl_course.policies.filters import Filter
+from mpcrl_course.validation import instance, real, reals
 
 NOMINAL = PendulumParameters()
 
@@ -36,8 +37,11 @@ def kalman_gain(model: PendulumParameters, torque_noise: float = 0.3, angle_nois
     angle_noise : float
         Standard deviation of the measured angle, rad: how little the measurement is believed.
     """
-    if not (torque_noise > 0.0 and angle_noise > 0.0):
-        raise ValueError(f"both noises must be positive, not {torque_noise} N m and {angle_noise} rad")
+    instance(model, PendulumParameters, "model")
+    torque_noise = real(torque_noise, "torque_noise", 0.0, strict=True)
+    angle_noise = real(angle_noise, "angle_noise", 0.0, strict=True)
+    if max(torque_noise, angle_noise) > 1e75:
+        raise ValueError(f"torque_noise or angle_noise is too large: {torque_noise} N m and {angle_noise} rad")
     x = ca.SX.sym("x", 2)
     step = dynamics(x, ca.SX.zeros(1), model)
     A = ca.Function("slope", [x], [ca.densify(ca.jacobian(step, x))])(np.zeros(2)).full()
@@ -86,5 +90,8 @@ class AngleOnly(Filter):
             limit = self.model.max_torque
             predicted = dynamics(self.x, np.clip(self._u, -limit, limit)[:, None], self.model)
             self.x = predicted + wrap(q - predicted[:, 0])[:, None] * self.gain
-        self._u = np.asarray(self.controller(self.x), dtype=float).reshape(len(q))
+        u = reals(self.controller(self.x), "what the controller returned")
+        if u.size != len(q):
+            raise ValueError(f"the controller must return {len(q)} torques, not an array of shape {u.shape}")
+        self._u = u.reshape(len(q))
         return self._u[:, None]

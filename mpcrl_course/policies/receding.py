@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from mpcrl_course.closed_loop import measured
-from mpcrl_course.mpc import MPC, Solution, SolverError, shift
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Solution, SolverError, shift
+from mpcrl_course.mpc.door import vector
 from mpcrl_course.network import NetworkController
+from mpcrl_course.validation import function, sequence, short, whole
 
 
 def first_plan(mpc: MPC, theta, s) -> Solution:
@@ -37,11 +39,17 @@ def first_plan(mpc: MPC, theta, s) -> Solution:
     SolverError
         If no guess leads to an optimum.
     """
-    s, problem = np.asarray(s, dtype=float), mpc.problem
+    problem = getattr(mpc, "problem", None)
+    if not isinstance(problem, OptimalControlProblem):
+        raise ValueError(f"mpc must be an MPC, not {short(mpc)}")
+    s = vector(s, problem.n_states, "state")
     if problem.guesses is None:
         return mpc.policy(theta, s)
     plans, failure = [], None
-    for guess in problem.guesses(s, mpc.parameters.unpack(theta)):
+    guesses = sequence(problem.guesses(s, mpc.parameters.unpack(theta)), "what guesses returns")
+    if not guesses:
+        raise ValueError("guesses returns nothing to start from; [None] is the state held")
+    for guess in guesses:
         try:
             plans.append(mpc.reference.policy(theta, s, warm_start=guess))
         except SolverError as error:
@@ -122,8 +130,12 @@ class Receding:
         stack: Callable | None = None,
         first: Callable = first_plan,
     ):
-        if delay != int(delay) or delay < 0 or (delay and not isinstance(mpc, MPC)):
+        if not isinstance(getattr(mpc, "parameters", None), Parameters):
+            raise ValueError(f"mpc must be an MPC or a network's controller, not {short(mpc)}")
+        delay = whole(delay, "delay", 0)
+        if delay and not isinstance(mpc, MPC):
             raise ValueError(f"delay is a whole number of steps that an MPC predicts (a network: 0), not {delay}")
+        function(stack, "stack", optional=True), function(first, "first")
         self.mpc: Any = mpc
         self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
         self.delay, self.stack, self.first = delay, stack, first

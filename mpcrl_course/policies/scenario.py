@@ -21,8 +21,10 @@ import numpy as np
 
 from mpcrl_course.envs.pendulum import NOMINAL
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows
+from mpcrl_course.mpc.door import vector
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.problems import pendulum
+from mpcrl_course.validation import choice, floats, function, instance, reals
 
 #: Cost of a unit of difference between the first inputs of two scenarios: an exact penalty, so that there is none.
 SHARING_WEIGHT = 1e4
@@ -64,8 +66,11 @@ class Scenarios:
         shared: str = "first",
         residual: Callable | None = None,
     ):
-        if shared not in ("first", "all"):
-            raise ValueError(f"shared is 'first' or 'all', not {shared!r}")
+        choice(shared, ("first", "all"), "shared"), instance(base, OptimalControlProblem, "base")
+        varied = {
+            name: reals(values, f"varied '{name}'") for name, values in instance(varied, Mapping, "varied").items()
+        }
+        function(residual, "residual", optional=True)
         counts = {name: len(np.atleast_1d(values)) for name, values in varied.items()}
         if len(set(counts.values())) != 1:
             raise ValueError(f"every varied parameter needs one value a scenario, but their numbers are {counts}")
@@ -73,13 +78,13 @@ class Scenarios:
             base.parameters.index(name)  # raises KeyError that lists the names there are
         self.base, self.n, self.varied = base, next(iter(counts.values())), dict(varied)
         self.own_inputs, self._residual = shared == "first", residual
-        share = np.full(self.n, 1.0 / self.n) if probabilities is None else np.array(probabilities, dtype=float)
+        share = np.full(self.n, 1.0 / self.n) if probabilities is None else floats(probabilities, "probabilities")
         if share.shape != (self.n,) or not (share > 0.0).all() or not np.isclose(share.sum(), 1.0):
             raise ValueError(f"{self.n} positive probabilities that add up to 1 are needed, not {share}")
         blocks: dict = {}
         for name, value in vars(base.parameters.unpack(base.parameters.initial())).items():
             if name in varied:
-                blocks |= {f"{name}_{i + 1}": np.asarray(v, dtype=float) for i, v in enumerate(varied[name])}
+                blocks |= {f"{name}_{i + 1}": v for i, v in enumerate(np.atleast_1d(varied[name]))}
             else:
                 blocks[name] = value
         copies = self.n if self.own_inputs else 1
@@ -105,7 +110,7 @@ class Scenarios:
 
     def stack(self, s) -> np.ndarray:
         """Return the state of the stacked problem: s in every scenario."""
-        return np.tile(np.asarray(s, dtype=float), self.n)
+        return np.tile(vector(s, self.base.n_states, "state"), self.n)
 
     def first_input(self, solution) -> np.ndarray:
         """Return the input to apply, shape (n_inputs,), from a solution of `problem`."""
@@ -180,6 +185,9 @@ def mass_scenarios(masses=(0.7, 1.0, 1.3), horizon: int = 80) -> Receding:
         One scenario each, kg; each with the terminal cost that belongs to it.
     horizon : int
     """
+    masses = reals(masses, "masses", (None,)).tolist()
+    if not masses:
+        raise ValueError("masses has no entry, but there must be a scenario")
     base, models = pendulum.pendulum_mpc(horizon=horizon), [replace(NOMINAL, mass=mass) for mass in masses]
     varied = {"mass": masses, "terminal": [pendulum.terminal_factor(model) for model in models]}
     scenarios = Scenarios(base.problem, varied, residual=pendulum.residual)

@@ -14,6 +14,7 @@ import numpy as np
 from mpcrl_course.envs import cartpole
 from mpcrl_course.envs.cartpole import CartPoleParameters
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, riccati
+from mpcrl_course.validation import choice, instance
 
 MODEL = ("cart_mass", "mass", "length", "gravity", "friction")
 
@@ -41,8 +42,7 @@ def problem(
     track: str | None = "soft",
 ) -> OptimalControlProblem:
     """Return the OCP; model, horizon and track are those of `cartpole_mpc`. ValueError: another kind of track."""
-    if track not in ("soft", "hard", None):
-        raise ValueError(f"track is 'soft', 'hard' or None, not {track!r}")
+    choice(track, ("soft", "hard", None), "track"), instance(model, CartPoleParameters, "model")
 
     def track_rows(k, x, u, p):
         if k > 0:
@@ -90,7 +90,7 @@ def cartpole_mpc(
     **options
         ``line_search=False``, ``fallback=False``: see `RealTimeSolver`.
     """
-    if solver == "rti":
+    if choice(solver, ("rti", "ipopt"), "solver") == "rti":
         options = {"residual": residual} | options
     return MPC(problem(model, horizon, track), solver, **options)
 

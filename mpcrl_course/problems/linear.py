@@ -11,6 +11,7 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows
+from mpcrl_course.validation import share
 
 #: Terminal weight: undiscounted Riccati solution for the initial model with Q = I/2, R = 1/4.
 S = np.array([[3.3820230313, 1.4367670671], [1.4367670671, 2.4993064190]])
@@ -45,6 +46,7 @@ def linear_mpc(horizon: int = 10, discount: float = 0.9, solver: str | None = No
         Whether the weights of the stage cost are parameters too: |W_x * x|^2 + 1/2 |W_u * u|^2 replaces
         |x|^2 + 1/2 u^2, and the Lagrangian is no longer affine in theta.
     """
+    discount = share(discount, "discount")
 
     def dynamics(x, u, p):
         return p.A @ x + p.B @ u + p.b

@@ -26,6 +26,7 @@ import numpy as np
 from mpcrl_course.mpc import Parameters, Rows
 from mpcrl_course.network import Agent, Network, line, neighbours_of
 from mpcrl_course.network.graph import Edges
+from mpcrl_course.validation import choice, share, whole
 
 LOWER, UPPER = np.array([0.0, -1.0]), np.array([1.0, 1.0])
 #: The initial, wrong model of a plant.
@@ -33,15 +34,14 @@ A, B = np.array([[1.0, 0.25], [0.0, 1.0]]), np.array([0.0312, 0.25])
 WEIGHT = {1: 120.0, 2: 500.0}
 
 
-@cache
 def agent(degree: int, order: int = 2, horizon: int = 10, discount: float = 0.9) -> Agent:
     """Return the share of an agent with `degree` neighbours; `order` says which of the two problems (see above).
 
     `horizon` is N, `discount` is gamma. ValueError: another order than 1 or 2.
     """
-    if order not in WEIGHT:
-        raise ValueError(f"order must be 1 or 2, not {order!r}")
-    return _second_order(horizon, discount) if order == 2 else _first_order(degree, horizon, discount)
+    if choice(order, tuple(WEIGHT), "order") == 2:
+        return _second_order(whole(horizon, "horizon", 1), share(discount, "discount"))
+    return _first_order(whole(degree, "degree", 0), whole(horizon, "horizon", 1), share(discount, "discount"))
 
 
 def network_mpc(
@@ -59,10 +59,11 @@ def network_mpc(
     horizon : int
     discount : float
     """
-    edges = line(n) if edges is None else edges
+    edges = line(whole(n, "n", 1)) if edges is None else edges
     return Network([agent(len(own), order, horizon, discount) for own in neighbours_of(n, edges)], edges)
 
 
+@cache
 def _second_order(horizon, discount):
     parameters = Parameters(
         V0=0.0, f=np.zeros(3), x_lb=np.zeros(2), x_ub=np.zeros(2), b=np.zeros(2), W_x=np.ones(2), W_u=[1.0],
@@ -87,6 +88,7 @@ def _second_order(horizon, discount):
     return Agent(2, 1, horizon, parameters, dynamics, stage_cost, terminal_cost, -1.0, 1.0, bounds, discount)
 
 
+@cache
 def _first_order(degree, horizon, discount):
     coupling = {f"A_c{j + 1}": np.zeros((2, 2)) for j in range(degree)}
     parameters = Parameters(

@@ -17,6 +17,7 @@ import numpy as np
 from mpcrl_course.envs import pendulum
 from mpcrl_course.envs.pendulum import PendulumParameters
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, riccati
+from mpcrl_course.validation import choice, instance, real
 
 MODEL = ("mass", "length", "gravity", "friction", "max_torque")
 NOMINAL = PendulumParameters()
@@ -47,6 +48,9 @@ def residual(k, x, u, p):
 
 def problem(model: PendulumParameters = NOMINAL, horizon: int = 50, max_speed: float | None = None):
     """Return the OCP; model, horizon and max_speed are those of `pendulum_mpc`."""
+    instance(model, PendulumParameters, "model")
+    if max_speed is not None:
+        max_speed = real(max_speed, "max_speed", 0.0, strict=True)
 
     def speed(k, x, u, p):
         if k > 0:
@@ -82,7 +86,7 @@ def pendulum_mpc(
         Soft limit on |v_1| … |v_N| in rad/s (then `max_speed`, `back_off` and `speed_weight` are parameters); none by
         default.
     """
-    options = {"residual": residual} if solver == "rti" else {}
+    options = {"residual": residual} if choice(solver, ("rti", "ipopt"), "solver") == "rti" else {}
     return MPC(problem(model, horizon, max_speed), solver, **options)
 
 

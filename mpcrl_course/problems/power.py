@@ -31,6 +31,7 @@ from mpcrl_course.envs import power as plant
 from mpcrl_course.envs.power import ANGLE_LIMIT, DISCOUNT, DT, N_X, WEIGHT, PowerParameters, area, continuous, held
 from mpcrl_course.mpc import OptimalControlProblem, Parameters, Rows
 from mpcrl_course.network import Agent, Network, line
+from mpcrl_course.validation import floats, instance, real, share, whole
 
 #: The initial, wrong strengths of the tie lines: what area i (row) takes that to area j (column) to be.
 WRONG = np.array([[0.0, 4.768, 0.0, 0.0], [3.262, 0.0, 2.746, 0.0], [0.0, 3.339, 0.0, 0.073], [0.0, 0.0, 3.001, 0.0]])
@@ -93,8 +94,9 @@ def power_mpc(
     weight : float
         Cost of a radian of violation.
     """
-    n = parameters.n_areas
-    ties = np.array(WRONG if ties is None else ties, dtype=float)
+    n, weight = instance(parameters, PowerParameters, "parameters").n_areas, real(weight, "weight", 0.0)
+    horizon, discount = whole(horizon, "horizon", 1), share(discount, "discount")
+    ties = floats(WRONG if ties is None else ties, "ties")
     if ties.shape != (n, n) or not np.isfinite(ties).all():
         raise ValueError(f"ties must be finite, of shape ({n}, {n}), not of shape {ties.shape}")
     agents = [
@@ -148,6 +150,8 @@ def joint_mpc(
     has the plant's weights, a terminal cost gamma^N (z_N - z_o)'W_x (z_N - z_o), and slack at the stages 1 … N - 1
     only, for gamma^k w each. Its one parameter, an offset of all loads, is 0.
     """
+    instance(parameters, PowerParameters, "parameters")
+    weight, discount = real(weight, "weight", 0.0), share(discount, "discount")
     n, (A, B) = parameters.n_areas, held(*continuous(parameters))
     W_x = ca.DM(np.tile(plant.W_X, n))
 

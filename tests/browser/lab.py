@@ -422,7 +422,7 @@ def _wait_for(server: subprocess.Popen, address: str, log: Path) -> None:
 
 
 def _tail(log: Path) -> list[str]:
-    return log.read_text(errors="replace").splitlines()[-25:]
+    return log.read_text(errors="replace", encoding="utf-8").splitlines()[-25:]
 
 
 def _free_port() -> int:

@@ -169,7 +169,7 @@ def test_malformed_markers_name_file_and_cell(course, source, complaint):
 
 @pytest.mark.parametrize("text", ["", "[]", '{"cells": 3}', '{"cells": [{}], "nbformat": 4}'])
 def test_a_solution_that_is_no_notebook_is_named(course, text):
-    (course / "solutions" / "07_bad.ipynb").write_text(text)
+    (course / "solutions" / "07_bad.ipynb").write_text(text, encoding="utf-8")
     with pytest.raises(SolutionError, match="07_bad.ipynb is not a notebook"):
         out_of_step(course)
 

@@ -1,7 +1,7 @@
 """What every plant must do, as an environment and as pure functions for many states at once."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import gymnasium as gym
 import numpy as np
@@ -208,3 +208,48 @@ def test_limits_are_the_action_space_also_after_a_change(make):
         np.testing.assert_array_equal(env.action_space.high, 0.5 * plant.input_upper)
     with pytest.raises(TypeError):
         env.change(colour=1.0)
+
+
+@every
+def test_nan_and_the_like_are_no_parameters(make):
+    """No parameter of any plant, nor one of its entries, may be nan, infinite, complex, or a string."""
+    plant = make().parameters
+    values = {field.name: getattr(plant, field.name) for field in fields(plant)}
+    names = [n for n, value in values.items() if isinstance(value[0] if isinstance(value, tuple) else value, float)]
+    assert names
+    for name in names:
+        for bad in (np.nan, np.inf, -1.0, 1j, "0.1", None):
+            value = getattr(plant, name)
+            wrong = (bad, *value[1:]) if isinstance(value, tuple) else bad
+            with pytest.raises(ValueError, match=name):
+                replace(plant, **{name: wrong})
+            with pytest.raises(ValueError, match=name):
+                make().change(**{name: wrong})
+
+
+@every
+def test_options_that_no_plant_knows_are_refused(make):
+    env = make()
+    for options in ({"X": env.x.ravel()}, {"x": env.x.ravel(), "start": 1}, {"theta": 0.0}):
+        with pytest.raises(ValueError, match="reset knows no option '(X|start|theta)'; there is: 'x'"):
+            env.reset(options=options)
+    with pytest.raises(ValueError, match="options must be of the type dict"):
+        env.reset(options=[1.0])
+    for seed in (-1, 0.5, "0"):
+        with pytest.raises(ValueError, match="seed must be"):
+            env.reset(seed=seed)
+    assert np.isfinite(env.reset(seed=0, options={})[0]).all()
+
+
+@every
+def test_imaginary_parts_are_not_dropped(make):
+    env = make()
+    env.reset(seed=0)
+    before, m, n = env.x.copy(), len(env.action_space.high), env.parameters.n_states
+    for bad in (np.zeros(m) + 1j, ["0.1"] * m, [None] * m, object()):
+        with pytest.raises(ValueError, match="action (holds|is no array)"):
+            env.step(bad)
+    np.testing.assert_array_equal(env.x, before)
+    for bad in (np.zeros(n) + 1j, ["0.1"] * n, [None] * n):
+        with pytest.raises(ValueError, match="start (holds|is no array)"):
+            env.reset(options={"x": bad})

@@ -198,7 +198,7 @@ def test_violations_that_are_none_are_named_with_their_step(violation):
 
 @pytest.mark.parametrize("options", [{"budget": -1.0}, {"rate": np.nan}, {"multiplier": np.inf}])
 def test_bad_numbers_are_named(options):
-    with pytest.raises(ValueError, match="budget, rate and multiplier must be >= 0 and finite"):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be a number that is not negative"):
         learn(**options)
 
 

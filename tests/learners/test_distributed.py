@@ -330,8 +330,8 @@ def test_termination_masks_bootstrapping_and_truncation_does_not():
 
 def test_wrong_options():
     for options, message in (
-        ({"order": 3}, "order must be 1 or 2"),
-        ({"every": 0}, "every at least 1"),
+        ({"order": 3}, "no order 3; there are: 1, 2"),
+        ({"every": 0}, "every must be at least 1"),
         ({"P": np.eye(2)}, r"P has shape \(2, 2\), but there are 3 agents"),
         ({"theta": np.zeros(5)}, r"theta has shape \(5,\)"),
     ):

@@ -171,7 +171,7 @@ def test_a_run_killed_while_saving_keeps_the_old_state(tmp_path, monkeypatch, k)
     arrays, scalars = load_state(path)
     np.testing.assert_array_equal(arrays["a"], [0, 1, 2])
     assert scalars["k"] == 1
-    assert json.loads((tmp_path / "run.json").read_text())["k"] == 1
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["k"] == 1
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -68,7 +68,7 @@ def test_it_works_from_an_open_file_too(file):
 def test_unknown_names_are_named(file):
     with pytest.raises(KeyError, match="'nominl'; there are: nominal, randomised, identified"):
         trained_agent(file, "nominl")
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="seed 5 was not trained; there are 0 … 4"):
         trained_agent(file, seed=5)
 
 

@@ -55,7 +55,7 @@ def test_dependent_active_rows_are_a_kink(mpc):
 
     Few enough rows for the free inputs, yet the multipliers are not unique; the back ends return different ones.
     """
-    steps = json.loads((DATA / "q_learning_steps.json").read_text())
+    steps = json.loads((DATA / "q_learning_steps.json").read_text(encoding="utf-8"))
     theta, s = np.array(steps["theta"][53]), np.array(steps["X"][53])
     v = mpc.V(theta, s)
     assert v.strict
@@ -88,7 +88,7 @@ def test_states_of_a_learning_run(mpc):
 
     The actions that were in fact taken come from the theta before: none of them is a kink.
     """
-    steps = json.loads((DATA / "q_learning_steps.json").read_text())
+    steps = json.loads((DATA / "q_learning_steps.json").read_text(encoding="utf-8"))
     greedy, taken = [], []
     for theta, s, a in zip(np.array(steps["theta"][:60]), steps["X"][:60], steps["U"]):
         greedy.append(mpc.Q(theta, s, mpc.V(theta, s).u0).strict)
@@ -101,7 +101,7 @@ def test_most_states_are_kinks_once_the_bound_is_learned():
     """In closed loop with the learned parameters the controller lives on its bound: 45 to 55 of 60 steps."""
     from mpcrl_course.envs.linear import LinearPlant
 
-    learned = json.loads((DATA / "lti_mpc.json").read_text())["sets"]["learned"]["theta"]
+    learned = json.loads((DATA / "lti_mpc.json").read_text(encoding="utf-8"))["sets"]["learned"]["theta"]
     mpc, env = linear_mpc(), LinearPlant()
     s, _ = env.reset(seed=0)
     kinks = 0
@@ -158,7 +158,7 @@ def test_row_that_no_input_moves_on_its_bound_is_a_kink(solver):
 
 def test_derivatives_at_a_singular_kkt_system_raise():
     """At a kink the KKT system may be singular: an error that says so, not arbitrary numbers."""
-    steps = json.loads((DATA / "q_learning_steps.json").read_text())
+    steps = json.loads((DATA / "q_learning_steps.json").read_text(encoding="utf-8"))
     theta, s = np.array(steps["theta"][53]), np.array(steps["X"][53])
     mpc = linear_mpc(solver="piqp")
     q = mpc.Q(theta, s, mpc.V(theta, s).u0)

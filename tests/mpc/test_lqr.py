@@ -8,7 +8,7 @@ import pytest
 
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, lqr, riccati, riccati_iteration
 
-CASES = json.loads((Path(__file__).parents[1] / "data" / "lqr.json").read_text())["cases"]
+CASES = json.loads((Path(__file__).parents[1] / "data" / "lqr.json").read_text(encoding="utf-8"))["cases"]
 LOOSE = {"daqp": 1e-9, "piqp": 1e-7, "ipopt": 1e-7}
 
 
@@ -62,7 +62,7 @@ def test_lqr_refuses_what_has_no_solution():
     assert P[0, 0] == pytest.approx(1 / (1 - 0.6 * 1.2**2), abs=1e-9)
     with pytest.raises(ValueError, match="without disturbance"):
         lqr([[0.9]], [[1.0]], [[1.0]], [[1.0]], 1.0, cov=[[0.1]])
-    with pytest.raises(ValueError, match="discount 1.1"):
+    with pytest.raises(ValueError, match="gamma must lie in .0, 1., not 1.1"):
         lqr([[0.9]], [[1.0]], [[1.0]], [[1.0]], 1.1)
     undiscounted = lqr([[0.9]], [[1.0]], [[1.0]], [[1.0]], 1.0)
     assert undiscounted.c == 0.0

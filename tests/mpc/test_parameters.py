@@ -49,6 +49,46 @@ def test_layout_and_names():
     assert Parameters().size == 0 and Parameters().initial().shape == (0,)
 
 
+def test_names_are_unique_and_as_they_were_where_they_were():
+    assert Parameters(A1=0.0, A=[1.0, 2.0]).names == ["A1", "A_1", "A2"]
+    assert Parameters(A=[1.0, 2.0], A1=0.0, A_1=0.0).names == ["A[1]", "A2", "A1", "A_1"]
+    names = Parameters(A=np.zeros((12, 12))).names
+    assert len(set(names)) == 144 and names[:3] == ["A11", "A21", "A31"]
+    # by hand: (1, 11) and (11, 1) were both A111, (1, 12) and (11, 2) both A112, and no other two are alike
+    assert sorted(name for name in names if "_" in name) == ["A11_1", "A11_2", "A1_11", "A1_12"]
+    assert {"A1111", "A1212", "A211", "A121"} <= set(names)
+
+
+@settings(max_examples=100)
+@given(
+    st.dictionaries(
+        st.text("A1_", min_size=1, max_size=3).filter(str.isidentifier),
+        hnp.array_shapes(min_dims=0, max_dims=2, max_side=12).map(np.zeros),
+    )
+)
+def test_no_two_entries_are_ever_called_the_same(initial):
+    names = Parameters(**initial).names
+    assert len(set(names)) == len(names) == sum(block.size for block in initial.values())
+
+
+@pytest.mark.parametrize(
+    "bad", [1j, [1.0, 2j], "1", ["1"], None, [None], [[1.0], [1.0, 2.0]], object(), np.nan, np.inf]
+)
+def test_no_block_is_read_out_of_what_is_no_number(bad):
+    with pytest.raises(ValueError, match="parameter 'a'"):
+        Parameters(a=bad)
+    parameters = Parameters(a=1.0, b=[1.0, 2.0])
+    with pytest.raises(ValueError, match="parameter 'b'"):
+        parameters.pack(b=bad)
+    with pytest.raises(ValueError, match="theta"):
+        parameters.check(bad if isinstance(bad, list) else [bad, bad, bad])
+
+
+def test_a_name_must_be_one():
+    with pytest.raises(ValueError, match="which 'a b' cannot be"):
+        Parameters(**{"a b": 1.0})
+
+
 def test_initial_values_are_not_shared():
     A = np.eye(2)
     parameters = Parameters(A=A)

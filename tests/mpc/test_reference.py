@@ -9,7 +9,7 @@ import pytest
 
 from mpcrl_course.problems.linear import linear_mpc
 
-DATA = json.loads((Path(__file__).parents[1] / "data" / "lti_mpc.json").read_text())
+DATA = json.loads((Path(__file__).parents[1] / "data" / "lti_mpc.json").read_text(encoding="utf-8"))
 POINTS = [(np.array(d["theta"]), row) for d in DATA["sets"].values() for row in d["rows"]]
 SOLVERS = ["daqp", "piqp", "ipopt"]
 #: Largest KKT residual (stationarity, feasibility, signs, complementarity), relative to max(1, |value|).

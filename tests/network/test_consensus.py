@@ -78,7 +78,7 @@ def test_a_message_lost_one_way_moves_the_mean_by_a_known_amount():
 
 def test_what_is_no_consensus():
     for step in (0.0, -0.1, 0.51, np.nan):
-        with pytest.raises(ValueError, match=r"step must lie in \(0, 1 / 2\]"):
+        with pytest.raises(ValueError, match=r"step must (lie in \(0, 1 / 2\]|be a finite number)"):
             mixing_matrix(3, line(3), step)
     with pytest.raises(ValueError, match="disconnected"):
         mixing_matrix(3, [(0, 1)])

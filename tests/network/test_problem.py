@@ -64,7 +64,7 @@ def test_other_declarations_that_are_none():
         with pytest.raises(ValueError, match="rho must be a positive number"):
             LocalProblem(agent(), [2], rho)
     wrong = agent(dynamics=lambda x, u, neighbours, p: ca.vertcat(x, u))
-    with pytest.raises(ValueError, match="dynamics returns 6 states, but the problem has 4"):
+    with pytest.raises(ValueError, match="agent 1's dynamics returns 3 states, but the agent has 2"):
         MPC(Network([wrong, wrong], line(2)).problem)
     with pytest.raises(ValueError, match="dynamics returns 3 states, but the agent has 2"):
         LocalProblem(wrong, [2], 1.0)

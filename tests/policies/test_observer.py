@@ -18,7 +18,7 @@ def test_the_gain_is_that_of_an_independent_riccati_solver():
     P = solve_discrete_are(A.T, np.array([[1.0], [0.0]]), np.outer(push, push), np.array([[0.03**2]]))
     np.testing.assert_allclose(kalman_gain(model, 0.4, 0.03), P[:, 0] / (P[0, 0] + 0.03**2), rtol=1e-8)
     for bad in ((0.0, 0.1), (0.1, np.nan)):
-        with pytest.raises(ValueError, match="both noises must be positive"):
+        with pytest.raises(ValueError, match="noise must be a positive number"):
             kalman_gain(model, *bad)
 
 

@@ -11,7 +11,7 @@ from mpcrl_course.mpc import riccati
 from mpcrl_course.problems import linear as module
 from mpcrl_course.problems.linear import linear_mpc
 
-DATA = json.loads((Path(__file__).parents[1] / "data" / "lti_mpc.json").read_text())
+DATA = json.loads((Path(__file__).parents[1] / "data" / "lti_mpc.json").read_text(encoding="utf-8"))
 
 
 def test_parameters_are_laid_out_as_the_reference_says():

@@ -30,7 +30,7 @@ def test_parameters():
     np.testing.assert_array_equal(p.x_ub, [1.0, 0.0])
     np.testing.assert_array_equal(p.A_c2, np.zeros((2, 2)))
     np.testing.assert_array_equal(p.A, [[1.0, 0.25], [0.0, 1.0]])
-    with pytest.raises(ValueError, match="order must be 1 or 2, not 3"):
+    with pytest.raises(ValueError, match="no order 3; there are: 1, 2"):
         network_mpc(order=3)
 
 

@@ -351,7 +351,7 @@ def test_the_command_runs_the_examples_asked_for(tmp_path, monkeypatch, argument
 )
 def test_bad_requests(tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     assert main(["reproduce", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -262,6 +262,6 @@ def test_figures_of_many_seeds_draw_the_bands_of_medians():
 )
 def test_bad_requests(tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     assert main(["reproduce", "second-order", *arguments]) == 2
     assert words in capsys.readouterr().err

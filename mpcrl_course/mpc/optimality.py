@@ -1,0 +1,151 @@
+"""How far an answer is from optimal: a relative KKT residual that no choice of units changes.
+
+Every condition is compared with the size of the terms that are to cancel in it. With the unknowns y = (X, U),
+constraint rows h, slack weights w and multipliers nu, lam, mu (of the box on U), and |.| for every entry's size:
+
+    stationarity      dL/dy = 0                    against |H||y| + |dl/dy - H y| + |h_y|'lam + mu + |f_y|'|nu|
+    dynamics          x_{k+1} - f(x_k, u_k) = 0    against |x_{k+1}| + |f_y||y| + |f - f_y y|
+    feasibility       h - sigma <= bound           against |h_y||y| + |h - h_y y| + |bound|          (a row's size)
+    complementarity   lam (h - sigma - bound) = 0  against |cost| + lam (the row's size),   likewise sigma and the box
+    slacks            0 <= w - lam                 against w
+
+A state or an input has one unit at all stages: its size is the largest of the horizon. Changing the unit of a state,
+an input, a row or the cost scales a condition and what it is compared with alike.
+
+The cost of a convex problem is off by at most  1/2 r'H^-1 r + lam'(distances)  where r are what is left of dL/du with
+dynamics and dL/dx exact: twice as many digits as those of r are right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import casadi as ca
+import numpy as np
+
+from mpcrl_course.mpc.fast import BufferedFunction
+from mpcrl_course.mpc.transcription import Transcription, columns
+
+if TYPE_CHECKING:
+    from mpcrl_course.mpc.solution import Solution
+
+#: A relative KKT residual up to this counts as solved.
+OPTIMAL = 1e-7
+#: What is to cancel counts as nothing below this: a plan that rests at 0 is left there by iterations to rounding.
+TINY = 1e-25
+#: What is compiled for V and Q of every problem, as long as that lives.
+_COMPILED: WeakKeyDictionary[Transcription, dict[tuple, BufferedFunction]] = WeakKeyDictionary()
+
+
+def optimality(t: Transcription, kind: str, eliminated: bool = False, floor: float = TINY) -> BufferedFunction:
+    """Return a function (theta, s, X, U, slack, nu, lam_lb, lam_ub, mu, q) -> relative KKT residuals.
+
+    They are two: the largest of complementarity, last, and of all other conditions, first.
+
+    Parameters
+    ----------
+    t : Transcription
+    kind : {'V', 'Q'}
+        In Q the first inputs are given: nothing is to be stationary in them.
+    eliminated : bool
+        Whether the states are computed from the inputs and nu from stationarity in the states, so that there is
+        nothing to check in them. mu has the shape of U, positive at upper bounds.
+    floor : float
+        What is to cancel counts as at least this large.
+    """
+    problem, fabs = t.problem, ca.fabs
+    nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
+    y, mu, slack, s = ca.vertcat(ca.vec(t.X), ca.vec(t.U)), ca.SX.sym("mu", nu, N), ca.SX.sym("slack", t.n_rows), t.s
+    n_x = nx * (N + 1)
+    size_x, size_u = _largest(fabs(t.X)), _largest(fabs(t.U))
+    size_y = ca.vertcat(*[size_x] * (N + 1), *[size_u] * N)
+
+    # stationarity; rows as lower - h - slack <= 0 and h - upper - slack <= 0
+    H, slope = ca.hessian(t.path_cost, y)
+    f_y = -ca.jacobian(t.gaps, y) + ca.horzcat(ca.SX(nx * N, nx), ca.SX.eye(nx * N), ca.SX(nx * N, nu * N))
+    lower, upper = _finite(t.lower, t.has_lower), _finite(t.upper, t.has_upper)
+    below, above = ca.densify(lower - t.h), ca.densify(t.h - upper)
+    J_below, J_above, h_y = (ca.jacobian(part, y) for part in (below, above, t.h))
+    q = ca.vertcat(ca.SX(n_x, 1), t.perturbation, ca.SX(nu * (N - 1), 1))
+    push = J_below.T @ t.lam_lb + J_above.T @ t.lam_ub + ca.vertcat(ca.SX(n_x, 1), ca.vec(mu))
+    later, nu_y = ca.vec(t.nu[:, 1:]), ca.vertcat(ca.vec(t.nu), ca.SX(nu * N, 1))
+    r = slope + q + push + nu_y - f_y.T @ later
+    own = fabs(H) @ fabs(y) + fabs(slope - H @ y) + fabs(q) + fabs(J_below).T @ t.lam_lb + fabs(J_above).T @ t.lam_ub
+    own += ca.vertcat(ca.SX(n_x, 1), fabs(ca.vec(mu)))
+    against_x = _largest(ca.reshape((own + fabs(nu_y) + fabs(f_y).T @ fabs(later))[:n_x], nx, N + 1))
+    of_nu = fabs(f_y[:, n_x:]).T @ ca.vertcat(*[against_x] * N)
+    against_u = _largest(ca.reshape(own[n_x:] + of_nu, nu, N))
+    r_u, first = ca.reshape(r[n_x:], nu, N), problem.n_actions if kind == "Q" else 0
+    if first:
+        r_u[:first, 0] = 0.0
+    ratios = [fabs(r_u) / (ca.repmat(against_u, 1, N) + floor)]
+    if not eliminated:
+        x = columns(t.X)
+        ratios += [fabs(ca.reshape(r[:n_x], nx, N + 1)) / (ca.repmat(against_x, 1, N + 1) + floor)]
+        terms = size_y[nx:n_x] + fabs(f_y) @ size_y + fabs(ca.vertcat(*x[1:]) - t.gaps - f_y @ y)
+        ratios += [
+            fabs(ca.reshape(t.gaps, nx, N)) / (ca.reshape(terms, nx, N) + floor),
+            fabs(x[0] - s) / (size_x + fabs(s) + floor),
+        ]
+
+    # rows and box: feasibility and complementarity
+    cost = fabs(t.path_cost + ca.dot(t.weight, slack) + ca.dot(t.perturbation, t.U[:, 0]))
+    size_h = fabs(h_y) @ size_y + fabs(t.h - h_y @ y)
+
+    products = [ca.SX(0.0)]
+
+    def side(excess, lam, size, hard):
+        products.append(lam * fabs(excess) / (cost + lam * size + floor))
+        ratios.append(hard * ca.fmax(excess, 0.0) / (size + floor))
+
+    for edge, excess, lam, has in ((lower, below, t.lam_lb, t.has_lower), (upper, above, t.lam_ub, t.has_upper)):
+        there = np.flatnonzero(has).tolist()
+        if there:
+            hard = 1.0 if not eliminated else ca.DM((~t.soft[has]).astype(float))
+            side((excess - slack)[there], lam[there], (size_h + fabs(edge))[there], hard)
+    if t.soft.any():
+        soft = np.flatnonzero(t.soft).tolist()
+        w, sigma, lam = t.weight[soft], slack[soft], (t.lam_lb + t.lam_ub)[soft]
+        ratios.append(ca.fmax(lam - w, 0.0) / (w + floor))
+        products.append(fabs(w - lam) * sigma / (cost + w * sigma + floor))
+    for bound, sign in ((problem.input_lower, -1.0), (problem.input_upper, 1.0)):
+        for j in np.flatnonzero(np.isfinite(bound)).tolist():
+            k = 1 if j < first else 0
+            if k < N:
+                excess, lam = sign * (t.U[j, k:] - bound[j]), ca.fmax(sign * mu[j, k:], 0.0)
+                side(excess, lam, size_u[j] + abs(bound[j]), 1.0)
+    worst = [ca.mmax(ca.vertcat(*[ca.vec(ca.densify(part)) for part in parts])) for parts in (ratios, products)]
+    worst[0] += 0.0 * (ca.sum1(r) + cost)  # fmax overlooks what is not a number
+    inputs = [t.theta, s, t.X, t.U, slack, t.nu, t.lam_lb, t.lam_ub, mu, t.perturbation]
+    return BufferedFunction(f"optimality_{kind}", inputs, [ca.vertcat(*worst)])
+
+
+def relative_residual(solution: Solution) -> float:
+    """Return the relative KKT residual of a solution, nan if any of its numbers is not finite."""
+    return float(residuals(solution).max())
+
+
+def residuals(solution: Solution, floor: float = TINY) -> np.ndarray:
+    """Return the two relative residuals of a solution, as `optimality` does."""
+    compiled = _COMPILED.setdefault(solution.transcription, {})
+    key = solution.kind, floor
+    if key not in compiled:
+        compiled[key] = optimality(solution.transcription, solution.kind, floor=floor)
+    x, u, m = solution.x.ravel(), solution.u.ravel(), solution.multipliers
+    mu, flat = (m.lam_input_ub - m.lam_input_lb).ravel(), (solution.flat_slack, m.nu.ravel(), m.lam_lb, m.lam_ub)
+    return compiled[key](solution.theta, solution.state, x, u, *flat, mu, solution.question.q)[0]
+
+
+def _largest(matrix):
+    """Return the largest entry of every row, as a column."""
+    return ca.vertcat(*[ca.mmax(row) for row in ca.vertsplit(matrix)])
+
+
+def _finite(bound, has):
+    """Return a column of bounds with 0 where there is none."""
+    return (
+        ca.vertcat(*[e if is_there else ca.SX(0) for e, is_there in zip(ca.vertsplit(bound), has)])
+        if len(has)
+        else bound
+    )

@@ -1,0 +1,418 @@
+"""A right call of everything that the rooms export, and of the methods by which objects are asked.
+
+`CALLS` gives for each name a function and what it is called with, by name; whoever exports something adds a line.
+"""
+
+from functools import cache
+
+import casadi as ca
+import numpy as np
+
+from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, problems, statistics
+from mpcrl_course.envs.pendulum import NOMINAL
+
+
+@cache
+def made(name: str):
+    """Return what calls below are about; each is made once."""
+    makers = {
+        "mpc": lambda: problems.linear_mpc(2),
+        "pendulum": lambda: problems.pendulum_mpc(horizon=3),
+        "cart": lambda: problems.cartpole_mpc(horizon=3, solver="ipopt"),
+        "network": lambda: problems.network_mpc(2, horizon=2),
+        "central": lambda: network.Central(made("network")),
+        "admm": lambda: network.ADMM(made("network"), iterations=3),
+        "mdp": lambda: dp.FiniteMDP(np.full((2, 2, 2), 0.5), [[1.0, 0.5], [0.2, 0.7]], 0.9),
+        "grid": lambda: dp.pendulum_grid(3, 3),
+        "actor": lambda: learners.ActorCritic(3, [-2.0], [2.0], np.random.default_rng(0), width=4),
+        "scenarios": lambda: policies.NetworkScenarios(made("network"), lambda x, d, p: x + d[0], [[0.1], [0.0]]),
+        "file": lambda: {"nominal actor": np.array([learners.ActorCritic(3, [-2.0], [2.0], rng()).actor.theta])},
+    }
+    return makers[name]()
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def theta(name):
+    return made(name).parameters.initial()
+
+
+def scalar_cost(k, x, u, p):
+    return ca.sumsqr(x) + ca.sumsqr(u)
+
+
+S, U = np.array([0.1, 0.2]), np.array([0.1])
+#: An optimal-control problem, and an agent.
+OCP = {
+    "n_states": 2,
+    "n_inputs": 1,
+    "horizon": 2,
+    "parameters": mpc.Parameters(a=1.0),
+    "dynamics": lambda x, u, p: p.a * x + u,
+    "stage_cost": scalar_cost,
+    "terminal_cost": lambda x, p: ca.sumsqr(x),
+    "input_lower": -1.0,
+    "input_upper": 1.0,
+    "constraints": {},
+    "discount": 0.9,
+}
+AGENT = {**OCP, "dynamics": lambda x, u, neighbours, p: p.a * x + u}
+SYSTEM = {
+    "A": np.eye(2) * 0.9,
+    "B": np.ones((2, 1)),
+    "Q": np.eye(2),
+    "R": np.eye(1),
+    "gamma": 0.9,
+    "N": np.zeros((2, 1)),
+}
+PLAN = {"noise": NOMINAL.draw(0, 1, 3), "plant": NOMINAL, "starts": [[0.1, 0.2]]}
+
+
+def hold(y):
+    return np.zeros((len(y), 1))
+
+
+def no_change(y, u):
+    return u
+
+
+def lqr():
+    return mpc.lqr(**SYSTEM)
+
+
+def learner(env=None, **options):
+    return learners.QLearning(made("mpc"), env or envs.LinearPlant(), rng(), **options)
+
+
+def call(function, /, **arguments):
+    """Return a function, and what it is called with."""
+    return function, arguments
+
+
+#: name -> a function, and right arguments of it, by name.
+CALLS = {
+    "MPC": lambda: call(mpc.MPC, problem=made("mpc").problem, solver="daqp"),
+    "MPC.V": lambda: call(made("mpc").V, theta=theta("mpc"), s=S, perturbation=U, warm_start=None),
+    "MPC.Q": lambda: call(made("mpc").Q, theta=theta("mpc"), s=S, a=U, warm_start=None),
+    "MPC.policy": lambda: call(made("mpc").policy, theta=theta("mpc"), s=S, perturbation=U, warm_start=None),
+    "MPC.values": lambda: call(made("mpc").values, theta=theta("mpc"), states=[S], actions=[U]),
+    "OptimalControlProblem": lambda: call(
+        mpc.OptimalControlProblem,
+        **OCP,
+        n_actions=1,
+        state_names=["p", "v"],
+        input_names=["F"],
+        angles=(0,),
+        guesses=None,
+        input_scale=None,
+    ),
+    "Parameters": lambda: call(mpc.Parameters, a=1.0, b=[1.0, 2.0]),
+    "Parameters.pack": lambda: call(mpc.Parameters(a=1.0).pack, theta=[2.0], a=3.0),
+    "Parameters.unpack": lambda: call(mpc.Parameters(a=1.0, b=[1.0, 2.0]).unpack, theta=[2.0, 1.0, 3.0]),
+    "LQR": lambda: call(lqr().V, s=S),
+    "LQR.Q": lambda: call(lqr().Q, s=S, a=U),
+    "LQR.policy": lambda: call(lqr().policy, s=S),
+    "lqr": lambda: call(mpc.lqr, **SYSTEM, mean=np.zeros(2), cov=np.eye(2)),
+    "riccati": lambda: call(mpc.riccati, **SYSTEM),
+    "riccati_iteration": lambda: call(mpc.riccati_iteration, **SYSTEM, steps=2, P=np.eye(2)),
+    "ADMM": lambda: call(
+        network.ADMM,
+        network=made("network"),
+        rho=1.0,
+        iterations=3,
+        tolerance=0.001,
+        outage=None,
+        lost=None,
+        record=False,
+    ),
+    "ADMM.V": lambda: call(
+        made("admm").V,
+        theta=theta("network"),
+        s=np.tile(S, 2),
+        perturbation=np.ones(2),
+        warm_start=made("admm").start(),
+    ),
+    "ADMM.Q": lambda: call(
+        made("admm").Q, theta=theta("network"), s=np.tile(S, 2), a=np.ones(2), warm_start=made("admm").start()
+    ),
+    "ADMM.V_and_Q": lambda: call(
+        made("admm").V_and_Q,
+        theta=theta("network"),
+        s_next=np.tile(S, 2),
+        s=np.tile(S, 2),
+        a=np.ones(2),
+        warm_start=(None, None),
+    ),
+    "Agent": lambda: call(network.Agent, **AGENT),
+    "Central": lambda: call(network.Central, network=made("network"), rho=1.0, solver="daqp"),
+    "Central.V": lambda: call(made("central").V, theta=theta("network"), s=np.tile(S, 2), warm_start=None),
+    "LocalProblem": lambda: call(network.LocalProblem, agent=problems.agent(1, 2, 2), sizes=[2], rho=1.0),
+    "Network": lambda: call(network.Network, agents=[problems.agent(1, 2, 2)] * 2, edges=[(0, 1)]),
+    "Network.split": lambda: call(made("network").split, theta=theta("network")),
+    "average": lambda: call(network.average, P=np.full((2, 2), 0.5), values=[1.0, 2.0], rounds=2, lost=()),
+    "laplacian": lambda: call(network.laplacian, n=3, edges=network.line(3)),
+    "line": lambda: call(network.line, n=3),
+    "ring": lambda: call(network.ring, n=3),
+    "star": lambda: call(network.star, n=3),
+    "mixing_matrix": lambda: call(network.mixing_matrix, n=3, edges=network.line(3), step=0.2),
+    "neighbours_of": lambda: call(network.neighbours_of, n=3, edges=network.line(3)),
+    "rate": lambda: call(network.rate, P=np.full((2, 2), 0.5)),
+    "CartPole": lambda: call(envs.CartPole, parameters=envs.CartPoleParameters(), steps=5, start=np.zeros(4)),
+    "CartPoleParameters": lambda: call(envs.CartPoleParameters, **vars(envs.CartPoleParameters()).copy()),
+    "CartPoleParameters.draw": lambda: call(envs.CartPoleParameters().draw, rng=0, n=2, steps=3),
+    "LinearNetwork": lambda: call(
+        envs.LinearNetwork, neighbours=((1,), (0,)), noise=0.1, weight=1.0, steps=5, start=S, recorded=np.zeros((2, 2))
+    ),
+    "LinearParameters": lambda: call(envs.LinearParameters, noise=0.1),
+    "LinearParameters.draw": lambda: call(envs.LinearParameters().draw, rng=0, n=2, steps=3),
+    "LinearPlant": lambda: call(envs.LinearPlant, noise=0.1, steps=5, start=S),
+    "LinearPlant.reset": lambda: call(envs.LinearPlant().reset, seed=0, options={"x": S}),
+    "LinearPlant.reset to": lambda: call(lambda x: envs.LinearPlant().reset(options={"x": x}), x=S),
+    "LinearPlant.step": lambda: call(envs.LinearPlant().step, action=U),
+    "LinearPlant.change": lambda: call(envs.LinearPlant().change, noise=0.2),
+    "MassEstimate": lambda: call(envs.MassEstimate, n=1, parameters=NOMINAL, prior=5.0),
+    "MassEstimate.see": lambda: call(envs.MassEstimate(1).see, x=[S], u=U, v_next=U),
+    "NetworkParameters": lambda: call(envs.NetworkParameters, neighbours=((1,), (0,)), noise=0.1, weight=1.0),
+    "NetworkParameters.draw": lambda: call(envs.NetworkParameters().draw, rng=0, n=2, steps=3),
+    "Pendulum": lambda: call(envs.Pendulum, parameters=NOMINAL, steps=5, start=S),
+    "PendulumParameters": lambda: call(envs.PendulumParameters, **vars(envs.PendulumParameters()).copy()),
+    "PendulumParameters.draw": lambda: call(NOMINAL.draw, rng=0, n=2, steps=3, kick_probability=0.1, kick=1.0),
+    "PowerParameters": lambda: call(envs.PowerParameters, **vars(envs.PowerParameters())),
+    "PowerParameters.draw": lambda: call(envs.PowerParameters().draw, rng=0, n=2, steps=3, scenario=()),
+    "PowerSystem": lambda: call(
+        envs.PowerSystem,
+        parameters=envs.PowerParameters(),
+        noise=0.1,
+        weight=1.0,
+        steps=5,
+        scenario=(),
+        recorded=np.zeros((2, 4)),
+    ),
+    "PowerSystem.step": lambda: call(envs.PowerSystem().step, action=np.zeros(4)),
+    "RandomMass": lambda: call(envs.RandomMass, masses=(0.7, 1.3), identify=True),
+    "RandomMass.reset": lambda: call(envs.RandomMass().reset, seed=0, options={"x": S}),
+    "wrap": lambda: call(envs.wrap, q=4.0),
+    "agent": lambda: call(problems.agent, degree=1, order=1, horizon=2, discount=0.9),
+    "cartpole_mpc": lambda: call(
+        problems.cartpole_mpc, model=envs.CartPoleParameters(), horizon=2, solver="ipopt", track="soft"
+    ),
+    "joint_mpc": lambda: call(
+        problems.joint_mpc, parameters=envs.PowerParameters(), horizon=2, discount=0.9, weight=1.0
+    ),
+    "linear_mpc": lambda: call(problems.linear_mpc, horizon=2, discount=0.9, solver="daqp", learn_weights=False),
+    "network_mpc": lambda: call(problems.network_mpc, n=2, edges=[(0, 1)], order=2, horizon=2, discount=0.9),
+    "pendulum_mpc": lambda: call(problems.pendulum_mpc, model=NOMINAL, horizon=2, solver="ipopt", max_speed=5.0),
+    "power_mpc": lambda: call(
+        problems.power_mpc, parameters=envs.PowerParameters(), ties=np.ones((4, 4)), horizon=2, discount=0.9, weight=1.0
+    ),
+    "AngleOnly": lambda: call(policies.AngleOnly, controller=hold, model=NOMINAL),
+    "AngleOnly.call": lambda: call(policies.AngleOnly(hold), x=[S]),
+    "Filter": lambda: call(policies.Filter, controller=hold, change=no_change),
+    "Filter.call": lambda: call(policies.Filter(hold, no_change), y=[S]),
+    "IdentifyingPolicy": lambda: call(policies.IdentifyingPolicy, actor=hold),
+    "IdentifyingPolicy.call": lambda: call(policies.IdentifyingPolicy(hold), x=[S]),
+    "NetworkScenarios": lambda: call(
+        policies.NetworkScenarios,
+        network=made("network"),
+        enter=lambda x, d, p: x + d[0],
+        disturbances=[[0.1], [0.0]],
+        varied={},
+        shared="all",
+        solver="daqp",
+    ),
+    "NetworkScenarios.V": lambda: call(
+        made("scenarios").V, theta=theta("network"), s=np.tile(S, 2), disturbances=[[0.1], [0.0]], warm_start=None
+    ),
+    "Receding": lambda: call(
+        policies.Receding, mpc=made("mpc"), theta=theta("mpc"), delay=1, stack=None, first=policies.first_plan
+    ),
+    "Receding.call": lambda: call(policies.Receding(made("mpc")), y=[S]),
+    "Scenarios": lambda: call(
+        policies.Scenarios,
+        base=made("mpc").problem,
+        varied={"V0": [0.0, 1.0]},
+        probabilities=[0.5, 0.5],
+        shared="first",
+        residual=None,
+    ),
+    "Scenarios.stack": lambda: call(policies.Scenarios(made("mpc").problem, {"V0": [0.0, 1.0]}).stack, s=S),
+    "barrier_filter": lambda: call(policies.barrier_filter, policy=hold, max_speed=5.0, kappa=0.3, p=NOMINAL),
+    "barrier_torques": lambda: call(policies.barrier_torques, x=[S], max_speed=5.0, kappa=0.3, p=NOMINAL),
+    "cartpole_back_off": lambda: call(
+        policies.cartpole_back_off, mpc=made("cart"), theta=theta("cart"), errors=np.full((3, 4), 0.1), level=0.9
+    ),
+    "chance_back_off": lambda: call(policies.chance_back_off, sigma=1.0, epsilon=0.1, samples=[0.1, 0.2]),
+    "energy_rule": lambda: call(policies.energy_rule, x=np.array([S])),
+    "first_plan": lambda: call(policies.first_plan, mpc=made("mpc"), theta=theta("mpc"), s=S),
+    "kalman_gain": lambda: call(policies.kalman_gain, model=NOMINAL, torque_noise=0.3, angle_noise=0.02),
+    "linear_back_off": lambda: call(
+        policies.linear_back_off, mpc=made("mpc"), theta=theta("mpc"), errors=np.full((3, 2), 0.1), level=0.9
+    ),
+    "mass_scenarios": lambda: call(policies.mass_scenarios, masses=(0.8, 1.2), horizon=2),
+    "predictive_filter": lambda: call(
+        policies.predictive_filter, policy=hold, max_speed=5.0, p=NOMINAL, steps=2, candidates=3
+    ),
+    "robust_back_off": lambda: call(policies.robust_back_off, sigma=1.0, epsilon=0.1),
+    "speed_deviation": lambda: call(policies.speed_deviation, p=NOMINAL),
+    "ActorCritic": lambda: call(
+        learners.ActorCritic,
+        n_states=3,
+        lower=[-1.0],
+        upper=[1.0],
+        rng=rng(),
+        width=4,
+        actor_rate=0.001,
+        critic_rate=0.001,
+        gamma=0.9,
+        tau=0.1,
+        next_action="target",
+    ),
+    "DDPG": lambda: call(
+        learners.DDPG,
+        env=envs.Pendulum(),
+        rng=rng(),
+        agent=made("actor"),
+        batch=4,
+        memory=8,
+        warm_up=4,
+        noise=0.2,
+        mask_truncation=False,
+    ),
+    "DistributedQLearning": lambda: call(
+        learners.DistributedQLearning,
+        controller=made("central"),
+        env=envs.LinearNetwork(((1,), (0,))),
+        rng=rng(),
+        theta=theta("network"),
+        P=np.full((2, 2), 0.5),
+        rounds=2,
+        step_size=0.001,
+        order=2,
+        sigma=1.0,
+        safeguard=True,
+        alone=False,
+        behaviour=learners.greedy,
+        replay=(4, 2, 1),
+        every=1,
+        learned=["V0"],
+        lower=theta("network") - 1.0,
+        upper=theta("network") + 1.0,
+        gradient=None,
+    ),
+    "PrimalDual": lambda: call(
+        learners.PrimalDual,
+        env=envs.Pendulum(),
+        rng=rng(),
+        violation=lambda s: 0.0,
+        budget=0.1,
+        rate=1.0,
+        multiplier=0.0,
+        batch=4,
+        memory=8,
+        warm_up=4,
+        noise=0.2,
+    ),
+    "QLearning": lambda: call(
+        learners.QLearning,
+        mpc=made("mpc"),
+        env=envs.LinearPlant(),
+        rng=rng(),
+        theta=theta("mpc"),
+        step_size=0.1,
+        order=2,
+        hessian="none",
+        sigma=0.001,
+        act="before",
+        behaviour=learners.greedy,
+        replay=(1, 1, 1),
+        fresh=False,
+        lower=theta("mpc") - 1.0,
+        upper=theta("mpc") + 1.0,
+        gradient=None,
+        update=None,
+    ),
+    "QLearning.run": lambda: call(
+        learner().run, steps=1, save=None, save_every=10, resume=False, progress=False, on_step=None
+    ),
+    "QLearning scheduled": lambda: call(lambda step_size: learner(step_size=lambda k: step_size).step(), step_size=0.1),
+    "Replay": lambda: call(learners.Replay, size=4, batch=2, latest=1),
+    "TabularQLearning": lambda: call(
+        learners.TabularQLearning,
+        transition=lambda s, a: (1.0, 0, False),
+        states=2,
+        actions=2,
+        gamma=0.9,
+        rng=rng(),
+        epsilon=0.2,
+        power=0.6,
+        episode=5,
+        start=lambda: 0,
+        Q=np.zeros((2, 2)),
+        ahead=10,
+    ),
+    "central_step": lambda: call(
+        learners.central_step,
+        gradients=[np.ones((2, 3))],
+        hessians=[np.ones((2, 3, 3))],
+        td=[0.1, 0.2],
+        sigma=1.0,
+        safeguard=True,
+    ),
+    "constant": lambda: call(learners.constant, value=0.1),
+    "distributed_step": lambda: call(
+        learners.distributed_step,
+        gradients=[np.ones((2, 3))] * 2,
+        hessians=[np.ones((2, 3, 3))] * 2,
+        td=[0.1, 0.2],
+        sigma=1.0,
+        P=np.full((2, 2), 0.5),
+        rounds=3,
+        safeguard=True,
+    ),
+    "epsilon_greedy": lambda: call(learners.epsilon_greedy, epsilon=0.1, lower=[-1.0], upper=[1.0]),
+    "exponential": lambda: call(learners.exponential, start=0.1, factor=0.9, every=2),
+    "noisy_action": lambda: call(learners.noisy_action, a=U, sigma=0.1, lower=-np.ones(1), upper=np.ones(1), rng=rng()),
+    "pendulum_policy": lambda: call(learners.pendulum_policy, agent=made("actor")),
+    "perturbed_cost": lambda: call(learners.perturbed_cost, epsilon=0.1, strength=0.2),
+    "saved_log": lambda: call(learners.saved_log, path="no such run"),
+    "trained_agent": lambda: call(learners.trained_agent, file=made("file"), kind="nominal", seed=0, max_torque=2.0),
+    "trained_policies": lambda: call(learners.trained_policies, file=made("file"), seed=0),
+    "FIXED_STARTS": lambda: call(dp.FIXED_STARTS.copy),
+    "FiniteMDP": lambda: call(dp.FiniteMDP, P=np.full((2, 2, 2), 0.5), cost=np.ones((2, 2)), gamma=0.9),
+    "FiniteMDP.action_values": lambda: call(made("mdp").action_values, V=np.ones(2)),
+    "FiniteMDP.discounted": lambda: call(made("mdp").discounted, gamma=0.8),
+    "Grid": lambda: call(dp.Grid, lower=[0.0, 0.0], upper=[1.0, 1.0], sizes=[3, 3], periodic=[True, False]),
+    "Grid.interpolate": lambda: call(made("grid").interpolate, V=np.ones(9), x=[S]),
+    "Grid.matrix": lambda: call(made("grid").matrix, x=[S]),
+    "bellman": lambda: call(dp.bellman, mdp=made("mdp"), V=np.ones(2)),
+    "evaluate": lambda: call(dp.evaluate, policy=hold, plant=NOMINAL, starts=[S], steps=2, seed=0),
+    "greedy_policy": lambda: call(
+        dp.greedy_policy, grid=made("grid"), V=np.ones(9), torques=[-1.0, 1.0], gamma=0.9, parameters=NOMINAL
+    ),
+    "pendulum_grid": lambda: call(dp.pendulum_grid, angles=3, velocities=3),
+    "pendulum_mdp": lambda: call(
+        dp.pendulum_mdp, grid=made("grid"), torques=[-1.0, 1.0], gamma=0.9, parameters=NOMINAL, nodes=3
+    ),
+    "pendulum_value_iteration": lambda: call(
+        dp.pendulum_value_iteration, angles=3, velocities=3, torques=3, gamma=0.5, parameters=NOMINAL, tolerance=0.1
+    ),
+    "policy_iteration": lambda: call(dp.policy_iteration, mdp=made("mdp"), policy=[0, 1], rounds=5),
+    "policy_value": lambda: call(dp.policy_value, mdp=made("mdp"), policy=[0, 1]),
+    "sampler": lambda: call(dp.sampler, mdp=made("mdp"), rng=rng()),
+    "simulate": lambda: call(dp.simulate, policy=hold, plant=NOMINAL, starts=[S], steps=2, seed=0),
+    "table_policy": lambda: call(dp.table_policy, grid=made("grid"), Q=np.ones((9, 2)), torques=[-1.0, 1.0]),
+    "value_iteration": lambda: call(dp.value_iteration, mdp=made("mdp"), V=np.ones(2), tolerance=0.1, sweeps=5),
+    "measured": lambda: call(closed_loop.measured, y=[S], entries=2),
+    "rowwise": lambda: call(closed_loop.rowwise, f=lambda y: 0.0),
+    "rowwise.call": lambda: call(closed_loop.rowwise(lambda y: 0.0), y=[S]),
+    "run": lambda: call(closed_loop.run, controller=hold, **PLAN),
+    "run of what a controller says": lambda: call(
+        lambda controller: closed_loop.run(lambda y: controller, **PLAN), controller=[[0.1]]
+    ),
+    "interval": lambda: call(statistics.interval, values=[1.0, 2.0], level=0.9),
+    "difference": lambda: call(statistics.difference, one=[1.0, 2.0], other=[2.0, 2.5], level=0.9),
+    "tail": lambda: call(statistics.tail, costs=[1.0, 2.0], share=0.5),
+    "decision_seconds": lambda: call(statistics.decision_seconds, controller=hold, x=[S, S], warm_up=1),
+}

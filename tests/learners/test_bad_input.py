@@ -1,0 +1,213 @@
+"""A learner is told what is wrong with its options, its plant or its saved run; none of it counts as a failed solve."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mpcrl_course.envs import LinearNetwork, LinearPlant, Pendulum
+from mpcrl_course.learners import DDPG, DistributedQLearning, PrimalDual, QLearning, TabularQLearning, saved_log
+from mpcrl_course.learners.log import load_state, save_state
+from mpcrl_course.network import Central
+from mpcrl_course.problems import linear_mpc, network_mpc
+
+MPC1 = linear_mpc(horizon=1)
+NET = Central(network_mpc(2, horizon=2))
+PAIR = ((1,), (0,))
+#: Every learner: (plant, generator, options) -> learner
+LEARNERS = {
+    "Q": lambda env, rng, **options: QLearning(MPC1, env or LinearPlant(), rng, **options),
+    "distributed": lambda env, rng, **options: DistributedQLearning(NET, env or LinearNetwork(PAIR), rng, **options),
+    "DDPG": lambda env, rng, **options: DDPG(env or Pendulum(), rng, width=4, batch=2, memory=9, warm_up=2, **options),
+    "primal-dual": lambda env, rng, **options: PrimalDual(
+        env or Pendulum(), rng, lambda s: 0.0, budget=0.1, width=4, batch=2, memory=9, warm_up=2, **options
+    ),
+    "tabular": lambda env, rng, **options: TabularQLearning(lambda s, a: (1.0, 0, False), 2, 2, 0.9, rng, **options),
+}
+PLANTS = {"Q": LinearPlant, "distributed": lambda: LinearNetwork(PAIR), "DDPG": Pendulum, "primal-dual": Pendulum}
+
+
+def make(name, env=None, rng=None, **options):
+    return LEARNERS[name](env, np.random.default_rng(0) if rng is None else rng, **options)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("rng", [0, np.random.RandomState(0), "0", np.random])
+def test_the_generator_must_be_one(name, rng):
+    with pytest.raises(TypeError, match=r"rng must be a generator, such as numpy.random.default_rng\(0\)"):
+        make(name, rng=rng)
+
+
+NOT_NEGATIVE = [np.nan, np.inf, -1.0, 1j, "0.1", None, [0.1, 0.2]]
+
+
+@pytest.mark.parametrize("bad", NOT_NEGATIVE)
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("Q", "step_size"),
+        ("Q", "sigma"),
+        ("distributed", "step_size"),
+        ("distributed", "sigma"),
+        ("DDPG", "noise"),
+        ("DDPG", "actor_rate"),
+        ("DDPG", "gamma"),
+        ("primal-dual", "rate"),
+        ("primal-dual", "critic_rate"),
+        ("tabular", "power"),
+        ("tabular", "epsilon"),
+    ],
+)
+def test_options_that_are_no_numbers_or_negative(name, option, bad):
+    with pytest.raises(ValueError, match=f"^{option} must be a number"):
+        make(name, **{option: bad})
+
+
+@pytest.mark.parametrize("bad", NOT_NEGATIVE)
+@pytest.mark.parametrize(("name", "option"), [("Q", "step_size"), ("distributed", "step_size"), ("DDPG", "noise")])
+def test_schedules_are_asked_for_numbers_too(name, option, bad):
+    """What a schedule says is looked at in the step that asks: no later, and as no failed solve."""
+    learner = make(name, **{option: lambda k: bad if k == 3 else 0.01})
+    with pytest.raises(ValueError, match=f"^{option} of step 3 must be a number"):
+        learner.run(9, progress=False)
+    assert learner.k == 3
+
+
+@pytest.mark.parametrize("name", ["Q", "distributed"])
+def test_bounds_that_cross_name_the_parameters(name):
+    parameters = MPC1.parameters if name == "Q" else NET.parameters
+    theta = parameters.initial()
+    upper = theta + 1.0
+    upper[1] = theta[1] - 2.0
+    with pytest.raises(ValueError, match=f"lower is above upper in {parameters.names[1]}: "):
+        make(name, lower=theta - 1.0, upper=upper)
+    for side in ("lower", "upper"):
+        with pytest.raises(ValueError, match=rf"{side} has shape \(3,\)"):
+            make(name, **{side: np.zeros(3)})
+
+
+def faulty(name, **wrong):
+    """Return a plant of the learner `name` that in its fifth step says what is wrong."""
+
+    class Faulty(type(PLANTS[name]())):
+        def step(self, action):
+            s, reward, *rest = super().step(action)
+            if self.count == 5:
+                s, reward = wrong.get("s", s), wrong.get("reward", reward)
+                if callable(s):
+                    s = s(PLANTS[name]().reset()[0])
+            return s, reward, *rest
+
+    return Faulty(PAIR) if name == "distributed" else Faulty()
+
+
+@pytest.mark.parametrize("name", PLANTS)
+@pytest.mark.parametrize("reward", [np.nan, np.inf, -np.inf, None, "1", 1j, [1.0, 2.0]])
+def test_a_reward_that_is_no_number_is_named_with_its_step(name, reward):
+    learner = make(name, faulty(name, reward=reward))
+    with pytest.raises(ValueError, match="the plant's reward in step 4 must be a finite number"):
+        learner.run(9, progress=False)
+    assert learner.k == 4 and not np.isnan(learner.log.cost).any()
+
+
+@pytest.mark.parametrize("name", PLANTS)
+@pytest.mark.parametrize("wrong", ["nan", "inf", "shape", "None", "complex", "text"])
+def test_an_observation_that_is_none_is_named_with_its_step(name, wrong):
+    values = {"nan": lambda s: s * np.nan, "inf": lambda s: s / 0.0 + np.inf, "shape": lambda s: s[:-1]}
+    values |= {"None": lambda s: [None] * len(s), "complex": lambda s: s + 1j, "text": lambda s: ["a"] * len(s)}
+    learner = make(name, faulty(name, s=values[wrong]))
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(ValueError, match="in step 4 the plant shows no observation of shape"),
+    ):
+        learner.run(9, progress=False)
+    assert learner.k == 4
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_plant_that_uses_its_observation_again_teaches_the_same(name):
+    class Reusing(type(PLANTS[name]())):
+        """It returns one array all the time, and fills it anew."""
+
+        def _look(self):
+            seen, more = super()._look()
+            if not hasattr(self, "memory"):
+                self.memory = np.empty_like(seen)
+            self.memory[:] = seen
+            return self.memory, more
+
+    plant = Reusing(PAIR) if name == "distributed" else Reusing()
+    one, other = make(name), make(name, plant)
+    for learner in (one, other):
+        learner.run(30, progress=False)
+    for series in ("x", "u", "cost", "td", "theta") if "theta" in one.log.arrays() else ("s", "a", "cost"):
+        np.testing.assert_array_equal(getattr(one.log, series), getattr(other.log, series))
+    assert np.ptp(one.log.cost) > 0.0
+
+
+def test_costs_are_kept_as_they_are_also_if_the_first_is_a_whole_number():
+    class Whole(LinearPlant):
+        def step(self, action):
+            s, reward, *rest = super().step(action)
+            return s, -1 if self.count == 1 else reward, *rest
+
+    log = make("Q", Whole()).run(5, progress=False).log
+    assert log.cost[0] == 1.0 and 0.0 < log.cost[1] != round(log.cost[1])
+
+
+def test_a_plant_without_costs_of_the_agents_is_named():
+    class Silent(LinearNetwork):
+        def _move(self, u):
+            cost, ended, info = super()._move(u)
+            return cost, ended, {"costs": info["costs"][:1]} if self.count == 2 else info
+
+    with pytest.raises(ValueError, match=r"the plant's info\['costs'\] in step 2 has shape \(1,\), but needs \(2,\)"):
+        make("distributed", Silent(PAIR)).run(5, progress=False)
+
+
+# --- saved runs -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ['{"k": 20, "arr', "", "[1, 2]", '"text"', '{"k": 3}', '{"arrays": 3, "k": 2, "format": 2}', "\x00\xff"]
+)
+def test_an_index_that_is_truncated_or_foreign_is_named_by_whoever_meets_it(tmp_path, text):
+    path = tmp_path / "run"
+    make("Q").run(5, save=path, progress=False)
+    index = tmp_path / "run.json"
+    index.write_bytes(text.encode("latin-1"))
+    what = f"{index} is damaged, or no saved run: delete it"
+    for meets in (
+        lambda: load_state(path),
+        lambda: saved_log(path),
+        lambda: make("Q").run(9, save=path, resume=True, progress=False),
+        lambda: make("Q").run(9, save=path, progress=False),  # nor is it overwritten: it may be somebody's
+        lambda: save_state(path, {}, {"k": 0}),
+    ):
+        with pytest.raises(ValueError) as error:
+            meets()
+        assert what in str(error.value) and error.value.__context__ is None
+    assert index.read_bytes() == text.encode("latin-1")
+
+
+def test_arrays_that_are_damaged_or_another_learners(tmp_path):
+    path = tmp_path / "run"
+    make("Q").run(5, save=path, progress=False)
+    for name, options in (("distributed", {}), ("DDPG", {}), ("tabular", {})):
+        with pytest.raises(ValueError, match="saved at .* is another learner's, or damaged"):
+            make(name, **options).run(9, save=path, resume=True, progress=False)
+    state = json.loads((tmp_path / "run.json").read_text())
+    whole = (tmp_path / state["arrays"]).read_bytes()
+    for part in (whole[: len(whole) // 2], whole[:-30] + b"x" * 30, b""):
+        (tmp_path / state["arrays"]).write_bytes(part)
+        with pytest.raises(ValueError, match="damaged: delete both"):
+            saved_log(path)
+    (tmp_path / state["arrays"]).write_bytes(whole)
+    (tmp_path / "run.json").write_text(json.dumps(state | {"rng": {"bit_generator": "MT19937"}}))
+    with pytest.raises(ValueError, match="another learner's, or damaged"):
+        make("Q").run(9, save=path, resume=True, progress=False)
+    (tmp_path / "run.json").write_text(json.dumps(state | {"k": "five"}))
+    with pytest.raises(ValueError, match="damaged: delete both"):
+        saved_log(path)
+    (tmp_path / "run.json").write_text(json.dumps(state))
+    assert make("Q").run(9, save=path, resume=True, progress=False).k == 9
