@@ -31,8 +31,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 BLANK = "...  # your code here"
 YOUR_ANSWER = "*Your answer here.*"
 
@@ -122,6 +120,8 @@ def exercise_text(solution: Path) -> str:
     SolutionError
         If its markers are malformed, or a blanked cell is no Python.
     """
+    import nbformat  # takes a second, which only this function is worth
+
     try:
         raw = json.loads(solution.read_text(encoding="utf-8"))
         for index, cell in enumerate(raw["cells"]):

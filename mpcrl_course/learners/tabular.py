@@ -78,11 +78,8 @@ class TabularQLearning(Learner):
             raise ValueError(f"Q has shape {table.shape}, but needs ({states}, {actions})")
         super().__init__(None, rng)
         self.transition, self.actions, self.gamma, self.epsilon, self.power = transition, actions, gamma, epsilon, power
-        self.episode, self.ahead, self.start = (
-            episode,
-            max(whole(ahead, "ahead", 1), episode),
-            start or (lambda: int(rng.integers(states))),
-        )
+        self.episode, self.ahead = episode, max(whole(ahead, "ahead", 1), episode)
+        self.start = start or (lambda: int(rng.integers(states)))
         self._Q = table.tolist()  # lists: faster than arrays, entry by entry
         self._visits = [[0] * actions for _ in range(states)]
         self._coins: list[int] = []  # of the transitions to come, the next one last: a random action, or -1

@@ -6,9 +6,9 @@ agents look for their common plan. Every change solves it anew, with all iterati
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import ipywidgets
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from mpcrl_course.envs import linear
 from mpcrl_course.envs.network import COUPLING
 from mpcrl_course.figures.style import COLOURS
-from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import slider
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import ADMM, Central, Network, NetworkSolution, line, ring, star
@@ -30,29 +30,13 @@ RHOS, ITERATIONS, CUT_AT = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 100, 4
 HOLD = 12
 
 
-@dataclass
-class Agreement:
-    """One graph's controllers, with the plants' true model.
-
-    Attributes
-    ----------
-    network : Network
-    theta : ndarray
-    central : Central
-    admm : dict of float to ADMM
-        By penalty, made when first asked for.
-    """
+class Agreement(NamedTuple):
+    """One graph's controllers: its network, theta of the plants' true model, the central solve, and ADMM `by` rho."""
 
     network: Network
     theta: np.ndarray
     central: Central
-    admm: dict[float, ADMM] = field(default_factory=dict)
-
-    def by(self, rho: float) -> ADMM:
-        """Return ADMM with the penalty rho, all iterations recorded."""
-        if rho not in self.admm:
-            self.admm[rho] = ADMM(self.network, rho, ITERATIONS, record=True)
-        return self.admm[rho]
+    by: Callable[[float], ADMM]
 
 
 def agreement(graph: str) -> Agreement:
@@ -63,7 +47,8 @@ def agreement(graph: str) -> Agreement:
     for agent, neighbours in zip(network.agents, network.neighbours):
         felt = {f"A_c{j + 1}": np.diag([0.0, COUPLING]) for j in range(len(neighbours))}
         theta.append(agent.parameters.pack(A=linear.A, B=linear.B, **felt))
-    return Agreement(network, np.concatenate(theta), Central(network))
+    by = cache(lambda rho: ADMM(network, rho, ITERATIONS, record=True))
+    return Agreement(network, np.concatenate(theta), Central(network), by)
 
 
 class ADMMLoop:
@@ -194,34 +179,33 @@ def positions(graph: str) -> np.ndarray:
     return np.vstack([np.zeros((1, 2)), circle]) if kind == "star" else circle
 
 
-class ADMMScene:
+class ADMMScene(Scene):
     """Draws an `ADMMLoop`: one panel a plan with its copies, residuals over iterations, and the graph.
 
     Parameters
     ----------
     loop : ADMMLoop
         Its graph is the one drawn first.
-    width, height : int
+    width : int
         In pixels.
     """
 
+    SHAPE = 0.525
     #: Marker of the first, second, … neighbour's copies.
     MARKERS = ("x", "+", "^", "v")
 
-    def __init__(self, loop: ADMMLoop, width: int = 800, height: int = 420):
-        self._size = width, height
-        self._make(loop)
+    def __init__(self, loop: ADMMLoop, width: int = 800):
+        self._loop, self.graph = loop, loop.graph
+        self._solution: NetworkSolution | None = None  # of which the lower layer is drawn
+        super().__init__(width)
 
-    def _make(self, loop):
-        """Make the picture of a graph: it has as many panels as there are agents."""
-        self.canvas, self.graph, self._solution = Canvas(*self._size), loop.graph, None
-        with self.canvas.style():
-            self._make_plans(loop, *self._size)
-            self._make_residuals(*self._size)
-            self._make_graph(loop, *self._size)
+    def _make(self, canvas, width, height):
+        self._make_plans(canvas, self._loop, width, height)
+        self._make_residuals(canvas, width, height)
+        self._make_graph(canvas, self._loop, width, height)
 
-    def _make_plans(self, loop, width, height):
-        n, columns, canvas = loop.problem.network.n_agents, 2, self.canvas
+    def _make_plans(self, canvas, loop, width, height):
+        n, columns = loop.problem.network.n_agents, 2
         rows = -(-(n + 1) // columns)  # the last place is the legend's
         left, right, bottom, top = 46, 0.52 * width, 42, height - 24
         w, h = (right - left) / columns, (top - bottom) / rows
@@ -244,8 +228,7 @@ class ADMMScene:
         (copy,) = ax.plot([], [], "x", color=COLOURS["vermilion"], label="neighbours' copies of it")
         canvas.legend([own, copy, best], left + column * w, top - row * h - 22, borderaxespad=0.5)
 
-    def _make_residuals(self, width, height):
-        canvas = self.canvas
+    def _make_residuals(self, canvas, width, height):
         ax = canvas.axes(0.52 * width + 62, 0.58 * height, 0.48 * width - 76, 0.42 * height - 26, pads=(0, 0, 6))
         ax.set(xlabel="iteration of ADMM", ylabel="distance (–)", yscale="log", ylim=(1e-8, 20), xlim=(0, ITERATIONS))
         ax.set_yticks([1e-6, 1e-3, 1])
@@ -256,16 +239,16 @@ class ADMMScene:
         look = {"ncols": 3, "columnspacing": 0.8, "handlelength": 1.6, "frameon": False, "borderaxespad": 0.0}
         ax.legend(handles=self._distances, bbox_to_anchor=(1.0, 1.13), loc="upper right", **look)
 
-    def _make_graph(self, loop, width, height):
+    def _make_graph(self, canvas, loop, width, height):
         title, place = "the network: thick links disagree", (0.52 * width + 30, 4, 0.48 * width - 44, 0.4 * height - 4)
-        ax = self.canvas.axes(*place, title, pads=(4, 4, -4))
+        ax = canvas.axes(*place, title, pads=(4, 4, -4))
         ax.set(xlim=(-1.9, 1.9), ylim=(-1.15, 1.25))
         ax.axis("off")
         at = positions(loop.graph) * [1.8, 1.0]
         self._edges, self._labels = [], []
         for i, j in loop.admm.links:
             ends = [[0.87, 0.13], [0.13, 0.87]] @ at[[i, j]] if len(at) < 5 else [[0.8, 0.2], [0.2, 0.8]] @ at[[i, j]]
-            self._edges.append(self.canvas.curve(ax, "vermilion", solid_capstyle="butt", zorder=1))
+            self._edges.append(canvas.curve(ax, "vermilion", solid_capstyle="butt", zorder=1))
             self._edges[-1].set_data(*ends.T)
             along = at[j] - at[i]
             beside = np.array([-along[1], along[0]]) / np.hypot(*along)
@@ -278,8 +261,8 @@ class ADMMScene:
 
     def draw(self, loop: ADMMLoop) -> bytes:
         """Draw the loop's state; returns a JPEG."""
-        if self.graph != loop.graph:
-            self._make(loop)
+        if self.graph != loop.graph:  # another picture: it has as many panels as there are agents
+            ADMMScene.__init__(self, loop, self.canvas.width)
         stages, moving = np.arange(11), []
         if self._solution is not loop.solution:  # what changes only with another solution lies below the rest
             for (best, _, _), z_j in zip(self._plans, loop.admm.z_of):
@@ -339,27 +322,20 @@ def _status(loop):
     )
 
 
-def admm_live(graph: str = "line of 3", *, rho: float = 1.0, seed: int = 0, width: int = 800,
-              height: int | None = None) -> Player:  # fmt: skip
-    """Return consensus ADMM as a live picture; name it in a cell's last line to see it.
+def admm_live(graph: str = "line of 3", *, rho: float = 1.0, seed: int = 0, width: int = 800) -> Player:
+    """Return the live picture of an `ADMMLoop`; name it in a cell's last line to see it.
 
     Parameters
     ----------
     graph, rho, seed
         See `ADMMLoop`; rho one of `RHOS`.
-    width, height : int
-        Size of the picture in pixels.
-
-    Returns
-    -------
-    Player
-        Its `loop` is an ADMMLoop, its `scene` an ADMMScene, its `controls` are 'rho',
-        't', 'graph', 'cut' and 'loss', its buttons Play, Pause, Step, New states.
+    width : int
+        Of the picture in pixels.
     """
     loop = ADMMLoop(graph, rho, seed)
     for value in RHOS:  # what is compiled now does not delay the slider
         loop.problem.by(value).V(loop.problem.theta, loop.s)
-    scene = ADMMScene(loop, width, height or round(0.525 * width))
+    scene = ADMMScene(loop, width)
     rhos = [(f"{value:g}", value) for value in RHOS]
     controls: dict[str, Any] = {
         "rho": ipywidgets.SelectionSlider(options=rhos, value=loop.rho, description="penalty ρ (–)"),

@@ -131,3 +131,29 @@ class Canvas:
     def _draw(self, artists):
         for artist in artists:
             (artist.axes or self.figure).draw_artist(artist)
+
+
+class Scene:
+    """What draws a loop: its ``draw(loop)`` returns the picture as JPEG, its ``describe(loop)`` the same in words.
+
+    Parameters
+    ----------
+    width : int
+        In pixels; the height is `SHAPE` times as much.
+
+    Attributes
+    ----------
+    canvas : Canvas
+    """
+
+    SHAPE = 0.5
+
+    def __init__(self, width: int = 800):
+        height = round(self.SHAPE * width)
+        self.canvas = Canvas(width, height)
+        with self.canvas.style():
+            self._make(self.canvas, width, height)
+
+    def _make(self, canvas: Canvas, width: int, height: int) -> None:
+        """Make all axes and artists."""
+        raise NotImplementedError

@@ -15,7 +15,7 @@ import numpy as np
 
 from mpcrl_course.envs.cartpole import DT, TRACK, TRACK_END, CartPole, CartPoleParameters
 from mpcrl_course.figures.cartpole import CartPoleDrawing, describe_cartpole
-from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.clock import running_loop
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
@@ -34,21 +34,7 @@ PAUSE = 0.5
 
 
 class Step(NamedTuple):
-    """What is remembered of one step.
-
-    Attributes
-    ----------
-    x : ndarray, shape (4,)
-        State.
-    u : float
-        Force, N.
-    cost : float
-        Stage cost.
-    seconds : float
-        Solve time.
-    status : str
-        How it was solved, as `CartPoleLoop.status`.
-    """
+    """One step: the state x (4,), the force u (N), the stage cost, the seconds of the solve, `CartPoleLoop.status`."""
 
     x: np.ndarray
     u: float
@@ -144,32 +130,17 @@ class CartPoleLoop:
         self.plan = self._first[key]
         self.status, self.seconds = "fallback", self.plan.time
 
-    def change(
-        self,
-        horizon: int | None = None,
-        track: str | None = None,
-        cart_mass: float | None = None,
-        mass: float | None = None,
-        told: bool | None = None,
-        position_weight: float | None = None,
-        force_weight: float | None = None,
-        target: float | None = None,
-    ) -> None:
-        """Change the MPC, the plant, what the MPC is told of it, weights or target; plan again. None leaves as it is.
+    def change(self, horizon: int | None = None, track: str | None = None, **changes) -> None:
+        """Change the MPC, or by their names the other `changes`, and plan again.
 
         `horizon` (stages) and `track` make another MPC, `cart_mass` and `mass` (kg) are the plant's, and if `told` the
         MPC's, `position_weight` and `force_weight` are in its cost, `target` is where the cart shall go (m). The plan
         so far is the guess of the new one, cut off or, with its last state held, made longer.
         """
-        changes: dict[str, Any] = {k: v for k, v in {"cart_mass": cart_mass, "mass": mass}.items() if v is not None}
+        self.told, p = bool(changes.pop("told", self.told)), self.mpc.parameters.unpack(self.theta)
+        p.weights[[0, 4]] = [changes.pop(f"{of}_weight", p.weights[i]) for i, of in ((0, "position"), (4, "force"))]
+        target = float(changes.pop("target", self.target))
         plant = replace(self.plant.parameters, **changes)
-        self.told = self.told if told is None else bool(told)
-        p = self.mpc.parameters.unpack(self.theta)
-        if position_weight is not None:
-            p.weights[0] = position_weight
-        if force_weight is not None:
-            p.weights[4] = force_weight
-        target = self.target if target is None else float(target)
         theta = self.mpc.parameters.pack(self.theta, weights=p.weights, target=target)
         theta = with_model(self.mpc, theta, plant if self.told else CartPoleParameters())
         self.plant.parameters, self.theta = plant, theta
@@ -237,42 +208,34 @@ def _fitted(plan: Solution, mpc: MPC) -> Solution:
     return replace(plan, x=x, u=u, transcription=t, flat_slack=np.zeros(t.n_rows))
 
 
-class CartPoleScene:
-    """Draws a `CartPoleLoop`: track, cart and plan above; position, angle and force over time below.
+class CartPoleScene(Scene):
+    """Draws a `CartPoleLoop`: track, cart and plan above; position, angle and force over time below."""
 
-    Parameters
-    ----------
-    width, height : int
-        In pixels.
-    """
-
-    def __init__(self, width: int = 800, height: int = 400):
-        canvas = self.canvas = Canvas(width, height)
-        with canvas.style():
-            top = canvas.axes(8, height - 222, width - 16, 196, pads=(0, 4, 6))
-            self.drawing = CartPoleDrawing(top, animated=True)
-            top.tick_params(pad=1)
-            top.set_xlabel("position $p$ (m); dashed: limit, black: end of the track")
-            left, each = 48, (width - 48 - 12 - 2 * 52) / 3
-            self.strips = []
-            shown = (
-                ("position (m)", (-2.6, 2.6), (-2, 0, 2), (-2, 2)),
-                ("angle (rad), 0 = upright", (-0.3, 6.6), (0, np.pi, 2 * np.pi), ()),
-                ("force (N)", (-17, 17), (-15, 0, 15), (-15, 15)),
-            )
-            for i, (title, limits, ticks, bounds) in enumerate(shown):
-                ax = canvas.axes(left + i * (each + 52), 36, each, 84, left=title, pads=(0, 4, 2), bounds=bounds)
-                ax.set(xlim=(-PAST * DT, AHEAD * DT), ylim=limits, yticks=ticks, xlabel="time from now (s)")
-                ax.axvline(0.0, color="black", linewidth=1, marker="", linestyle="-")
-                look: dict[str, Any] = {"linewidth": 1.4, "drawstyle": "steps-post" if i == 2 else "default"}
-                past = canvas.curve(ax, "vermilion", **look)
-                self.strips.append((ax, past, canvas.curve(ax, "blue", "--", **look)))
-            self.strips[1][0].set_yticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
-            keys = [*self.strips[0][1:], self.drawing.ghost, self.drawing.arrow, self.drawing.target]
-            names = ["past", "plan", "poles of the plan", "force", "target"]
-            canvas.legend(keys, 0, height, labels=names, ncols=5, columnspacing=1.5)
-            self.title = canvas.text(width - 10, height - 18, "", ha="right", animated=True, fontsize=9.5)
-            self._still: tuple[str, float] | None = None  # title and target that are drawn
+    def _make(self, canvas, width, height):
+        top = canvas.axes(8, height - 222, width - 16, 196, pads=(0, 4, 6))
+        self.drawing = CartPoleDrawing(top, animated=True)
+        top.tick_params(pad=1)
+        top.set_xlabel("position $p$ (m); dashed: limit, black: end of the track")
+        left, each = 48, (width - 48 - 12 - 2 * 52) / 3
+        self.strips = []
+        shown = (
+            ("position (m)", (-2.6, 2.6), (-2, 0, 2), (-2, 2)),
+            ("angle (rad), 0 = upright", (-0.3, 6.6), (0, np.pi, 2 * np.pi), ()),
+            ("force (N)", (-17, 17), (-15, 0, 15), (-15, 15)),
+        )
+        for i, (title, limits, ticks, bounds) in enumerate(shown):
+            ax = canvas.axes(left + i * (each + 52), 36, each, 84, left=title, pads=(0, 4, 2), bounds=bounds)
+            ax.set(xlim=(-PAST * DT, AHEAD * DT), ylim=limits, yticks=ticks, xlabel="time from now (s)")
+            ax.axvline(0.0, color="black", linewidth=1, marker="", linestyle="-")
+            look: dict[str, Any] = {"linewidth": 1.4, "drawstyle": "steps-post" if i == 2 else "default"}
+            past = canvas.curve(ax, "vermilion", **look)
+            self.strips.append((ax, past, canvas.curve(ax, "blue", "--", **look)))
+        self.strips[1][0].set_yticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
+        keys = [*self.strips[0][1:], self.drawing.ghost, self.drawing.arrow, self.drawing.target]
+        names = ["past", "plan", "poles of the plan", "force", "target"]
+        canvas.legend(keys, 0, height, labels=names, ncols=5, columnspacing=1.5)
+        self.title = canvas.text(width - 10, height - 18, "", ha="right", animated=True, fontsize=9.5)
+        self._still: tuple[str, float] | None = None  # title and target that are drawn
 
     def draw(self, loop: CartPoleLoop) -> bytes:
         """Draw the loop's state; returns a JPEG."""
@@ -318,33 +281,23 @@ class CartPoleScene:
         )
 
 
-def cartpole_live(
-    controller: Callable | None = None, *, width: int = 800, height: int | None = None, **options
-) -> Player:
-    """Return the live picture of the cart-pole under its MPC; name it in a cell's last line to see it.
+def cartpole_live(controller: Callable | None = None, *, width: int = 800, **options) -> Player:
+    """Return the live picture of a `CartPoleLoop`; name it in a cell's last line to see it.
 
     Parameters
     ----------
     controller, **options
         `horizon`, `track`, `start`, `build`, `seed`: see `CartPoleLoop`; `controller(x, solution)` may be the reader's
         own function.
-    width, height : int
-        Size of the picture in pixels; by default half as high as wide.
-
-    Returns
-    -------
-    Player
-        Its `loop` is a CartPoleLoop, its `scene` a CartPoleScene, its `controls` are 'horizon', 'track',
-        'position_weight', 'force_weight', 'target', 'cart_mass', 'mass' and 'told', its buttons Play, Pause, Step,
-        Kick and Reset.
+    width : int
+        Of the picture in pixels.
 
     Notes
     -----
     Masses, weights and target are parameters of the problem: to change them builds nothing. Another horizon or kind
     of limit is another problem; they are built ahead, after the picture has been sent and while nothing plays.
     """
-    loop = CartPoleLoop(controller, **options)
-    scene = CartPoleScene(width, height or width // 2)
+    loop, scene = CartPoleLoop(controller, **options), CartPoleScene(width)
     p, m = loop.mpc.parameters.unpack(loop.theta), loop.plant.parameters
     controls = {
         "horizon": slider("horizon N (steps)", loop.horizon, HORIZONS[0], HORIZONS[-1], 10),

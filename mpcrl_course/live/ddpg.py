@@ -14,7 +14,7 @@ from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum, wi
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.behaviour import constant
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
-from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 
@@ -120,33 +120,36 @@ class DDPGLoop:
                 self.tests.append((self.count, float(evaluate(pendulum_policy(self.agent)).mean())))
 
 
-class DDPGScene:
+class DDPGScene(Scene):
     """Draws a `DDPGLoop`: pendulum, critic and policy over the state, and cost over training.
 
     Parameters
     ----------
-    width, height : int
+    width : int
         In pixels.
     yardstick : float, optional
         A mean cost of the fixed starts to compare with, such as value iteration's; drawn as a level line.
     """
 
+    SHAPE = 0.575
     GRID = (61, 41)  # angles, velocities
     SPAN, COSTS, LEVELS = 20_000, (100.0, 10_000.0), 300.0
 
-    def __init__(self, width: int = 800, height: int = 460, yardstick: float | None = None):
-        self.canvas, self.yardstick = Canvas(width, height), yardstick
+    def __init__(self, width: int = 800, yardstick: float | None = None):
+        self.yardstick = yardstick
         q, v = np.linspace(-np.pi, np.pi, self.GRID[0]), np.linspace(-8, 8, self.GRID[1])
         self.grid = np.stack(np.meshgrid(q, v), axis=-1)
         self._shaded: tuple[int, ActorCritic | None] = (0, None)
-        with self.canvas.style():
-            ax = self.canvas.axes(6, height - 208, 190, 182, title="driven by the policy")
-            self._pendulum = PendulumDrawing(ax, animated=True)
-            self._make_maps(width, height)
-            self._make_curve(width, height)
+        super().__init__(width)
 
-    def _make_maps(self, width, height):
-        view, canvas, room = (-np.pi, np.pi, -8.0, 8.0), self.canvas, (width - 250) / 2
+    def _make(self, canvas, width, height):
+        ax = canvas.axes(6, height - 208, 190, 182, title="driven by the policy")
+        self._pendulum = PendulumDrawing(ax, animated=True)
+        self._make_maps(canvas, width, height)
+        self._make_curve(canvas, width, height)
+
+    def _make_maps(self, canvas, width, height):
+        view, room = (-np.pi, np.pi, -8.0, 8.0), (width - 250) / 2
         looks = {"cmap": "cividis_r", "vmin": 0.0, "vmax": self.LEVELS}, {"cmap": "PuOr", "vmin": -2.0, "vmax": 2.0}
         self.images, self._tails, self._dots = [], [], []
         for i, (title, look) in enumerate(zip(("Q(s, μ(s)): cost to go", "policy μ(s) (N m)"), looks)):
@@ -161,8 +164,7 @@ class DDPGScene:
             self._tails.append(canvas.curve(ax, "vermilion", linewidth=1.6))
             self._dots.append(canvas.curve(ax, "vermilion", "", marker="o", mec="white", markersize=9))
 
-    def _make_curve(self, width, height):
-        canvas = self.canvas
+    def _make_curve(self, canvas, width, height):
         ax = self._curve = canvas.axes(62, 46, width - 92, height - 208 - 46 - 66, left="cost while learning")
         ax.set(yscale="log", ylim=self.COSTS, xlabel="training step", ylabel="cost of 10 s")
         if self.yardstick is not None:
@@ -222,18 +224,18 @@ def ddpg_live(
     make_agent: Callable | None = None,
     *,
     yardstick: float | None = None,
-    noise: float = 0.2,
-    seed: int = 0,
     learn_steps: int = 24,
     train_first: int = 0,
     width: int = 800,
+    **options,
 ) -> Player:
-    """Return the live picture of DDPG on the pendulum; name it in a cell's last line to see it.
+    """Return the live picture of a `DDPGLoop`; name it in a cell's last line to see it.
 
     Parameters
     ----------
-    make_agent, noise, seed
-        See `DDPGLoop`; for functions of your own, ``lambda rng: ActorCritic(3, [-2], [2], rng, critic_target=…)``.
+    make_agent, **options
+        `noise`, `start`, `seed`: see `DDPGLoop`. For functions of your own,
+        ``lambda rng: ActorCritic(3, [-2], [2], rng, critic_target=…)``.
     yardstick : float, optional
         Mean cost of the fixed starts to compare with.
     learn_steps : int
@@ -241,17 +243,10 @@ def ddpg_live(
     train_first : int
         Training steps before the picture is shown.
     width : int
-        Of the picture in pixels; its height follows.
-
-    Returns
-    -------
-    Player
-        Its `loop` is a DDPGLoop, its `scene` a DDPGScene, its `controls` are 'rate', 'tau', 'noise', 'start' and
-        'learn', its buttons Play, Pause, Step, Kick, Restart and Forget.
+        Of the picture in pixels.
     """
-    loop = DDPGLoop(make_agent, noise=noise, seed=seed)
+    loop, scene = DDPGLoop(make_agent, **options), DDPGScene(width, yardstick)
     loop.learn(train_first)
-    scene = DDPGScene(width, round(width * 0.575), yardstick)
     controls = {
         "start": slider("start angle (degrees)", round(np.rad2deg(loop.start)), 0, 360, 5),
         "rate": slider("critic's learning rate (–)", loop.agent.critic_adam.rate, -5, -1, 0.1, ".1e", log=True),

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from mpcrl_course.envs.linear import LOWER, UPPER, LinearPlant
 from mpcrl_course.learners.q_learning import QLearning
-from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import MPC
@@ -176,15 +176,10 @@ class LinearLoop:
         return self._build(int(wanted[0]), round(float(wanted[1]), 6))
 
 
-class LinearScene:
+class LinearScene(Scene):
     """Draws a `LinearLoop`: the phase plane with set, plan and value on the left, strips over time on the right.
 
     All quantities of this plant are dimensionless.
-
-    Parameters
-    ----------
-    width, height : int
-        In pixels.
     """
 
     #: What the phase plane shows: x1 from, to, x2 from, to.
@@ -193,17 +188,15 @@ class LinearScene:
     #: Past states in the plane, and points in each direction at which the value is computed for the shading.
     TAIL, GRID = 40, 26
 
-    def __init__(self, width: int = 800, height: int = 400):
-        self.canvas = Canvas(width, height)
+    def _make(self, canvas, width, height):
         x1, x2 = np.linspace(*self.VIEW[:2], self.GRID), np.linspace(*self.VIEW[2:], self.GRID)
         self._grid = np.stack(np.meshgrid(x1, x2), axis=-1).reshape(-1, 2)
         self._shown: Any = None
-        with self.canvas.style():
-            self._make_plane(width, height)
-            self._make_strips(width, height)
+        self._make_plane(canvas, width, height)
+        self._make_strips(canvas, width, height)
 
-    def _make_plane(self, width, height):
-        canvas, wide, tall = self.canvas, 0.5 * width - 58, height - 84
+    def _make_plane(self, canvas, width, height):
+        wide, tall = 0.5 * width - 58, height - 84
         ax = self._plane = canvas.axes(58, 40, wide, tall, "closed loop, plan, and value (grey)", pads=(4, 0, 6))
         ax.set(xlim=self.VIEW[:2], ylim=self.VIEW[2:], yticks=[-1, -0.5, 0, 0.5, 1])
         ax.set(xlabel="state $x_1$ (dimensionless)", ylabel="state $x_2$ (dimensionless)")
@@ -225,8 +218,8 @@ class LinearScene:
         self._now = canvas.curve(ax, "vermilion", marker="D", markersize=8, mec="black", label="state and its past")
         canvas.legend([self._set, self._bound, self._plan, self._now], 58, height, ncols=4, columnspacing=1.5)
 
-    def _make_strips(self, width, height):
-        canvas, gap, axes = self.canvas, 26, []
+    def _make_strips(self, canvas, width, height):
+        gap, axes = 26, []
         each = (height - 84 - 2 * gap) / 3
         for k, title in enumerate(("dashed: bounds", f"thick: mean of {WINDOW} steps", "")):
             place = 0.5 * width + 118, 40 + (2 - k) * (each + gap), 0.5 * width - 130, each
@@ -296,10 +289,8 @@ class LinearScene:
         )
 
 
-def linear_live(
-    mpc: MPC | None = None, theta=None, *, learn_steps: int = 5, width: int = 800, height: int | None = None, **options
-) -> Player:
-    """Return the live picture of the linear plant under its MPC; name it in a cell's last line to see it.
+def linear_live(mpc: MPC | None = None, theta=None, *, learn_steps: int = 5, width: int = 800, **options) -> Player:
+    """Return the live picture of a `LinearLoop`; name it in a cell's last line to see it.
 
     Parameters
     ----------
@@ -308,22 +299,15 @@ def linear_live(
         `update(theta, td, grad)` may be the reader's own functions.
     learn_steps : int
         Steps of plant and learner in each frame while playing with learning on (else, and by Step, one).
-    width, height : int
-        Size of the picture in pixels; by default half as high as wide.
-
-    Returns
-    -------
-    Player
-        Its `loop` is a LinearLoop, its `scene` a LinearScene, its `controls` are 'back_off', 'horizon', 'discount',
-        'noise' and 'learn', its buttons Play, Pause, Step, Kick and Reset.
+    width : int
+        Of the picture in pixels.
 
     Notes
     -----
     Reset also takes theta back to where it was given, and with it the slider of the back-off; horizon, discount and
     noise stay.
     """
-    loop = LinearLoop(mpc, theta, **options)
-    scene = LinearScene(width, height or width // 2)
+    loop, scene = LinearLoop(mpc, theta, **options), LinearScene(width)
     controls = {
         "back_off": slider("back-off of x₁ (–)", min(max(loop.back_off(), 0.0), 0.3), 0.0, 0.3, 0.01),
         "horizon": slider("horizon N (steps)", loop.mpc.problem.horizon, 1, 20),

@@ -18,7 +18,7 @@ from mpcrl_course.dp.grid import Grid
 from mpcrl_course.dp.pendulum import greedy_policy, pendulum_grid, pendulum_mdp
 from mpcrl_course.envs.pendulum import MAX_SPEED, Pendulum, PendulumParameters, wrap
 from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum
-from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.own import checked
@@ -168,28 +168,20 @@ def _process(size: int, noise: float) -> tuple[Grid, FiniteMDP]:
     return grid, pendulum_mdp(grid, TORQUES, 0.9, PendulumParameters(process_noise=noise), nodes=3)
 
 
-class ValueScene:
-    """Draws a `ValueLoop`: value (or greedy torque) and run in the phase plane, pendulum, torque and residual.
-
-    Parameters
-    ----------
-    width, height : int
-        In pixels.
-    """
+class ValueScene(Scene):
+    """Draws a `ValueLoop`: value (or greedy torque) and run in the phase plane, pendulum, torque and residual."""
 
     #: Highest value that has a colour of its own, past states in the plane, and steps in the torque's strip.
     HIGHEST, TAIL, STRIP = 400.0, 60, 100
 
-    def __init__(self, width: int = 800, height: int = 400):
-        self.canvas = Canvas(width, height)
+    def _make(self, canvas, width, height):
         self.torques = False
         self._shown: Any = None
-        with self.canvas.style():
-            self._make_plane(width, height)
-            self._make_right(width, height)
+        self._make_plane(canvas, width, height)
+        self._make_right(canvas, width, height)
 
-    def _make_plane(self, width, height):
-        canvas, tall = self.canvas, height - 86
+    def _make_plane(self, canvas, width, height):
+        tall = height - 86
         ax = self._plane = canvas.axes(52, 42, 0.5 * width - 64, tall, pads=(4, 0, 6))
         ax.set(xlim=(-np.pi, np.pi), ylim=(-MAX_SPEED, MAX_SPEED))
         ax.set(xlabel="angle $q$ (rad), 0 = upright", ylabel="velocity $v$ (rad/s)")
@@ -208,8 +200,8 @@ class ValueScene:
         canvas.legend([self._start, self._now], 52, height, ncols=2)
         self._title = ax.text(1.0, 1.02, "", transform=ax.transAxes, ha="right", animated=True)
 
-    def _make_right(self, width, height):
-        canvas, left, side = self.canvas, 0.5 * width + 62, 188
+    def _make_right(self, canvas, width, height):
+        left, side = 0.5 * width + 62, 188
         self.drawing = PendulumDrawing(canvas.axes(left - 22, height - side - 12, side, side), animated=True)
         place = left + side + 12, height - 178, width - left - side - 26, 134
         ax = canvas.axes(*place, "torque (N m)", pads=(1, 4, 6), bounds=(-2, 2), xlabel="time before now (s)")
@@ -274,28 +266,21 @@ class ValueScene:
         )
 
 
-def pendulum_live(backup: Backup | None = None, *, width: int = 800, height: int | None = None, **options) -> Player:
-    """Return value iteration on the pendulum as a live picture; name it in a cell's last line to see it.
+def pendulum_live(backup: Backup | None = None, *, width: int = 800, **options) -> Player:
+    """Return the live picture of a `ValueLoop`; name it in a cell's last line to see it.
 
     Parameters
     ----------
     backup, **options
         `gamma`, `noise`, `size`, `start`, `seed`: see `ValueLoop`; `backup(mdp, V)` may be the reader's own function.
-    width, height : int
-        Size of the picture in pixels; by default half as high as wide.
-
-    Returns
-    -------
-    Player
-        Its `loop` is a ValueLoop, its `scene` a ValueScene, its `controls` are 'gamma', 'noise', 'size', 'angle',
-        'velocity' and 'torques', its buttons Play, Pause, Step, Kick and Reset.
+    width : int
+        Of the picture in pixels.
 
     Notes
     -----
     Reset sets V to 0; a slider leaves it, so that one sees how the value moves on to the new fixed point.
     """
-    loop = ValueLoop(backup, **options)
-    scene = ValueScene(width, height or width // 2)
+    loop, scene = ValueLoop(backup, **options), ValueScene(width)
     controls = {
         "gamma": slider("discount γ (–)", loop.gamma, 0.8, 1.0, 0.005, ".3f"),
         "noise": slider("torque noise (N m)", loop.noise, 0.0, 3.0, 0.1, ".1f"),

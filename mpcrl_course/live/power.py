@@ -15,7 +15,7 @@ import numpy as np
 from mpcrl_course.envs.power import ANGLE_LIMIT, DT, NOISE, SCENARIO, PowerParameters, PowerSystem, continuous, held
 from mpcrl_course.figures.power import LOOKS, PowerDrawing, describe_power
 from mpcrl_course.figures.style import COLOURS
-from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import slider
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import Central
@@ -59,7 +59,7 @@ class PowerLoop:
     seed : int
         Of the noise.
     noise : float
-        See `PowerSystem`.
+        Half its width (per unit).
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ class PowerLoop:
         self._shown_loads = self.loads
 
 
-class PowerScene:
+class PowerScene(Scene):
     """Draws a `PowerLoop`: both systems, their angles over the last minute, and what both have cost.
 
     Parameters
@@ -162,39 +162,43 @@ class PowerScene:
     loop : PowerLoop
         Whose names and parameters it shows.
     width : int
-        In pixels; the height is 3/5 of it.
+        In pixels.
     """
 
+    SHAPE = 0.6
+
     def __init__(self, loop: PowerLoop, width: int = 800):
-        canvas = self.canvas = Canvas(width, 3 * width // 5)
-        p = loop.parameters
+        self.names, self.parameters = loop.names, loop.parameters
+        super().__init__(width)
+
+    def _make(self, canvas, width, height):
+        p = self.parameters
         self._drawings, self.angles, self.costs = [], [], []
         high = 0.345  # of a row
-        with canvas.style():
-            for i, name in enumerate(loop.names):
-                bottom = 0.975 - high * (i + 1)
-                ax = canvas.figure.add_axes((0.005, bottom + 0.005, 0.47, high - 0.01))
-                self._drawings.append(PowerDrawing(ax, p.ties(), p.limit, animated=True))
-                ax.set_title(name, loc="left", color=COLOURS[COST_LOOKS[i][0]], weight="bold", y=0.9)
-                ax = canvas.figure.add_axes((0.56, bottom + 0.035, 0.43, high - 0.055))
-                ax.set(xlim=(-PAST, 0), ylim=(-0.16, 0.16), yticks=[-ANGLE_LIMIT, 0, ANGLE_LIMIT])
-                ax.set_ylabel("angles (rad)")
-                ax.tick_params(labelbottom=False)
-                for side in (-1, 1):
-                    ax.axhspan(side * ANGLE_LIMIT, side * 0.16, color="0.9", zorder=-2)
-                    ax.axhline(side * ANGLE_LIMIT, color="black", lw=1, ls="--", marker="", zorder=-1)
-                areas = enumerate(LOOKS[: p.n_areas])
-                self.angles.append([canvas.curve(ax, *look, linewidth=1.6, label=str(j + 1)) for j, look in areas])
-                key: dict[str, Any] = {"loc": "upper left", "borderpad": 0.2, "fontsize": 7.5}
-                if i == 0:
-                    ax.legend(ncols=p.n_areas, handlelength=1.8, columnspacing=1.0, **key)
-            self.cost_axes = ax = canvas.figure.add_axes((0.56, 0.1, 0.43, 0.165))
-            ax.set(xlim=(-PAST, 0), ylim=(0, TOPS[0]), xlabel="time from now (s)", ylabel="cost so far")
-            for name, (colour, line) in zip(loop.names, COST_LOOKS):
-                self.costs.append(canvas.curve(ax, colour, line, linewidth=2, label=name))
-            ax.legend(**key)
-            size = 8.5 * width / 800
-            canvas.figure.text(0.03, 0.155, LEGEND, fontsize=size, va="center", color="0.25", linespacing=1.5)
+        for i, name in enumerate(self.names):
+            bottom = 0.975 - high * (i + 1)
+            ax = canvas.figure.add_axes((0.005, bottom + 0.005, 0.47, high - 0.01))
+            self._drawings.append(PowerDrawing(ax, p.ties(), p.limit, animated=True))
+            ax.set_title(name, loc="left", color=COLOURS[COST_LOOKS[i][0]], weight="bold", y=0.9)
+            ax = canvas.figure.add_axes((0.56, bottom + 0.035, 0.43, high - 0.055))
+            ax.set(xlim=(-PAST, 0), ylim=(-0.16, 0.16), yticks=[-ANGLE_LIMIT, 0, ANGLE_LIMIT])
+            ax.set_ylabel("angles (rad)")
+            ax.tick_params(labelbottom=False)
+            for side in (-1, 1):
+                ax.axhspan(side * ANGLE_LIMIT, side * 0.16, color="0.9", zorder=-2)
+                ax.axhline(side * ANGLE_LIMIT, color="black", lw=1, ls="--", marker="", zorder=-1)
+            areas = enumerate(LOOKS[: p.n_areas])
+            self.angles.append([canvas.curve(ax, *look, linewidth=1.6, label=str(j + 1)) for j, look in areas])
+            key: dict[str, Any] = {"loc": "upper left", "borderpad": 0.2, "fontsize": 7.5}
+            if i == 0:
+                ax.legend(ncols=p.n_areas, handlelength=1.8, columnspacing=1.0, **key)
+        self.cost_axes = ax = canvas.figure.add_axes((0.56, 0.1, 0.43, 0.165))
+        ax.set(xlim=(-PAST, 0), ylim=(0, TOPS[0]), xlabel="time from now (s)", ylabel="cost so far")
+        for name, (colour, line) in zip(self.names, COST_LOOKS):
+            self.costs.append(canvas.curve(ax, colour, line, linewidth=2, label=name))
+        ax.legend(**key)
+        size = 8.5 * width / 800
+        canvas.figure.text(0.03, 0.155, LEGEND, fontsize=size, va="center", color="0.25", linespacing=1.5)
 
     def draw(self, loop: PowerLoop) -> bytes:
         """Return the picture as JPEG."""
@@ -231,11 +235,8 @@ def _status(loop: PowerLoop) -> str:
     return f"second {loop.count} · " + "<br>".join(parts)
 
 
-def power_live(
-    learned: Any, nominal: Any = None, *, names: tuple[str, str] = ("nominal", "learned"), seed: int = 0,
-    noise: float = NOISE, width: int = 800,
-) -> Player:  # fmt: skip
-    """Return the live comparison; name it in a cell's last line to see it.
+def power_live(learned, nominal=None, *, names=("nominal", "learned"), width: int = 800, **options) -> Player:
+    """Return the live picture of a `PowerLoop`; name it in a cell's last line to see it.
 
     Parameters
     ----------
@@ -244,25 +245,21 @@ def power_live(
         default the nominal controller knows the true tie lines, and nothing of the noise.
     names : pair of str
         Of nominal and learned, as shown.
-    seed : int
-        Of the noise.
-    noise : float
-        Half its width (per unit).
     width : int
-        Of the picture in pixels; its height is 3/5 of it.
+        Of the picture in pixels.
+    **options
+        `parameters`, `seed`, `noise`: see `PowerLoop`.
 
-    Returns
-    -------
-    Player
-        Its `loop` is a PowerLoop; its `controls` are 'load1' … 'load4' and 'noise', its buttons Play, Pause, Step
-        (a quarter of a second), Restart (from rest, loads as they are) and Scenario (from rest, the published loads).
+    Notes
+    -----
+    Step is a quarter of a second; Restart goes back to rest with the loads as they are, Scenario with the published.
     """
     policies = [given if callable(given) else central_policy(given) for given in (nominal, learned)]
-    loop = PowerLoop(dict(zip(names, policies, strict=True)), seed=seed, noise=noise)
+    loop = PowerLoop(dict(zip(names, policies, strict=True)), **options)
     scene, n = PowerScene(loop, width), loop.parameters.n_areas
     sliders = [slider(f"load {i + 1} (per unit)", 0.0, -0.3, 0.3, 0.01) for i in range(n)]
     controls = {f"load{i + 1}": sliders[i] for i in range(n)}
-    controls["noise"] = slider("noise ± (per unit)", noise, 0.0, 0.2, 0.01)
+    controls["noise"] = slider("noise ± (per unit)", loop.noise, 0.0, 0.2, 0.01)
 
     def follow():  # the scenario moves the sliders
         for control, load in zip(sliders, loop.loads):

@@ -16,7 +16,7 @@ from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.behaviour import constant
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.faulty import FaultyLearner, misalign, next_C, take_mean
-from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import Central, line, mixing_matrix
@@ -167,26 +167,19 @@ class Pixels(Artist):
         graphics.restore()
 
 
-class SecondOrderScene:
+class SecondOrderScene(Scene):
     """Draws a `SecondOrderLoop`: |TD| and stage cost over the run, and C, as agent 1 has it and as it should be.
 
     All quantities are dimensionless.
-
-    Parameters
-    ----------
-    width, height : int
-        In pixels.
     """
 
     #: Colours tell entries of C between -LARGEST and LARGEST apart, on a logarithmic scale beyond SMALLEST.
     SMALLEST, LARGEST = 1e2, 1e8
 
-    def __init__(self, width: int = 800, height: int = 400):
-        self.canvas = Canvas(width, height)
+    def _make(self, canvas, width, height):
         side = (height - 112) // 2
-        with self.canvas.style():
-            self._make_strips(width, height, width - side - 224)
-            self._make_matrices(width, height, side)
+        self._make_strips(width, height, width - side - 224)
+        self._make_matrices(width, height, side)
 
     def _make_strips(self, width, height, wide):
         each = (height - 104) // 2
@@ -269,22 +262,16 @@ class SecondOrderScene:
 
 
 def second_order_live(*, local_step: Callable | None = None, seed: int = 1, width: int = 800) -> Player:
-    """Return the live picture of three networks that learn; name it in a cell's last line to see it.
+    """Return the live picture of a `SecondOrderLoop`; name it in a cell's last line to see it.
 
     Parameters
     ----------
     local_step, seed
         See `SecondOrderLoop`; `local_step(G, Kt, C, td)` may be the reader's own `second_order_local`.
     width : int
-        Of the picture in pixels; its height is half of it.
-
-    Returns
-    -------
-    Player
-        Its `loop` is a SecondOrderLoop, its `controls` are 'batch', 'sigma', 'alpha', 'alpha_first', 'rounds',
-        'misaligned', 'mean' and 'safeguard'; its buttons Play, Pause, Step, Restart and Next seed.
+        Of the picture in pixels.
     """
-    loop, scene = SecondOrderLoop(seed, local_step), SecondOrderScene(width, width // 2)
+    loop, scene = SecondOrderLoop(seed, local_step), SecondOrderScene(width)
     controls = {
         "batch": slider("batch T (samples)", 15, 1, 30),
         "sigma": slider("regularisation ς (–)", 1e-3, -6, 1, 0.5, ".1e", log=True),

@@ -16,7 +16,7 @@ from mpcrl_course.envs.pendulum import DT, Noise, Pendulum, PendulumParameters
 from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum, without_jumps
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
-from mpcrl_course.live.canvas import Canvas
+from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.policies.receding import Receding
@@ -175,32 +175,24 @@ class VersusLoop:
         return replace(self.believed, process_noise=p.process_noise, measurement_noise=p.measurement_noise) == p
 
 
-class VersusScene:
-    """Draws a `VersusLoop`: the two pendulums, the angles of the last 8 s, and the MPC's plan.
+class VersusScene(Scene):
+    """Draws a `VersusLoop`: the two pendulums, the angles of the last 8 s, and the MPC's plan."""
 
-    Parameters
-    ----------
-    width, height : int
-        In pixels.
-    """
-
-    def __init__(self, width: int = 800, height: int = 400):
-        canvas = self.canvas = Canvas(width, height)
-        with canvas.style():
-            self._drawings, self.lines, side = {}, {}, height // 2 - 24
-            for i, name in enumerate(NAMES):
-                ax = canvas.axes(8, 2 + (1 - i) * (height // 2 - 2), side, side)
-                ax.set_title(f"{name} ({'solid' if i == 0 else 'dashed'} line)", color=COLOURS[LOOKS[name][0]])
-                self._drawings[name] = PendulumDrawing(ax, colour=LOOKS[name][0], animated=True)
-            ax = canvas.axes(side + 74, 46, width - side - 92, height - 84)
-            ax.set(xlim=(-PAST * DT, 4.0), ylim=(-np.pi, np.pi), xlabel="time from now (s)", ylabel="angle q (rad)")
-            ax.set_yticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
-            ax.axvline(0.0, color="0.4", lw=1, ls="-", marker="none")
-            ax.text(0.06, 0.985 * np.pi, "what the MPC plans", va="top", fontsize=8.5, color="0.35")
-            for name, (colour, line) in LOOKS.items():
-                self.lines[name] = canvas.curve(ax, colour, line, linewidth=2, label=name)
-            self.lines["plan"] = canvas.curve(ax, "blue", ":", linewidth=2)
-            self.plant = canvas.text(side + 20, height - 32, "", fontsize=8.5, animated=True)
+    def _make(self, canvas, width, height):
+        self._drawings, self.lines, side = {}, {}, height // 2 - 24
+        for i, name in enumerate(NAMES):
+            ax = canvas.axes(8, 2 + (1 - i) * (height // 2 - 2), side, side)
+            ax.set_title(f"{name} ({'solid' if i == 0 else 'dashed'} line)", color=COLOURS[LOOKS[name][0]])
+            self._drawings[name] = PendulumDrawing(ax, colour=LOOKS[name][0], animated=True)
+        ax = canvas.axes(side + 74, 46, width - side - 92, height - 84)
+        ax.set(xlim=(-PAST * DT, 4.0), ylim=(-np.pi, np.pi), xlabel="time from now (s)", ylabel="angle q (rad)")
+        ax.set_yticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
+        ax.axvline(0.0, color="0.4", lw=1, ls="-", marker="none")
+        ax.text(0.06, 0.985 * np.pi, "what the MPC plans", va="top", fontsize=8.5, color="0.35")
+        for name, (colour, line) in LOOKS.items():
+            self.lines[name] = canvas.curve(ax, colour, line, linewidth=2, label=name)
+        self.lines["plan"] = canvas.curve(ax, "blue", ":", linewidth=2)
+        self.plant = canvas.text(side + 20, height - 32, "", fontsize=8.5, animated=True)
 
     def draw(self, loop: VersusLoop) -> bytes:
         """Return the picture of a loop as JPEG."""
@@ -246,25 +238,17 @@ def _status(loop: VersusLoop) -> str:
             f"<b>DDPG</b> cost {loop.cost[1]:.0f}, decision {ms[1]}. {_training_words(loop)}")  # fmt: skip
 
 
-def versus_live(
-    agent: ActorCritic, *, horizon: int = 80, start: float = 2.5, seed: int = 0, width: int = 800
-) -> Player:
-    """Return the live comparison; name it in a cell's last line to see it.
+def versus_live(agent: ActorCritic, *, width: int = 800, **options) -> Player:
+    """Return the live picture of a `VersusLoop`; name it in a cell's last line to see it.
 
     Parameters
     ----------
-    agent, horizon, start, seed
-        See `VersusLoop`.
+    agent, **options
+        `plant`, `horizon`, `start`, `seed`: see `VersusLoop`.
     width : int
-        Of the picture in pixels; its height is half of it.
-
-    Returns
-    -------
-    Player
-        Its `loop` is a VersusLoop, its `controls` are 'mass', 'friction', 'delay', 'torque', 'noise', 'tell' and
-        'progress'; its buttons Play, Pause, Step, Kick, Restart, Retrain the RL and Back to nominal.
+        Of the picture in pixels.
     """
-    loop, scene = VersusLoop(agent, horizon=horizon, start=start, seed=seed), VersusScene(width, width // 2)
+    loop, scene = VersusLoop(agent, **options), VersusScene(width)
     controls = {
         "mass": slider("mass (kg)", 1.0, 0.4, 2.0, 0.05),
         "friction": slider("friction (N m s)", 0.05, 0.0, 0.5, 0.05),

@@ -13,7 +13,6 @@ Source: Rawlings, Mayne & Diehl, Model Predictive Control, 2017, chapter 1.4.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -21,7 +20,8 @@ import numpy as np
 from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs.pendulum import DT, PendulumParameters, dynamics, wrap
 from mpcrl_course.mpc import riccati
-from mpcrl_course.validation import function, instance, real, reals
+from mpcrl_course.policies.filters import Filter
+from mpcrl_course.validation import instance, real, reals
 
 NOMINAL = PendulumParameters()
 
@@ -51,7 +51,7 @@ def kalman_gain(model: PendulumParameters, torque_noise: float = 0.3, angle_nois
     return (P @ C.T / (C @ P @ C.T + Y))[:, 0]
 
 
-class AngleOnly:
+class AngleOnly(Filter):
     """A controller that is shown the angle only, as a controller of n pendulums with a memory.
 
     Parameters
@@ -68,7 +68,7 @@ class AngleOnly:
     """
 
     def __init__(self, controller: Callable, model: PendulumParameters | None = NOMINAL):
-        self.controller: Any = function(controller, "controller")
+        super().__init__(controller, lambda y, u: u)
         self.model = model
         self.gain = None if model is None else kalman_gain(model)
         self.reset()
@@ -77,13 +77,7 @@ class AngleOnly:
         """Forget the estimate, and what the controller remembers."""
         self.x: np.ndarray | None = None
         self._u = np.zeros(0)
-        if hasattr(self.controller, "reset"):
-            self.controller.reset()
-
-    @property
-    def status(self) -> list[str]:
-        """What the controller behind it says of its latest decisions."""
-        return self.controller.status  # an AttributeError if it says nothing, as of a plain function
+        super().reset()
 
     def __call__(self, x) -> np.ndarray:
         """Return torques (n, 1) for measured states x (n, 2)."""

@@ -1,8 +1,10 @@
-"""Exercises made from solutions: a round trip on a small notebook."""
+"""Exercises made from solutions: a round trip on a small notebook.
+
+`nbformat` is imported where it is used: it takes a second, which each worker would spend on collecting tests.
+"""
 
 import json
 
-import nbformat
 import pytest
 
 from mpcrl_course.checks.build import (
@@ -35,6 +37,8 @@ GRADER = {
 
 
 def solution_notebook():
+    import nbformat
+
     v4 = nbformat.v4
     cells = [
         v4.new_markdown_cell(
@@ -57,12 +61,16 @@ def solution_notebook():
 
 @pytest.fixture
 def course(tmp_path):
+    import nbformat
+
     (tmp_path / "solutions").mkdir()
     nbformat.write(solution_notebook(), tmp_path / "solutions" / "06_toy.ipynb")
     return tmp_path
 
 
 def test_round_trip(course):
+    import nbformat
+
     (path,) = build_exercises(course)
     exercise = nbformat.read(path, as_version=4)
     nbformat.validate(exercise)
@@ -119,6 +127,8 @@ def test_out_of_step(course):
 
 
 def test_work_is_not_overwritten(course):
+    import nbformat
+
     (path,) = build_exercises(course)
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[1].source = "my work"
@@ -145,6 +155,8 @@ def test_work_is_not_overwritten(course):
     ],
 )
 def test_malformed_markers_name_file_and_cell(course, source, complaint):
+    import nbformat
+
     path = course / "solutions" / "06_toy.ipynb"
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[2].source = source
@@ -163,6 +175,8 @@ def test_a_solution_that_is_no_notebook_is_named(course, text):
 
 
 def test_marker_in_a_text_cell_is_refused(course):
+    import nbformat
+
     path = course / "solutions" / "06_toy.ipynb"
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[0].source = "### BEGIN SOLUTION\ntext\n### END SOLUTION"

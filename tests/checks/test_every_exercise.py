@@ -11,8 +11,13 @@ from tests.notebooks import EXERCISES, FOLDERS, ROOT, cells, exercise, notebooks
 ITEMS = {f"{name[:2]}-{n}-{item.kind}": item for name in EXERCISES for n, item in exercise(name).items.items()}
 
 
-@pytest.mark.parametrize("item", ITEMS.values(), ids=ITEMS)
-@pytest.mark.parametrize("seed", [0, 1, 20_000])
+#: The readers' seed and others; a choice is judged without one, and what is measured has tests of its own with more.
+SEEDS = {"fill": (0, 1, 20_000), "debug": (0, 1, 20_000), "design": (0, 20_000), "predict": (0,), "explain": (0,)}
+
+
+@pytest.mark.parametrize(
+    "item, seed", [pytest.param(item, s, id=f"{name}-{s}") for name, item in ITEMS.items() for s in SEEDS[item.kind]]
+)
 def test_items_are_sound(item, seed):
     assert_item_sound(item, seed)
 

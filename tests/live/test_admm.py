@@ -83,7 +83,7 @@ def test_bad_values_are_named_and_change_nothing():
 
 def test_scene_draws_a_picture_of_its_size_and_describes_it():
     loop = ADMMLoop()
-    scene = ADMMScene(loop, 800, 420)
+    scene = ADMMScene(loop, 800)
     picture = Image.open(io.BytesIO(scene.draw(loop)))
     assert picture.format == "JPEG" and picture.size == (800, 420)
     assert "Before the first iteration" in scene.describe(loop)

@@ -198,7 +198,7 @@ def test_bad_kicks_are_named_and_change_nothing(build, amount):
 
 
 def test_scene_draws_a_picture_of_its_size_and_describes_it(build):
-    loop, scene = CartPoleLoop(build=build), CartPoleScene(800, 400)
+    loop, scene = CartPoleLoop(build=build), CartPoleScene(800)
     picture = Image.open(io.BytesIO(scene.draw(loop)))
     assert picture.format == "JPEG" and picture.size == (800, 400)
     assert "after 0 steps" in scene.describe(loop) and "hanging down" in scene.describe(loop)
@@ -213,7 +213,7 @@ def test_scene_draws_a_picture_of_its_size_and_describes_it(build):
 
 
 def test_the_strips_show_past_and_plan_joined_at_the_present(build):
-    loop, scene = CartPoleLoop(horizon=20, build=build), CartPoleScene(640, 320)
+    loop, scene = CartPoleLoop(horizon=20, build=build), CartPoleScene(640)
     trace(loop, 12)
     scene.draw(loop)
     for i, (_, past, plan) in enumerate(scene.strips):
@@ -228,13 +228,13 @@ def test_the_strips_show_past_and_plan_joined_at_the_present(build):
             assert ahead[-1] == pytest.approx(1.0)
 
 
-def test_the_target_and_the_title_are_redrawn_when_they_change(build):
-    loop, scene = CartPoleLoop(horizon=20, start=UPRIGHT, build=build), CartPoleScene(640, 320)
+def test_the_target_and_the_title_are_redrawn_when_they_change(build, monkeypatch):
+    loop, scene = CartPoleLoop(horizon=20, start=UPRIGHT, build=build), CartPoleScene(640)
     first = scene.draw(loop)
     assert scene.draw(loop) == first
     layers = []
     draw_layer = scene.canvas.layer
-    scene.canvas.layer = lambda artists: (layers.append(1), draw_layer(artists))
+    monkeypatch.setattr(scene.canvas, "layer", lambda artists: (layers.append(1), draw_layer(artists)))
     scene.draw(loop)
     assert not layers
     loop.change(target=1.0)

@@ -134,7 +134,7 @@ def test_own_functions_that_are_wrong_say_so(functions, message):
 
 
 def test_scene_draws_a_picture_of_its_size_and_describes_it():
-    loop, scene = DDPGLoop(), DDPGScene(800, 460, 157.0)
+    loop, scene = DDPGLoop(), DDPGScene(800, 157.0)
     picture = Image.open(io.BytesIO(scene.draw(loop)))
     assert picture.format == "JPEG" and picture.size == (800, 460)
     assert "hanging down" in scene.describe(loop) and "After 0 training steps" in scene.describe(loop)

@@ -1,6 +1,7 @@
 import asyncio
 import io
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -8,15 +9,17 @@ from PIL import Image
 
 from mpcrl_course.envs.linear import LinearPlant
 from mpcrl_course.learners.q_learning import QLearning
-from mpcrl_course.live import LinearLoop, LinearScene, linear_live
+from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.problems.linear import linear_mpc
 from tests.live.helpers import alt, ticking, turn
 
+BUILD = cache(linear_mpc)  # one for all tests
+
 
 @pytest.fixture
 def live():
-    return linear_live(width=640)
+    return linear_live(width=640, build=BUILD)
 
 
 def trace(loop, steps, learn=False):
@@ -37,7 +40,7 @@ def test_loop_is_deterministic_per_seed():
 
 
 def test_reset_starts_the_same_run_again_even_after_kicks_and_learning():
-    loop = LinearLoop(seed=3)
+    loop = LinearLoop(seed=3, build=BUILD)
     first = trace(loop, 30, learn=True)
     loop.kick()
     loop.step(True)
@@ -60,7 +63,7 @@ def test_learning_equals_the_learner_step_by_step():
 
 
 def test_td_error_without_learning_is_that_of_q():
-    loop = LinearLoop(seed=2)
+    loop = LinearLoop(seed=2, build=BUILD)
     s, a = loop.x, loop.action
     loop.step()
     q = loop.mpc.Q(loop.theta, s, a).value
@@ -69,7 +72,7 @@ def test_td_error_without_learning_is_that_of_q():
 
 
 def test_back_off_of_the_learned_size_ends_the_violations():
-    loop = LinearLoop()
+    loop = LinearLoop(build=BUILD)
     trace(loop, 300)
     assert loop.violations > 50
     loop.reset()
@@ -85,7 +88,7 @@ def test_reader_functions_are_called_and_decide():
         calls.append(solution.kind)
         return solution.gradient()
 
-    loop = LinearLoop(gradient=gradient, update=lambda theta, td, grad: theta + 0 * grad)
+    loop = LinearLoop(build=BUILD, gradient=gradient, update=lambda theta, td, grad: theta + 0 * grad)
     trace(loop, 5, learn=True)
     assert calls == ["Q"] * 5
     np.testing.assert_array_equal(loop.theta, loop.start)
@@ -101,7 +104,7 @@ def test_reader_functions_are_called_and_decide():
     ],
 )
 def test_wrong_answers_of_the_reader_are_named_and_change_nothing(functions, message):
-    loop = LinearLoop(**functions)
+    loop = LinearLoop(**functions, build=BUILD)
     trace(loop, 3)
     state, theta = loop.x.copy(), loop.theta.copy()
     with pytest.raises(ValueError, match=message):
@@ -113,7 +116,7 @@ def test_wrong_answers_of_the_reader_are_named_and_change_nothing(functions, mes
 
 
 def test_runaway_and_non_finite_changes_raise_and_change_nothing():
-    loop = LinearLoop()
+    loop = LinearLoop(build=BUILD)
     with pytest.raises(ValueError, match="not finite"):
         loop.change(back_off=np.nan)
     with pytest.raises(ValueError, match="a kick is two finite numbers"):
@@ -141,14 +144,14 @@ def test_a_given_mpc_is_used_at_its_own_horizon_only():
 
 
 def test_scene_draws_a_picture_of_its_size_and_describes_it():
-    loop, scene = LinearLoop(), LinearScene(800, 400)
+    loop, scene = LinearLoop(build=BUILD), LinearScene(800)
     picture = Image.open(io.BytesIO(scene.draw(loop)))
     assert picture.format == "JPEG" and picture.size == (800, 400)
     assert "No step has been made" in scene.describe(loop)
     trace(loop, 7)
     text = scene.describe(loop)
     assert "after 7 steps" in text and f"x1 = {loop.x[0]:.3f}" in text and f"of {loop.count} steps" in text
-    assert scene.draw(loop) != scene.draw(LinearLoop(seed=9))
+    assert scene.draw(loop) != scene.draw(LinearLoop(seed=9, build=BUILD))
 
 
 # ---- the widget, control by control
@@ -225,7 +228,7 @@ def test_a_learned_back_off_outside_of_the_slider_is_not_cut_off():
         theta[1] = 0.5
         return theta
 
-    live = linear_live(update=shift, width=640)
+    live = linear_live(update=shift, width=640, build=BUILD)
     live.controls["learn"].value = True
     live.buttons["Step"].click()
     assert live.error == "" and live.controls["back_off"].value == 0.3 and live.loop.back_off() == 0.5
@@ -241,7 +244,7 @@ def test_a_failing_function_is_shown_and_the_widget_goes_on():
     def gradient(solution):
         raise ZeroDivisionError("my own mistake")
 
-    live = linear_live(gradient=gradient, width=640)
+    live = linear_live(gradient=gradient, width=640, build=BUILD)
     live.controls["learn"].value = True
     live.buttons["Step"].click()
     assert "my own mistake" in live.message.value and "in gradient, line" in live.error

@@ -99,7 +99,7 @@ def test_a_bad_start_is_named():
 
 
 def test_scene_draws_a_picture_of_its_size_and_describes_it():
-    loop, scene = ValueLoop(), ValueScene(800, 400)
+    loop, scene = ValueLoop(), ValueScene(800)
     picture = Image.open(io.BytesIO(scene.draw(loop)))
     assert picture.format == "JPEG" and picture.size == (800, 400)
     assert "V is 0 everywhere" in scene.describe(loop) and "hanging down" in scene.describe(loop)

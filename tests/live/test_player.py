@@ -6,9 +6,9 @@ import ipywidgets
 import numpy as np
 import pytest
 
-from mpcrl_course.live import Clock, Player
+from mpcrl_course.live.clock import Clock
 from mpcrl_course.live.controls import checked_kick, slider, toggle
-from mpcrl_course.live.player import SAY_EVERY
+from mpcrl_course.live.player import SAY_EVERY, Player
 from tests.live.helpers import Ticks, alt, turn
 
 

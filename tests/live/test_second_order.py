@@ -116,7 +116,7 @@ def test_means_of_25_leave_out_what_is_not_a_number():
 
 
 def test_the_scene_draws_a_picture_of_its_size_and_describes_it():
-    loop, scene = SecondOrderLoop(), SecondOrderScene(800, 400)
+    loop, scene = SecondOrderLoop(), SecondOrderScene(800)
     picture = Image.open(io.BytesIO(scene.draw(loop)))
     assert picture.format == "JPEG" and picture.size == (800, 400)
     for _ in range(18):
@@ -128,7 +128,7 @@ def test_the_scene_draws_a_picture_of_its_size_and_describes_it():
 
 
 def test_the_colours_of_c_are_those_of_the_scale_beside_it():
-    scene = SecondOrderScene(800, 400)
+    scene = SecondOrderScene(800)
     C = np.array([[1e7, -1e7, 0.0], [99.0, 101.0, -3e4], [1e12, -1e12, 2.0]])
     norm = SymLogNorm(scene.SMALLEST, vmin=-scene.LARGEST, vmax=scene.LARGEST, clip=True)
     picture = scene.coloured(C)

@@ -256,7 +256,7 @@ def test_retraining_that_diverges_says_where(agent):
 
 
 def test_scene_draws_a_picture_of_its_size_and_describes_it(loop):
-    scene = VersusScene(800, 400)
+    scene = VersusScene(800)
     picture = Image.open(io.BytesIO(scene.draw(loop)))
     assert picture.format == "JPEG" and picture.size == (800, 400)
     states(loop, 5)
