@@ -20,7 +20,7 @@ import numpy as np
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.lifted import LiftedSolver
-from mpcrl_course.mpc.optimality import OPTIMAL, optimality, relative_residual
+from mpcrl_course.mpc.optimality import OPTIMAL, doubt, relative_residual
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription, pick, rollout, stack
@@ -57,9 +57,10 @@ class CondensedQP:
         weight in the order of daqp (the box on z first, with zeros), all_weights over all rows of the problem.
     vectors : (theta, fixed, q) -> f, lower, upper
         With the box on z, if there is one, as the first rows of lower and upper.
-    value : (theta, fixed, z, lam) -> value, residual
-    expand : (theta, fixed, z, lam, q) -> value, X, U, nu, slack, lam_lb, lam_ub, residual
-        lam are daqp's multipliers, the box on z first (positive: upper side); residual is the relative KKT residual.
+    value : (theta, fixed, z, lam) -> value, doubts
+    expand : (theta, fixed, z, lam, q) -> value, X, U, nu, slack, lam_lb, lam_ub, doubts
+        lam are daqp's multipliers, the box on z first (positive: upper side); doubts are above 0 where the answer
+        fails the test of optimality (`mpcrl_course.mpc.optimality`).
     """
 
     def __init__(self, t: Transcription, kind: str):
@@ -109,12 +110,11 @@ class CondensedQP:
         total = cost + ca.dot(rows.weight, slack)
         nu = t.adjoint(t.theta, X, U, lam_lb, lam_ub)
         mu = ca.vertcat(ca.SX.zeros(N * n_u - self.n_box), pick(lam, range(self.n_box)))
-        point = [t.theta, t.s, X, U, slack, nu, lam_lb, lam_ub, ca.reshape(mu, n_u, N), t.perturbation]
-        residual = ca.mmax(optimality(t, kind, eliminated=True).function(*point))
+        doubts = doubt(t, kind)(t.theta, X, U, slack, nu, net, ca.reshape(mu, n_u, N), t.perturbation)
         inputs = [t.theta, fixed, z, lam, t.perturbation]
-        answer = [total, X.T, U.T, nu.T, slack, lam_lb, lam_ub, residual]
+        answer = [total, X.T, U.T, nu.T, slack, lam_lb, lam_ub, doubts]
         self.expand = BufferedFunction(f"expand_{kind}", inputs, answer, matrices={1, 2, 3})
-        short = (ca.substitute(part, t.perturbation, ca.SX.zeros(n_u)) for part in (total, residual))
+        short = (ca.substitute(part, t.perturbation, ca.SX.zeros(n_u)) for part in (total, doubts))
         self.value = BufferedFunction(f"value_{kind}", inputs[:4], [*short])
 
 
@@ -177,18 +177,16 @@ class CondensedSolver:
     def _interior(self) -> LiftedSolver:
         return LiftedSolver(self.t, "piqp")
 
-    def solution(self, qp: CondensedQP, question: Question, z, lam, start: float) -> Solution:
+    def solution(self, qp: CondensedQP, question: Question, z, lam, start: float, accept: float = OPTIMAL) -> Solution:
         """Return the prediction, slacks and multipliers of daqp's answer (z, lam); `start`: since when it took.
 
-        If they do not pass the test of optimality, the careful back end answers.
+        If its relative KKT residual is larger than what we `accept`, the careful back end answers.
         """
         problem = self.t.problem
-        value, x, u, nu, slack, lam_lb, lam_ub, residual = qp.expand(question.theta, question.fixed, z, lam, question.q)
-        if not residual[0] <= OPTIMAL:  # nor if it is not a number
-            return self.careful(question)
+        value, x, u, nu, slack, lam_lb, lam_ub, doubts = qp.expand(question.theta, question.fixed, z, lam, question.q)
         box = np.zeros((problem.horizon, problem.n_inputs))
         box.reshape(-1)[box.size - qp.n_box :] = lam[: qp.n_box]
-        return Solution(
+        answer = Solution(
             question=question,
             value=value.item(),
             x=x,
@@ -199,6 +197,9 @@ class CondensedSolver:
             time=time.perf_counter() - start,
             transcription=self.t,
         )
+        if doubts[0] <= 0.0 or (accept > OPTIMAL and relative_residual(answer) <= accept):
+            return answer
+        return self.careful(question)  # also if something is not a number
 
     def condense(self, qp: CondensedQP, question: Question) -> tuple[np.ndarray, ...]:
         """Return H, C, weight, f, lower, upper of the condensed QP; raises SolverError if they make none."""
@@ -275,9 +276,9 @@ class CondensedSolver:
                 failed[i], Z[i], model = True, 0.0, None
         if not n:
             return np.zeros(0), np.zeros((0, self.t.problem.n_actions))
-        values, residual = qp.value.over(theta, fixed, Z, lam)
+        values, doubts = qp.value.over(theta, fixed, Z, lam)
         values, first = values[:, 0], Z[:, : self.t.problem.n_actions] if free else np.array(actions, dtype=float)
-        for i in np.flatnonzero(failed | ~(residual[:, 0] <= OPTIMAL)).tolist():
+        for i in np.flatnonzero(failed | ~(doubts[:, 0] <= 0.0)).tolist():
             solution = self.careful(question(i))
             values[i], first[i] = solution.value, solution.u0[: first.shape[1]]
         return values, first

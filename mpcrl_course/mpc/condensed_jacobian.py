@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: With more inputs than this the problem is not condensed: the dense matrices would be larger than the sparse ones.
 CONDENSED_INPUTS = 40
+#: A pivot below this, of the Hessian scaled to a diagonal of ones: condensing has lost half the digits of the plant.
+ILL_CONDITIONED = 1e-4
 #: A step larger than this (relative to the right-hand side) comes from a system that may be singular.
 SINGULAR = 1e6
 
@@ -59,23 +61,34 @@ def condensed_policy_jacobian(solution: Solution, act: SimpleNamespace) -> np.nd
     blocks = _COMPILED[t](solution.theta, solution.state, solution.u.ravel(), lam, push)
     H, L_ztheta, h_z, above_lower, above_upper = blocks
     free, A = (~(act.input_lower | act.input_upper)).ravel().nonzero()[0], (pushing & ~violated).nonzero()[0]
-    n, A_z = len(free), h_z[A][:, free]
-    if len(A) and (len(A) > n or np.linalg.matrix_rank(A_z, tol=1e-9 * np.linalg.norm(A_z)) < len(A)):
+    H, A_z, n = H[free][:, free], h_z[A][:, free], len(free)
+    unit = np.sqrt(np.diag(H))  # in which every input has curvature 1, whatever it is measured in
+    if not (unit > 0.0).all():
+        return None
+    H, A_z = H / unit / unit[:, None], A_z / unit
+    length = np.sqrt((A_z * A_z).sum(axis=1))
+    if len(A) > n or not (length > 0.0).all():
+        return None
+    A_z /= length[:, None]
+    if len(A) and np.linalg.matrix_rank(A_z, tol=1e-9) < len(A):
         return None
     K = np.zeros((n + len(A), n + len(A)))
-    K[:n, :n], K[:n, n:], K[n:, :n] = H[free][:, free], A_z.T, A_z
-    right = -np.vstack([L_ztheta[free], np.where(act.lower[A, None], above_lower[A], above_upper[A])])
+    K[:n, :n], K[:n, n:], K[n:, :n] = H, A_z.T, A_z
+    edge = np.where(act.lower[A, None], above_lower[A], above_upper[A])
+    right = -np.vstack([L_ztheta[free] / unit[:, None], edge / length[:, None]])
     try:
+        if np.linalg.cholesky(H).diagonal().min(initial=1.0) < ILL_CONDITIONED:
+            return None
         step = np.linalg.solve(K, right)
     except np.linalg.LinAlgError:
         return None
-    largest = np.abs(right).max(initial=0.0)
-    if not np.abs(step).max(initial=0.0) <= SINGULAR * (1.0 + largest):  # nor if it is not a number
+    largest = np.abs(right).max(axis=0, initial=0.0)
+    if not (np.abs(step).max(axis=0, initial=0.0) <= SINGULAR * largest).all():  # nor if it is not a number
         return None
-    if np.abs(K @ step - right).max(initial=0.0) > 1e-6 * (1.0 + largest):
+    if (np.abs(K @ step - right).max(axis=0, initial=0.0) > 1e-6 * largest).any():
         return None
-    dz = np.zeros((len(H), solution.theta.size))
-    dz[free] = step[:n]
+    dz = np.zeros((t.U.numel(), solution.theta.size))
+    dz[free] = step[:n] / unit[:, None]
     return dz[: t.problem.n_inputs]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from mpcrl_course.mpc.blame import blame, outside
 from mpcrl_course.mpc.condensed import CondensedSolver
+from mpcrl_course.mpc.condensed_jacobian import CONDENSED_INPUTS
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.lifted import LiftedSolver
 from mpcrl_course.mpc.problem import OptimalControlProblem
@@ -21,8 +22,6 @@ from mpcrl_course.mpc.solution import Guess, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription
 from mpcrl_course.validation import FEW, floats, instance, reals
 
-#: With more free inputs than this the quadratic back end does not condense: it solves the sparse problem.
-CONDENSED_INPUTS = 40
 #: What back ends say of numbers that are none.
 NO_NUMBER = ("not finite", "not a number", "Invalid_Number")
 #: Larger states and inputs are refused: squares of squares of them are no numbers any more.

@@ -68,12 +68,11 @@ class LiftedSolver:
                 crossed, middle = t.upper[i] < t.lower[i], 0.5 * (t.lower[i] + t.upper[i])
                 lower[i], upper[i] = ca.if_else(crossed, middle, t.lower[i]), ca.if_else(crossed, middle, t.upper[i])
         fixed = not ca.depends_on(ca.vertcat(t.lower, t.upper), ca.vertcat(ca.vec(t.X), ca.vec(t.U)))
-        self._bounds = ca.Function("bounds", [t.theta], [t.lower, t.upper]) if fixed and t.n_rows else None
+        self._bounds = BufferedFunction("bounds", [t.theta], [t.weight, *((t.lower, t.upper) if fixed else ())])
         self._rows = ca.vertcat(
             pick(lower - t.slack - t.h, self._has_lower), pick(t.h - upper - t.slack, self._has_upper)
         )
         self._built: dict[str, tuple] = {}
-        self._weights = ca.Function("weights", [t.theta], [t.weight])
         if plugin == "piqp":
             self._curvature = BlockHessian(t)
 
@@ -134,17 +133,16 @@ class LiftedSolver:
         return PrestabilisedSolver(self.t)
 
     def answer(self, question: Question, guess: Solution | Guess | None = None) -> Solution:
-        """Return the plugin's answer to a question, whatever the test of optimality says of it."""
+        """Return the plugin's answer to a question (from a `guess`), whatever the test of optimality says of it."""
         start = time.perf_counter()
         t, problem, theta, state = self.t, self.t.problem, question.theta, question.state
         nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
-        weight = self._weights(theta).full().ravel()
+        weight, *bounds = self._bounds(theta)
         if t.n_rows and weight.min() < 0.0:
             row = t.row_name(int(weight.argmin()))
             question.fail("unbounded", f"negative slack weight {weight.min():.3g} of {row}")
-        if self._bounds is not None:
-            below, above = (bound.full().ravel() for bound in self._bounds(theta))
-            meeting(question, below, above, t.row_name)
+        if t.n_rows and bounds and not (bounds[0] <= bounds[1]).all():
+            meeting(question, bounds[0], bounds[1], t.row_name)
         if self.plugin == "piqp" and not self._convex(question):
             question.fail("unbounded", "the cost is not convex in the inputs")
         q = np.zeros(nu) if question.perturbation is None else question.perturbation

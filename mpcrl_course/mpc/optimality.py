@@ -25,7 +25,7 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.mpc.fast import BufferedFunction
-from mpcrl_course.mpc.transcription import Transcription, columns
+from mpcrl_course.mpc.transcription import Transcription, columns, entries
 
 if TYPE_CHECKING:
     from mpcrl_course.mpc.solution import Solution
@@ -38,7 +38,7 @@ TINY = 1e-25
 _COMPILED: WeakKeyDictionary[Transcription, dict[tuple, BufferedFunction]] = WeakKeyDictionary()
 
 
-def optimality(t: Transcription, kind: str, eliminated: bool = False, floor: float = TINY) -> BufferedFunction:
+def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunction:
     """Return a function (theta, s, X, U, slack, nu, lam_lb, lam_ub, mu, q) -> relative KKT residuals.
 
     They are two: the largest of complementarity, last, and of all other conditions, first.
@@ -47,10 +47,8 @@ def optimality(t: Transcription, kind: str, eliminated: bool = False, floor: flo
     ----------
     t : Transcription
     kind : {'V', 'Q'}
-        In Q the first inputs are given: nothing is to be stationary in them.
-    eliminated : bool
-        Whether the states are computed from the inputs and nu from stationarity in the states, so that there is
-        nothing to check in them. mu has the shape of U, positive at upper bounds.
+        In Q the first inputs are given: nothing is to be stationary in them. mu has the shape of U, positive at upper
+        bounds.
     floor : float
         What is to cancel counts as at least this large.
     """
@@ -80,14 +78,13 @@ def optimality(t: Transcription, kind: str, eliminated: bool = False, floor: flo
     if first:
         r_u[:first, 0] = 0.0
     ratios = [fabs(r_u) / (ca.repmat(against_u, 1, N) + floor)]
-    if not eliminated:
-        x = columns(t.X)
-        ratios += [fabs(ca.reshape(r[:n_x], nx, N + 1)) / (ca.repmat(against_x, 1, N + 1) + floor)]
-        terms = size_y[nx:n_x] + fabs(f_y) @ size_y + fabs(ca.vertcat(*x[1:]) - t.gaps - f_y @ y)
-        ratios += [
-            fabs(ca.reshape(t.gaps, nx, N)) / (ca.reshape(terms, nx, N) + floor),
-            fabs(x[0] - s) / (size_x + fabs(s) + floor),
-        ]
+    x = columns(t.X)
+    ratios += [fabs(ca.reshape(r[:n_x], nx, N + 1)) / (ca.repmat(against_x, 1, N + 1) + floor)]
+    terms = size_y[nx:n_x] + fabs(f_y) @ size_y + fabs(ca.vertcat(*x[1:]) - t.gaps - f_y @ y)
+    ratios += [
+        fabs(ca.reshape(t.gaps, nx, N)) / (ca.reshape(terms, nx, N) + floor),
+        fabs(x[0] - s) / (size_x + fabs(s) + floor),
+    ]
 
     # rows and box: feasibility and complementarity
     cost = fabs(t.path_cost + ca.dot(t.weight, slack) + ca.dot(t.perturbation, t.U[:, 0]))
@@ -95,15 +92,14 @@ def optimality(t: Transcription, kind: str, eliminated: bool = False, floor: flo
 
     products = [ca.SX(0.0)]
 
-    def side(excess, lam, size, hard):
+    def side(excess, lam, size):
         products.append(lam * fabs(excess) / (cost + lam * size + floor))
-        ratios.append(hard * ca.fmax(excess, 0.0) / (size + floor))
+        ratios.append(ca.fmax(excess, 0.0) / (size + floor))
 
     for edge, excess, lam, has in ((lower, below, t.lam_lb, t.has_lower), (upper, above, t.lam_ub, t.has_upper)):
         there = np.flatnonzero(has).tolist()
         if there:
-            hard = 1.0 if not eliminated else ca.DM((~t.soft[has]).astype(float))
-            side((excess - slack)[there], lam[there], (size_h + fabs(edge))[there], hard)
+            side((excess - slack)[there], lam[there], (size_h + fabs(edge))[there])
     if t.soft.any():
         soft = np.flatnonzero(t.soft).tolist()
         w, sigma, lam = t.weight[soft], slack[soft], (t.lam_lb + t.lam_ub)[soft]
@@ -114,11 +110,71 @@ def optimality(t: Transcription, kind: str, eliminated: bool = False, floor: flo
             k = 1 if j < first else 0
             if k < N:
                 excess, lam = sign * (t.U[j, k:] - bound[j]), ca.fmax(sign * mu[j, k:], 0.0)
-                side(excess, lam, size_u[j] + abs(bound[j]), 1.0)
+                side(excess, lam, size_u[j] + abs(bound[j]))
     worst = [ca.mmax(ca.vertcat(*[ca.vec(ca.densify(part)) for part in parts])) for parts in (ratios, products)]
     worst[0] += 0.0 * (ca.sum1(r) + cost)  # fmax overlooks what is not a number
     inputs = [t.theta, s, t.X, t.U, slack, t.nu, t.lam_lb, t.lam_ub, mu, t.perturbation]
-    return BufferedFunction(f"optimality_{kind}", inputs, [ca.vertcat(*worst)])
+    return BufferedFunction(f"optimality_{kind}", inputs, [ca.cse(ca.vertcat(*worst))])
+
+
+def doubt(t: Transcription, kind: str) -> ca.Function:
+    """Return the function (theta, X, U, slack, nu, net, mu, q) -> by how much an answer fails the test, 0 if it passes.
+
+    The test of a condensed answer, in few operations, for it is asked at every solve: the states follow from the
+    inputs, nu from stationarity in the states, and slacks from violations, so that what may be wrong are stationarity
+    in the inputs, hard rows, and the complementarity of rows (multipliers `net`, positive at upper bounds) and box
+    (`mu`). Every condition is compared with `OPTIMAL` times the size of its terms; rows without stage maxima.
+
+    Parameters
+    ----------
+    t : Transcription
+        Of a problem with quadratic structure.
+    kind : {'V', 'Q'}
+    """
+    problem, fabs = t.problem, ca.fabs
+    nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
+    n_x, first = nx * (N + 1), problem.n_actions if kind == "Q" else 0
+    y, net, mu = ca.vertcat(ca.vec(t.X), ca.vec(t.U)), ca.SX.sym("net", t.n_rows), ca.SX.sym("mu", nu, N)
+    slack = ca.SX.sym("slack", t.n_rows)
+    H, slope = ca.hessian(t.path_cost, y)
+    h_y, B = ca.jacobian(t.h, y), ca.jacobian(t.next[0], t.U[:, 0])
+    terms, q = fabs(H) @ fabs(y), ca.horzcat(t.perturbation, ca.SX(nu, N - 1))
+    of_nu = _largest(fabs(t.nu) + ca.reshape(terms[:n_x], nx, N + 1))
+    r = ca.reshape((slope + h_y.T @ net)[n_x:], nu, N) + q + mu - B.T @ t.nu[:, 1:]
+    against = ca.reshape((terms + fabs(slope) + fabs(h_y).T @ fabs(net))[n_x:], nu, N) + fabs(q) + fabs(mu)
+    against += ca.repmat(fabs(B).T @ of_nu, 1, N)
+    cost = fabs(t.path_cost + ca.dot(t.weight, slack) + ca.dot(t.perturbation, t.U[:, 0]))
+    lower, upper = _finite(t.lower, t.has_lower), _finite(t.upper, t.has_upper)
+    size = fabs(h_y) @ fabs(y) + fabs(lower) + fabs(upper)
+    excesses, products = entries(ca.vec(fabs(r) - OPTIMAL * against))[first:], []
+
+    def side(value, low, high, lam, size, slack=0.0, hard=True):
+        """Add what a value between two bounds violates, and lam times its distance to the bound that lam belongs to."""
+        push = fabs(lam)
+        if low is not None and high is not None:
+            middle, half = 0.5 * (low + high), 0.5 * (high - low)
+            excess, product = fabs(value - middle) - half, push * (half + slack) - lam * (value - middle)
+        else:
+            excess = (value - high) if low is None else (low - value)
+            product = push * fabs(excess - slack)
+        products.append(product - OPTIMAL * push * size)
+        if hard:
+            excesses.append(excess - OPTIMAL * size)
+
+    for i in range(t.n_rows):
+        if t.has_lower[i] or t.has_upper[i]:
+            edges = lower[i] if t.has_lower[i] else None, upper[i] if t.has_upper[i] else None
+            side(t.h[i], *edges, net[i], size[i], slack[i] if t.soft[i] else 0.0, not t.soft[i])
+    for j, edges in enumerate(zip(problem.input_lower, problem.input_upper)):
+        low, high = (float(edge) if np.isfinite(edge) else None for edge in edges)
+        for k in range(int(j < first), N if np.isfinite(edges).any() else 0):
+            side(t.U[j, k], low, high, mu[j, k], abs(low or 0.0) + abs(high or 0.0) + fabs(t.U[j, k]))
+    worst = ca.SX(0.0)
+    for parts, nothing in ((excesses, TINY), (products, cost + TINY)):
+        worst = ca.fmax(worst, ca.mmax(ca.vertcat(*parts)) - OPTIMAL * nothing) if parts else worst
+    worst += 0.0 * (ca.sum1(ca.vec(r)) + cost)  # fmax overlooks what is not a number
+    inputs = [t.theta, t.X, t.U, slack, t.nu, net, mu, t.perturbation]
+    return ca.Function(f"doubt_{kind}", inputs, [ca.cse(worst)])
 
 
 def relative_residual(solution: Solution) -> float:
@@ -127,7 +183,7 @@ def relative_residual(solution: Solution) -> float:
 
 
 def residuals(solution: Solution, floor: float = TINY) -> np.ndarray:
-    """Return the two relative residuals of a solution, as `optimality` does."""
+    """Return the two relative residuals of a solution, as `optimality` does; `floor` is that of `optimality`."""
     compiled = _COMPILED.setdefault(solution.transcription, {})
     key = solution.kind, floor
     if key not in compiled:

@@ -171,7 +171,7 @@ class PrestabilisedSolver:
             "data", [t.theta, t.perturbation], [*at_zero, t.lower, t.upper, t.weight], ["theta", "q"], names
         )
 
-    def solve(self, question: Question, guess=None) -> Solution:
+    def solve(self, question: Question) -> Solution:
         """Answer a question; raises SolverError if there is no answer, or none that passes the test of optimality."""
         start, problem = time.perf_counter(), self.t.problem
         d = SimpleNamespace(**{k: v.full() for k, v in self._data(theta=question.theta, q=question.q).items()})

@@ -70,8 +70,9 @@ def meeting(question: Question, lower, upper, name: Callable[[int], str]) -> tup
     name : callable (i) -> str
         What the bounds belong to, for the message.
     """
-    i = int(np.isnan(lower + upper).argmax())
-    if np.isnan(lower[i] + upper[i]):
+    none = np.isnan(lower) | np.isnan(upper)
+    if none.any():
+        i = int(none.argmax())
         question.fail("not converged", f"a bound of {name(i)} is not a number")
     with np.errstate(invalid="ignore"):
         middle, over = 0.5 * (lower + upper), lower - upper

@@ -19,6 +19,8 @@ from mpcrl_course.network.solution import AgentQuestion
 
 #: A region of the explicit solution is left when a row or a multiplier is beyond its limit by more than this.
 ROUNDING = 1e-11
+#: Relative KKT residual up to which a local answer is taken: ADMM's own are larger (`NetworkSolution.converged`).
+ADMM = 1e-3
 #: A region must give the answer that it was made from to this relative accuracy; it does not if its rows are dependent.
 AGREEMENT = 1e-9
 
@@ -72,7 +74,7 @@ class LocalQP:
         """
         self.minimise(tilt)
         theta = np.concatenate([self.question.theta[: self.local.n_theta], tilt])
-        return self.solver.solution(self.qp, replace(self.question, theta=theta), self.z, self.lam, start)
+        return self.solver.solution(self.qp, replace(self.question, theta=theta), self.z, self.lam, start, ADMM)
 
     def region(self) -> tuple[np.ndarray, np.ndarray]:
         """Return G, g: as long as e >= 0 in (c_i, e) = G r + g, the active set of the last solve stays what it is.

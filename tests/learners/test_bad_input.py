@@ -196,18 +196,18 @@ def test_arrays_that_are_damaged_or_another_learners(tmp_path):
     for name, options in (("distributed", {}), ("DDPG", {}), ("tabular", {})):
         with pytest.raises(ValueError, match="saved at .* is another learner's, or damaged"):
             make(name, **options).run(9, save=path, resume=True, progress=False)
-    state = json.loads((tmp_path / "run.json").read_text())
+    state = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     whole = (tmp_path / state["arrays"]).read_bytes()
     for part in (whole[: len(whole) // 2], whole[:-30] + b"x" * 30, b""):
         (tmp_path / state["arrays"]).write_bytes(part)
         with pytest.raises(ValueError, match="damaged: delete both"):
             saved_log(path)
     (tmp_path / state["arrays"]).write_bytes(whole)
-    (tmp_path / "run.json").write_text(json.dumps(state | {"rng": {"bit_generator": "MT19937"}}))
+    (tmp_path / "run.json").write_text(json.dumps(state | {"rng": {"bit_generator": "MT19937"}}), encoding="utf-8")
     with pytest.raises(ValueError, match="another learner's, or damaged"):
         make("Q").run(9, save=path, resume=True, progress=False)
-    (tmp_path / "run.json").write_text(json.dumps(state | {"k": "five"}))
+    (tmp_path / "run.json").write_text(json.dumps(state | {"k": "five"}), encoding="utf-8")
     with pytest.raises(ValueError, match="damaged: delete both"):
         saved_log(path)
-    (tmp_path / "run.json").write_text(json.dumps(state))
+    (tmp_path / "run.json").write_text(json.dumps(state), encoding="utf-8")
     assert make("Q").run(9, save=path, resume=True, progress=False).k == 9

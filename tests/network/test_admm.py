@@ -398,7 +398,7 @@ def test_hard_rows_that_nothing_satisfies_name_their_agent():
     with pytest.raises(AgentError, match="infeasible: agent 2: constraint 'wall', row 1, stage 1") as e:
         ADMM(net).V(theta, [0.0, 3.0])
     assert e.value.agent == 1
-    with pytest.raises(SolverError, match="infeasible: constraint 'wall_2', row 1, stage 1"):
+    with pytest.raises(SolverError, match="infeasible: .*constraint 'wall_2', row 1, stage 1"):
         Central(net).V(theta, [0.0, 3.0])
 
 
