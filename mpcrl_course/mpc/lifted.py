@@ -191,8 +191,10 @@ class LiftedSolver:
         gap = float(np.maximum(bounds["lbg"] - g, g - bounds["ubg"]).max())
         if status == "not converged" and self.t.hard_names and gap > 1e-4:  # piqp seldom says it in words
             status, reason = WORDS["infeasible"]
-        if status == "infeasible":
-            reason += f" ({', '.join(self.t.hard_names) or 'none, so it is numbers that overflow'})"
+        if status == "infeasible" and self.t.hard_names:
+            reason += f" ({', '.join(self.t.hard_names)})"
+        elif status == "infeasible":  # soft rows and a box never contradict each other
+            status, reason = "not converged", "numbers overflow, or are too far apart"
         said = f"{self.plugin}: {word}"
         question.fail(status, f"{reason} ({said})" if reason else said)
 

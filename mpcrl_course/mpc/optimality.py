@@ -112,7 +112,7 @@ def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunc
                 excess, lam = sign * (t.U[j, k:] - bound[j]), ca.fmax(sign * mu[j, k:], 0.0)
                 side(excess, lam, size_u[j] + abs(bound[j]))
     worst = [ca.mmax(ca.vertcat(*[ca.vec(ca.densify(part)) for part in parts])) for parts in (ratios, products)]
-    worst[0] += 0.0 * (ca.sum1(r) + cost)  # fmax overlooks what is not a number
+    worst[0] += TINY**10 * (ca.sumsqr(r) + cost)  # fmax overlooks what is not a number; this does not
     inputs = [t.theta, s, t.X, t.U, slack, t.nu, t.lam_lb, t.lam_ub, mu, t.perturbation]
     return BufferedFunction(f"optimality_{kind}", inputs, [ca.cse(ca.vertcat(*worst))])
 
@@ -172,7 +172,7 @@ def doubt(t: Transcription, kind: str) -> ca.Function:
     worst = ca.SX(0.0)
     for parts, nothing in ((excesses, TINY), (products, cost + TINY)):
         worst = ca.fmax(worst, ca.mmax(ca.vertcat(*parts)) - OPTIMAL * nothing) if parts else worst
-    worst += 0.0 * (ca.sum1(ca.vec(r)) + cost)  # fmax overlooks what is not a number
+    worst += TINY**10 * (ca.sumsqr(r) + cost)  # fmax overlooks what is not a number; this does not
     inputs = [t.theta, t.X, t.U, slack, t.nu, net, mu, t.perturbation]
     return ca.Function(f"doubt_{kind}", inputs, [ca.cse(worst)])
 

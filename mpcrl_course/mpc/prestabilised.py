@@ -55,6 +55,8 @@ exact = np.longdouble
 DEPENDENT = 1e-9
 #: Newton steps of the polish, at most.
 POLISHES = 20
+#: Why even this back end may fail, and what helps.
+SPAN = "the problem's numbers span too many digits: shorten the horizon, start nearer, or lower the slack weights"
 #: How often which inputs are held at a bound is changed, at most.
 ATTEMPTS = 10
 #: A row of G shorter than this, against the terms that it is made of, cannot be moved by the inputs.
@@ -199,7 +201,7 @@ class PrestabilisedSolver:
                 given, loop = new, self._loop(d, question, new)
         if failure is not None:
             raise failure
-        question.fail("not converged", f"the best answer found leaves a relative KKT residual of {left:.2g}")
+        question.fail("not converged", f"{SPAN} (a relative KKT residual of {left:.2g} is left)")
 
     def _check(self, d, question: Question) -> None:
         """Raise SolverError if the problem's numbers make none."""
@@ -273,13 +275,13 @@ class PrestabilisedSolver:
             first += F[k].shape[1]
             T[x_at[k + 1]], y_0[x_at[k + 1]] = d.A @ T[x] + d.B @ T[u], d.A @ y_0[x] + d.B @ y_0[u] + d.f
         if not (np.isfinite(T).all() and np.isfinite(y_0).all()):
-            question.fail("not converged", "numbers overflow along the horizon: shorten it, or scale the problem")
+            question.fail("not converged", SPAN)
         return Loop(T, y_0, K, k_, F)
 
     def _factor(self, M, k: int, question: Question) -> np.ndarray:
         """Return the Cholesky factor of M, which must be positive definite whatever the units of the inputs are."""
         if not np.isfinite(M).all():
-            question.fail("not converged", "numbers overflow along the horizon: shorten it, or scale the problem")
+            question.fail("not converged", SPAN)
         unit = np.sqrt(np.abs(np.diag(M)))
         unit[unit == 0.0] = 1.0
         scaled = M / unit / unit[:, None]
@@ -332,6 +334,8 @@ class PrestabilisedSolver:
         w, push, flag = _project(*scaled)
         if flag == INFEASIBLE:
             hard = np.isinf(scaled[3]) & (use < self.t.n_rows)  # the box stands
+            if not hard.any():  # soft rows and a box never contradict each other
+                question.fail("not converged", SPAN)
             relaxed = _project(*scaled[:3], np.where(hard, DEAR, scaled[3]))[0]
             height = scaled[0] @ relaxed
             missed = np.where(hard, np.maximum(scaled[1] - height, height - scaled[2]), -np.inf)
@@ -339,7 +343,7 @@ class PrestabilisedSolver:
             missed_by = f"it is missed by {missed[worst] * length[worst] * unit:.3g} at best"
             question.fail("infeasible", f"{self._name(int(use[worst]))} cannot be satisfied: {missed_by}")
         if flag < 1:
-            question.fail("not converged", f"daqp returned {flag}")
+            question.fail("not converged", SPAN)
         w, push = _polish(w, push, *scaled)
         whole = soft & (np.abs(push) >= scaled[3] * (1.0 - ROUNDING))
         lam[use] = np.where(whole, np.sign(push) * weight, push * unit / length)
