@@ -114,8 +114,13 @@ class CondensedQP:
         inputs = [t.theta, fixed, z, lam, t.perturbation]
         answer = [total, X.T, U.T, nu.T, slack, lam_lb, lam_ub, doubts]
         self.expand = BufferedFunction(f"expand_{kind}", inputs, answer, matrices={1, 2, 3})
-        short = (ca.substitute(part, t.perturbation, ca.SX.zeros(n_u)) for part in (total, doubts))
-        self.value = BufferedFunction(f"value_{kind}", inputs[:4], [*short])
+        self._short = f"value_{kind}", inputs, [total, doubts]
+
+    @cached_property
+    def value(self) -> BufferedFunction:
+        """Made when a batch is first asked for: many never ask."""
+        name, (*inputs, q), outputs = self._short
+        return BufferedFunction(name, inputs, ca.substitute(outputs, [q], [ca.SX.zeros(q.numel())]))
 
 
 class CondensedSolver:

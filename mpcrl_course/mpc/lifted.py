@@ -114,8 +114,21 @@ class LiftedSolver:
         An answer that does not pass the test of optimality is none; of a quadratic problem it is sought once more, by
         the careful back end.
         """
+        problem = self.t.problem
         if self.plugin == "ipopt":
-            solution = self.answer(question, guess)
+            try:
+                solution = self.answer(question, guess)
+            except SolverError as error:  # the root of no input has no slope: begin where there is one
+                if guess is not None or "Invalid_Number" not in error.reason:
+                    raise
+                box = [
+                    np.nan_to_num(bound, posinf=1.0, neginf=-1.0)
+                    for bound in (problem.input_lower, problem.input_upper)
+                ]
+                u = np.tile(0.5 * (box[0] + box[1]) + 0.1 * (box[1] - box[0]), (problem.horizon, 1))
+                if question.action is not None:
+                    u[:, : problem.n_actions] = question.action
+                solution = self.answer(question, self._held(question, u))
             if not (left := residuals(solution, AT_REST)[0]) <= OPTIMAL:  # ipopt's barrier sees to complementarity
                 question.fail("not converged", f"ipopt's answer leaves a relative KKT residual of {left:.2g}")
             return solution
@@ -127,6 +140,12 @@ class LiftedSolver:
             if error.status == "unbounded":
                 raise
         return self._careful.solve(question)
+
+    def _held(self, question: Question, u) -> Guess:
+        """Return the guess of the state held and inputs u, the first of which is the action if that is given."""
+        if question.action is not None:
+            u[0, : self.t.problem.n_actions] = question.action
+        return Guess(np.tile(question.state, (len(u) + 1, 1)), u, np.zeros(self.t.n_rows))
 
     @cached_property
     def _careful(self) -> PrestabilisedSolver:
@@ -148,8 +167,8 @@ class LiftedSolver:
         q = np.zeros(nu) if question.perturbation is None else question.perturbation
         a = np.zeros(problem.n_actions) if question.action is None else question.action
         if guess is None:
-            u = np.clip(np.zeros((N, nu)), problem.input_lower, problem.input_upper)
-            guess = Guess(np.tile(state, (N + 1, 1)), u, np.zeros(t.n_rows))
+            u = np.tile(np.clip(np.zeros(nu), problem.input_lower, problem.input_upper), (N, 1))
+            guess = self._held(question, u)
         first = np.concatenate([guess.x.ravel(), guess.u.ravel(), guess.flat_slack[t.soft]])
         solver, bounds = self._solver(question.kind)
         try:

@@ -118,7 +118,7 @@ def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunc
 
 
 def doubt(t: Transcription, kind: str) -> ca.Function:
-    """Return the function (theta, X, U, slack, nu, net, mu, q) -> by how much an answer fails the test, 0 if it passes.
+    """Return the function (theta, X, U, slack, nu, net, mu, q) -> by how much an answer fails, below 0 if it passes.
 
     The test of a condensed answer, in few operations, for it is asked at every solve: the states follow from the
     inputs, nu from stationarity in the states, and slacks from violations, so that what may be wrong are stationarity
@@ -169,7 +169,7 @@ def doubt(t: Transcription, kind: str) -> ca.Function:
         low, high = (float(edge) if np.isfinite(edge) else None for edge in edges)
         for k in range(int(j < first), N if np.isfinite(edges).any() else 0):
             side(t.U[j, k], low, high, mu[j, k], abs(low or 0.0) + abs(high or 0.0) + fabs(t.U[j, k]))
-    worst = ca.SX(0.0)
+    worst = ca.SX(-TINY)
     for parts, nothing in ((excesses, TINY), (products, cost + TINY)):
         worst = ca.fmax(worst, ca.mmax(ca.vertcat(*parts)) - OPTIMAL * nothing) if parts else worst
     worst += TINY**10 * (ca.sumsqr(r) + cost)  # fmax overlooks what is not a number; this does not

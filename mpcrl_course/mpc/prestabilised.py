@@ -31,7 +31,7 @@ from typing import NamedTuple
 import casadi as ca
 import daqp
 import numpy as np
-from scipy.linalg import qr, solve_triangular
+from scipy.linalg import qr
 
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual
@@ -82,11 +82,6 @@ class Loop(NamedTuple):
     F: list[np.ndarray]
 
 
-def _inverse(L):
-    """Return the inverse of a lower triangular matrix."""
-    return solve_triangular(L, np.eye(len(L)), lower=True)
-
-
 def _project(G, lower, upper, weight) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the shortest w with lower <= G w <= upper (softly where the weight is finite), multipliers, the flag."""
     n, soft = G.shape[1], np.isfinite(weight)
@@ -111,10 +106,10 @@ def _meet(basis, R, G, p, edge) -> tuple[np.ndarray, np.ndarray]:
     w, lam = exact(np.zeros(len(p))), exact(np.zeros(len(edge)))
     for _ in range(3):
         r, e = (p - w - exact(G).T @ lam).astype(float), (edge - exact(G) @ w).astype(float)
-        along = solve_triangular(R.T, e, lower=True) if len(R) else np.zeros(0)
+        along = np.linalg.solve(R.T, e)
         step = r - basis @ (basis.T @ r) + basis @ along
         w = w + step
-        lam = lam + (solve_triangular(R, basis.T @ r - along) if len(R) else 0.0)
+        lam = lam + np.linalg.solve(R, basis.T @ r - along)
     return w.astype(float), lam.astype(float)
 
 
@@ -256,7 +251,7 @@ class PrestabilisedSolver:
             Q, S, R = d.H[x_at[k], x_at[k]], d.H[u_at[k], x_at[k]], d.H[u_at[k], u_at[k]]
             q, r, free = d.g[x_at[k]], d.g[u_at[k]], np.isnan(given[k])
             M, G, g = R + d.B.T @ P @ d.B, S + d.B.T @ P @ d.A, r + d.B.T @ (P @ d.f + p)
-            inverse = _inverse(self._factor(M[np.ix_(free, free)], k, question))
+            inverse = self._inverse_factor(M[np.ix_(free, free)], k, question)
             K[k, free] = -inverse.T @ (inverse @ G[free])
             k_[k, free] = -inverse.T @ (inverse @ (g + M @ k_[k])[free])
             F[k] = np.zeros((nu, int(free.sum())))
@@ -278,8 +273,8 @@ class PrestabilisedSolver:
             question.fail("not converged", SPAN)
         return Loop(T, y_0, K, k_, F)
 
-    def _factor(self, M, k: int, question: Question) -> np.ndarray:
-        """Return the Cholesky factor of M, which must be positive definite whatever the units of the inputs are."""
+    def _inverse_factor(self, M, k: int, question: Question) -> np.ndarray:
+        """Return L^-1 of M = L L', which must be positive definite whatever the units of the inputs are."""
         if not np.isfinite(M).all():
             question.fail("not converged", SPAN)
         unit = np.sqrt(np.abs(np.diag(M)))
@@ -289,7 +284,7 @@ class PrestabilisedSolver:
             if least < -1e3 * FLAT:
                 question.fail("unbounded", f"the cost is not convex in the inputs (of stage {k})")
             question.fail("not converged", f"the cost is flat in some input of stage {k}: give every input a cost")
-        return unit[:, None] * np.linalg.cholesky(scaled)
+        return np.linalg.inv(np.linalg.cholesky(scaled)) / unit
 
     def _rows(self, d, loop: Loop, given) -> SimpleNamespace:
         """Return all rows, those of the problem first and the box on u after them, in terms of w."""
