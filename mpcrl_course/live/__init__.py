@@ -1,15 +1,23 @@
 """Live pictures: a closed loop, a scene that draws it, and a player with the controls, apart from each other."""
 
 from mpcrl_course.live.admm import admm_live, agreement
+from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.cartpole import cartpole_live
+from mpcrl_course.live.clock import Clock
 from mpcrl_course.live.ddpg import ddpg_live
-from mpcrl_course.live.linear import linear_live
+from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
+from mpcrl_course.live.player import Player
 from mpcrl_course.live.power import power_live
 from mpcrl_course.live.second_order import second_order_live
 from mpcrl_course.live.versus import versus_live
 
 __all__ = [
+    "Canvas",
+    "Clock",
+    "LinearLoop",
+    "LinearScene",
+    "Player",
     "admm_live",
     "agreement",
     "cartpole_live",

@@ -30,6 +30,8 @@ ROUNDING = 1e-9
 #: Reciprocal of the quadratic weight that daqp adds to a linear slack penalty: large makes the l1 penalty exact.
 #: 1e6 leaves KKT residuals below 1e-7 of the value; from 1e8 on, 1 of 8000 random problems is solved wrongly.
 RECIPROCAL_WEIGHT = 1e6
+#: A batch's answers are judged by the condensed QP where no pivot of its scaled Hessian is smaller than this.
+WELL_CONDITIONED = 1e-3
 SETTINGS = {"primal_tol": 1e-10, "dual_tol": 1e-12}
 FLAGS = {
     -1: ("infeasible", "the hard constraints contradict each other"),
@@ -57,7 +59,7 @@ class CondensedQP:
         weight in the order of daqp (the box on z first, with zeros), all_weights over all rows of the problem.
     vectors : (theta, fixed, q) -> f, lower, upper
         With the box on z, if there is one, as the first rows of lower and upper.
-    value : (theta, fixed, z, lam) -> value, doubts
+    value : (theta, fixed, z) -> value
     expand : (theta, fixed, z, lam, q) -> value, X, U, nu, slack, lam_lb, lam_ub, doubts
         lam are daqp's multipliers, the box on z first (positive: upper side); doubts are above 0 where the answer
         fails the test of optimality (`mpcrl_course.mpc.optimality`).
@@ -77,7 +79,7 @@ class CondensedQP:
         moving = np.flatnonzero(~t.fixed_rows[kind]).tolist()
         self.n_z, self.moving, self.n_rows = int(z.numel()), moving, len(moving)
         self.soft, self.model = t.soft[moving], None
-        self.any_soft = bool(self.soft.any())
+        self.any_soft, self.any_fixed_hard = bool(self.soft.any()), bool((~t.soft & t.fixed_rows[kind]).any())
         self.n_box = self.n_z if np.isfinite([problem.input_lower, problem.input_upper]).any() else 0
         box_lower, box_upper = (
             np.tile(b, N)[N * n_u - self.n_box :] for b in (problem.input_lower, problem.input_upper)
@@ -114,13 +116,8 @@ class CondensedQP:
         inputs = [t.theta, fixed, z, lam, t.perturbation]
         answer = [total, X.T, U.T, nu.T, slack, lam_lb, lam_ub, doubts]
         self.expand = BufferedFunction(f"expand_{kind}", inputs, answer, matrices={1, 2, 3})
-        self._short = f"value_{kind}", inputs, [total, doubts]
-
-    @cached_property
-    def value(self) -> BufferedFunction:
-        """Made when a batch is first asked for: many never ask."""
-        name, (*inputs, q), outputs = self._short
-        return BufferedFunction(name, inputs, ca.substitute(outputs, [q], [ca.SX.zeros(q.numel())]))
+        unperturbed = ca.substitute(total, t.perturbation, ca.SX.zeros(n_u))
+        self.value = BufferedFunction(f"value_{kind}", inputs[:3], [unperturbed])
 
 
 class CondensedSolver:
@@ -259,31 +256,53 @@ class CondensedSolver:
 
         qp = self.qp("V" if actions is None else "Q")
         fixed = states if actions is None else np.hstack([states, actions])
-        n, free = len(states), actions is None
-        Z, lam, model = np.zeros((n, qp.n_z)), np.zeros((n, qp.sense.size)), None
-        failed = np.zeros(n, bool)
-        for i, (f, lower, upper) in enumerate(zip(*qp.vectors.over(theta, fixed, 0.0)) if n else []):
-            if model is None or not qp.n_rows:
-                data = self.condense(qp, question(i))
-                try:
-                    model = self.model(qp, question(i), data)
-                except SolverError:
-                    failed[i] = True
-                    continue
-                if model is None:
-                    continue
-            elif model.update(f=f, bupper=upper, blower=lower) < 0:
-                failed[i], model = True, None
-                continue
-            Z[i], _, flag, info = model.solve()
-            lam[i] = info["lam"]
-            if flag < 1:
-                failed[i], Z[i], model = True, 0.0, None
+        n = len(states)
         if not n:
             return np.zeros(0), np.zeros((0, self.t.problem.n_actions))
-        values, doubts = qp.value.over(theta, fixed, Z, lam)
-        values, first = values[:, 0], Z[:, : self.t.problem.n_actions] if free else np.array(actions, dtype=float)
-        for i in np.flatnonzero(failed | ~(doubts[:, 0] <= 0.0)).tolist():
-            solution = self.careful(question(i))
+        Z, lam, model = np.zeros((n, qp.n_z)), np.zeros((n, qp.sense.size)), None
+        failed, vectors = np.zeros(n, bool), qp.vectors.over(theta, fixed, 0.0)
+        for i, (f, lower, upper) in enumerate(zip(*vectors)):
+            try:
+                if model is None or not qp.n_rows:
+                    model = self.model(qp, question(i), self.condense(qp, question(i)))
+                elif model.update(f=f, bupper=upper, blower=lower) < 0:
+                    question(i).fail("not converged", "daqp refuses the new bounds")
+                if model is not None:
+                    Z[i], _, flag, info = model.solve()
+                    lam[i], failed[i] = info["lam"], flag < 1
+            except SolverError:
+                failed[i], model = True, None
+        values = qp.value.over(theta, fixed, Z)[0][:, 0]
+        first = Z[:, : self.t.problem.n_actions] if actions is None else np.array(actions, dtype=float)
+        for i in np.flatnonzero(failed | ~self._sure(qp, theta, vectors, Z, lam, values)).tolist():
+            solution = self.solve(question(i))
             values[i], first[i] = solution.value, solution.u0[: first.shape[1]]
         return values, first
+
+    def _sure(self, qp: CondensedQP, theta, vectors, Z, lam, values) -> np.ndarray:
+        """Return which answers of a batch pass the test of optimality (see `optimality`), written for the dense QP.
+
+        A few products of matrices serve all. They say something only where condensing keeps digits, of a Hessian that
+        is well-conditioned once its diagonal is scaled to ones; elsewhere nothing is sure, and each is solved alone.
+        """
+        f, lower, upper = vectors
+        H, C, weight, _ = qp.matrices(theta)
+        unit = np.sqrt(np.abs(np.diag(H)))
+        if qp.n_z == 0 or not unit.all() or qp.any_fixed_hard:
+            return np.zeros(len(Z), bool)
+        try:
+            if np.linalg.cholesky(H / unit / unit[:, None]).diagonal().min() < WELL_CONDITIONED:
+                return np.zeros(len(Z), bool)
+        except np.linalg.LinAlgError:
+            return np.zeros(len(Z), bool)
+        rows = np.vstack([np.eye(qp.n_box, qp.n_z), C])
+        r = Z @ H + f + lam @ rows
+        sure = (np.abs(r) <= OPTIMAL * (np.abs(Z) @ np.abs(H) + np.abs(f) + np.abs(lam) @ np.abs(rows))).all(axis=1)
+        height, push, weight = Z @ rows.T, np.abs(lam), np.where(qp.sense == 8, weight, np.inf)
+        size, cost = np.abs(Z) @ np.abs(rows).T, np.abs(values)[:, None]
+        edge = np.where(lam > 0.0, upper, np.where(lam < 0.0, lower, height))
+        beyond = np.maximum(np.maximum(height - upper, lower - height), 0.0)
+        out = (push >= weight * (1.0 - OPTIMAL)) & (beyond > 0.0)  # a violated soft row pushes with its whole weight
+        size += np.where(np.isfinite(edge), np.abs(edge), 0.0)
+        sure &= (out | (push * np.abs(height - edge) <= OPTIMAL * (cost + push * size))).all(axis=1)
+        return sure & (out | (beyond <= OPTIMAL * size)).all(axis=1)
