@@ -298,11 +298,14 @@ class CondensedSolver:
         rows = np.vstack([np.eye(qp.n_box, qp.n_z), C])
         r = Z @ H + f + lam @ rows
         sure = (np.abs(r) <= OPTIMAL * (np.abs(Z) @ np.abs(H) + np.abs(f) + np.abs(lam) @ np.abs(rows))).all(axis=1)
-        height, push, weight = Z @ rows.T, np.abs(lam), np.where(qp.sense == 8, weight, np.inf)
+        height, push = Z @ rows.T, np.abs(lam)
         size, cost = np.abs(Z) @ np.abs(rows).T, np.abs(values)[:, None]
         edge = np.where(lam > 0.0, upper, np.where(lam < 0.0, lower, height))
         beyond = np.maximum(np.maximum(height - upper, lower - height), 0.0)
-        out = (push >= weight * (1.0 - OPTIMAL)) & (beyond > 0.0)  # a violated soft row pushes with its whole weight
+        # a violated soft row pushes with its whole weight
+        out = (qp.sense == 8) & (push >= weight * (1.0 - OPTIMAL)) & (beyond > 0.0)
         size += np.where(np.isfinite(edge), np.abs(edge), 0.0)
         sure &= (out | (push * np.abs(height - edge) <= OPTIMAL * (cost + push * size))).all(axis=1)
-        return sure & (out | (beyond <= OPTIMAL * size)).all(axis=1)
+        # what else is violated, by rounding, must not count: in the value it costs its whole weight
+        dear = np.where(qp.sense == 8, weight * beyond <= OPTIMAL * cost, beyond <= OPTIMAL * size)
+        return sure & (out | dear).all(axis=1)
