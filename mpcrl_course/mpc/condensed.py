@@ -295,7 +295,8 @@ class CondensedSolver:
                 return np.zeros(len(Z), bool)
         except np.linalg.LinAlgError:
             return np.zeros(len(Z), bool)
-        rows = np.vstack([np.eye(qp.n_box, qp.n_z), C])
+        rows, whole = np.vstack([np.eye(qp.n_box, qp.n_z), C]), np.where(qp.sense == 8, weight, np.inf)
+        lam = np.minimum(np.maximum(lam, -whole), whole)  # daqp's own may be larger
         r = Z @ H + f + lam @ rows
         sure = (np.abs(r) <= OPTIMAL * (np.abs(Z) @ np.abs(H) + np.abs(f) + np.abs(lam) @ np.abs(rows))).all(axis=1)
         height, push = Z @ rows.T, np.abs(lam)
