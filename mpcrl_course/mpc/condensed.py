@@ -20,7 +20,7 @@ import numpy as np
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.lifted import LiftedSolver
-from mpcrl_course.mpc.optimality import OPTIMAL, doubt, relative_residual
+from mpcrl_course.mpc.optimality import OPTIMAL, ROUNDED, doubt, relative_residual
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription, pick, rollout, stack
@@ -306,7 +306,7 @@ class CondensedSolver:
         # a violated soft row pushes with its whole weight
         out = (qp.sense == 8) & (push >= weight * (1.0 - OPTIMAL)) & (beyond > 0.0)
         size += np.where(np.isfinite(edge), np.abs(edge), 0.0)
-        sure &= (out | (push * np.abs(height - edge) <= OPTIMAL * (cost + push * size))).all(axis=1)
+        sure &= (out | (push * np.abs(height - edge) <= OPTIMAL * (cost + ROUNDED * push * size))).all(axis=1)
         # what else is violated, by rounding, must not count: in the value it costs its whole weight
         dear = np.where(qp.sense == 8, weight * beyond <= OPTIMAL * cost, beyond <= OPTIMAL * size)
         return sure & (out | dear).all(axis=1)

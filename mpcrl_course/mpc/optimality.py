@@ -6,7 +6,7 @@ constraint rows h, slack weights w and multipliers nu, lam, mu (of the box on U)
     stationarity      dL/dy = 0                    against |H||y| + |dl/dy - H y| + |h_y|'lam + mu + |f_y|'|nu|
     dynamics          x_{k+1} - f(x_k, u_k) = 0    against |x_{k+1}| + |f_y||y| + |f - f_y y|
     feasibility       h - sigma <= bound           against |h_y||y| + |h - h_y y| + |bound|          (a row's size)
-    complementarity   lam (h - sigma - bound) = 0  against |cost| + lam (the row's size),   likewise sigma and the box
+    complementarity   lam (h - sigma - bound) = 0  against |cost| (or rounding of lam h);    likewise sigma and the box
     slacks            0 <= w - lam                 against w
 
 A state or an input has one unit at all stages: its size is the largest of the horizon. Changing the unit of a state,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: A relative KKT residual up to this counts as solved.
 OPTIMAL = 1e-7
+#: Times `OPTIMAL`: the relative size of what counts as rounding of a row, 1e-13.
+ROUNDED = 1e-6
 #: What is to cancel counts as nothing below this: a plan that rests at 0 is left there by iterations to rounding.
 TINY = 1e-25
 #: What is compiled for V and Q of every problem, as long as that lives.
@@ -93,7 +95,7 @@ def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunc
     products = [ca.SX(0.0)]
 
     def side(excess, lam, size):
-        products.append(lam * fabs(excess) / (cost + lam * size + floor))
+        products.append(lam * fabs(excess) / (cost + ROUNDED * lam * size + floor))
         ratios.append(ca.fmax(excess, 0.0) / (size + floor))
 
     for edge, excess, lam, has in ((lower, below, t.lam_lb, t.has_lower), (upper, above, t.lam_ub, t.has_upper)):
@@ -104,7 +106,7 @@ def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunc
         soft = np.flatnonzero(t.soft).tolist()
         w, sigma, lam = t.weight[soft], slack[soft], (t.lam_lb + t.lam_ub)[soft]
         ratios.append(ca.fmax(lam - w, 0.0) / (w + floor))
-        products.append(fabs(w - lam) * sigma / (cost + w * sigma + floor))
+        products.append(fabs(w - lam) * sigma / (cost + floor))
     for bound, sign in ((problem.input_lower, -1.0), (problem.input_upper, 1.0)):
         for j in np.flatnonzero(np.isfinite(bound)).tolist():
             k = 1 if j < first else 0
@@ -148,7 +150,7 @@ def doubt(t: Transcription, kind: str) -> ca.Function:
     size = fabs(h_y) @ fabs(y) + fabs(lower) + fabs(upper)
     excesses, products = entries(ca.vec(fabs(r) - OPTIMAL * against))[first:], []
 
-    def side(value, low, high, lam, size, slack=0.0, hard=True):
+    def side(value, low, high, lam, size, slack=0.0, weight=None):
         """Add what a value between two bounds violates, and lam times its distance to the bound that lam belongs to."""
         push = fabs(lam)
         if low is not None and high is not None:
@@ -157,14 +159,16 @@ def doubt(t: Transcription, kind: str) -> ca.Function:
         else:
             excess = (value - high) if low is None else (low - value)
             product = push * fabs(excess - slack)
-        products.append(product - OPTIMAL * push * size)
-        if hard:
+        products.append(product - OPTIMAL * ROUNDED * push * size)
+        if weight is None:
             excesses.append(excess - OPTIMAL * size)
+        else:
+            products.append(weight * (excess - slack))  # violated, and not paid for
 
     for i in range(t.n_rows):
         if t.has_lower[i] or t.has_upper[i]:
             edges = lower[i] if t.has_lower[i] else None, upper[i] if t.has_upper[i] else None
-            side(t.h[i], *edges, net[i], size[i], slack[i] if t.soft[i] else 0.0, not t.soft[i])
+            side(t.h[i], *edges, net[i], size[i], *((slack[i], t.weight[i]) if t.soft[i] else ()))
     for j, edges in enumerate(zip(problem.input_lower, problem.input_upper)):
         low, high = (float(edge) if np.isfinite(edge) else None for edge in edges)
         for k in range(int(j < first), N if np.isfinite(edges).any() else 0):

@@ -309,7 +309,7 @@ class PrestabilisedSolver:
         """Return the optimal w and the multipliers of all rows (positive: upper side)."""
         over, under = rows.g - rows.upper, rows.lower - rows.g
         beyond, lam = np.maximum(over, under), np.zeros(len(rows.g))
-        still = ~rows.moved & (beyond > 0.0)
+        still = ~rows.moved & (beyond > 1e-15 * rows.size)
         lam[still & rows.soft] = (np.where(over > under, 1.0, -1.0) * rows.weight)[still & rows.soft]
         for i in np.flatnonzero(still & ~rows.soft).tolist():
             if beyond[i] > OPTIMAL * (rows.size[i] + abs(rows.g[i] + beyond[i])):
