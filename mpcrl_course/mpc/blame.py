@@ -62,8 +62,9 @@ def blame(problem: OptimalControlProblem, theta, state, action=None, x=None, u=N
 def outside(problem: OptimalControlProblem, theta, state, least: float = 1e-6) -> str | None:
     """Return which hard row the state itself violates most, and by how much; None if it violates none.
 
-    A row of the later stages only (k > 0) is looked at as if it held of the state, too: who starts outside of hard
-    bounds often cannot be inside one stage later, and it is not that stage that is to blame.
+    A row from stage 1 on is looked at as if it held of the state, too: who starts outside of hard bounds often cannot
+    be inside one stage later, and it is not that stage that is to blame. One of later stages only, such as a terminal
+    constraint, says nothing of the state.
 
     Parameters
     ----------
@@ -76,8 +77,11 @@ def outside(problem: OptimalControlProblem, theta, state, least: float = 1e-6) -
     x, u, p = (ca.SX.sym(n, size) for n, size in (("x", problem.n_states), ("u", problem.n_inputs), ("p", len(theta))))
     blocks, worst, found = problem.parameters.unpack(p), least, None
     for name, constraint in problem.constraints.items():
-        stages = (constraint(k, x, u if k < problem.horizon else None, blocks) for k in range(problem.horizon + 1))
-        rows = Rows(*next(rows for rows in stages if rows is not None))
+        stages = (constraint(k, x, u if k < problem.horizon else None, blocks) for k in range(2))
+        found_rows = next((rows for rows in stages if rows is not None), None)
+        if found_rows is None:
+            continue
+        rows = Rows(*found_rows)
         if rows.weight is not None or ca.depends_on(ca.SX(rows.expression), u):
             continue
         parts = [

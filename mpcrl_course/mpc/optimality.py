@@ -9,6 +9,9 @@ constraint rows h, slack weights w and multipliers nu, lam, mu (of the box on U)
     complementarity   lam (h - sigma - bound) = 0  against |cost| (or rounding of lam h);    likewise sigma and the box
     slacks            0 <= w - lam                 against w
 
+At rest all terms may be rounding: a state counts as large as 10^-6 of the terms of the dynamics that it is the sum of,
+the cost as 10^-6 of its own terms, which asks of what cancels there no more than 13 digits.
+
 A state or an input has one unit at all stages: its size is the largest of the horizon. Changing the unit of a state,
 an input, a row or the cost scales a condition and what it is compared with alike.
 
@@ -36,6 +39,8 @@ OPTIMAL = 1e-7
 ROUNDED = 1e-6
 #: What is to cancel counts as nothing below this: a plan that rests at 0 is left there by iterations to rounding.
 TINY = 1e-25
+#: What terms cancel to counts as at least this part of them: times `OPTIMAL`, a thousand roundings.
+CANCELLED = 1e-6
 #: What is compiled for V and Q of every problem, as long as that lives.
 _COMPILED: WeakKeyDictionary[Transcription, dict[tuple, BufferedFunction]] = WeakKeyDictionary()
 
@@ -71,8 +76,10 @@ def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunc
     push = J_below.T @ t.lam_lb + J_above.T @ t.lam_ub + ca.vertcat(ca.SX(n_x, 1), ca.vec(mu))
     later, nu_y = ca.vec(t.nu[:, 1:]), ca.vertcat(ca.vec(t.nu), ca.SX(nu * N, 1))
     r = slope + q + push + nu_y - f_y.T @ later
-    own = fabs(H) @ fabs(y) + fabs(slope - H @ y) + fabs(q) + fabs(J_below).T @ t.lam_lb + fabs(J_above).T @ t.lam_ub
-    own += ca.vertcat(ca.SX(n_x, 1), fabs(ca.vec(mu)))
+    terms = size_y[nx:n_x] + fabs(f_y) @ size_y + fabs(ca.vec(t.X[:, 1:]) - t.gaps - f_y @ y)
+    rest = CANCELLED * ca.vertcat(*[_largest(ca.reshape(terms, nx, N))] * (N + 1), ca.SX(nu * N, 1))
+    own = fabs(H) @ (fabs(y) + rest) + fabs(slope - H @ y) + fabs(q)
+    own += fabs(J_below).T @ t.lam_lb + fabs(J_above).T @ t.lam_ub + ca.vertcat(ca.SX(n_x, 1), fabs(ca.vec(mu)))
     against_x = _largest(ca.reshape((own + fabs(nu_y) + fabs(f_y).T @ fabs(later))[:n_x], nx, N + 1))
     of_nu = fabs(f_y[:, n_x:]).T @ ca.vertcat(*[against_x] * N)
     against_u = _largest(ca.reshape(own[n_x:] + of_nu, nu, N))
@@ -82,7 +89,6 @@ def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunc
     ratios = [fabs(r_u) / (ca.repmat(against_u, 1, N) + floor)]
     x = columns(t.X)
     ratios += [fabs(ca.reshape(r[:n_x], nx, N + 1)) / (ca.repmat(against_x, 1, N + 1) + floor)]
-    terms = size_y[nx:n_x] + fabs(f_y) @ size_y + fabs(ca.vertcat(*x[1:]) - t.gaps - f_y @ y)
     ratios += [
         fabs(ca.reshape(t.gaps, nx, N)) / (ca.reshape(terms, nx, N) + floor),
         fabs(x[0] - s) / (size_x + fabs(s) + floor),
@@ -90,6 +96,7 @@ def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunc
 
     # rows and box: feasibility and complementarity
     cost = fabs(t.path_cost + ca.dot(t.weight, slack) + ca.dot(t.perturbation, t.U[:, 0]))
+    cost += CANCELLED * ca.dot(fabs(y), fabs(H) @ fabs(y) + fabs(slope - H @ y))
     size_h = fabs(h_y) @ size_y + fabs(t.h - h_y @ y)
 
     products = [ca.SX(0.0)]
