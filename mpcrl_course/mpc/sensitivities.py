@@ -93,7 +93,8 @@ def classified(solution: Solution) -> SimpleNamespace:
     below, above, weight = (h - lower) / units.rows, (upper - h) / units.rows, weight * units.rows
     lam_lb, lam_ub = m.lam_lb * units.rows, m.lam_ub * units.rows
     lam_input_lb, lam_input_ub = m.lam_input_lb * units.u, m.lam_input_ub * units.u
-    scale = np.maximum(1.0, weight)
+    # a weight that is only large enough for an exact penalty says nothing about the multipliers that it bounds
+    scale = np.maximum(1.0, np.minimum(weight, max(lam_lb.max(initial=0.0), lam_ub.max(initial=0.0))))
     weight = np.where(t.soft, weight, np.inf)
     violated = t.soft & (np.maximum(-below, -above) > ACTIVE)
     fixed = t.fixed_rows[solution.kind]

@@ -36,3 +36,21 @@ def test_a_terminal_constraint_says_nothing_of_the_state(solver):
     with pytest.raises(SolverError, match="infeasible") as error:
         MPC(problem, solver).V([1.0], [7.0])
     assert "'end'" in error.value.reason and "state itself" not in error.value.reason
+
+
+@pytest.mark.parametrize("solver", ["daqp", "piqp"])
+@pytest.mark.parametrize("weight", [1e2, 1e6, 1e8, 1e10, 1e12])
+def test_a_large_slack_weight_changes_no_derivative(weight, solver):
+    """The speed is held at its bound c, with multipliers of about 4, whatever the weight: du_0/dc = -1 / 0.25."""
+    A, B = np.array([[1.0, 0.25], [0.0, 1.0]]), np.array([0.0312, 0.25])
+    problem = OptimalControlProblem(
+        n_states=2, n_inputs=1, horizon=6, parameters=Parameters(c=0.3), dynamics=lambda x, u, p: A @ x + B * u,
+        stage_cost=lambda k, x, u, p: 0.5 * ca.sumsqr(x) + 0.25 * u**2, terminal_cost=lambda x, p: 2 * ca.sumsqr(x),
+        input_lower=-3, input_upper=3,
+        constraints={"speed": lambda k, x, u, p: Rows(x[1], -p.c, p.c, weight) if k else None},
+    )  # fmt: skip
+    mpc, s = MPC(problem, solver), [2.5, 0.1]
+    v, up, down = (mpc.V([c], s) for c in (0.3, 0.301, 0.299))
+    assert v.strict
+    assert v.policy_jacobian().item() == pytest.approx(-4.0, rel=1e-6)
+    assert v.hessian().item() == pytest.approx((up.gradient() - down.gradient()).item() / 2e-3, rel=1e-5)
