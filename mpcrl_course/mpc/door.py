@@ -170,7 +170,8 @@ class MPC:
         """Raise the error again, with what of the reader's problem or question is behind it, if that can be told."""
         asked, reason = (self.problem, question.theta, question.state), error.reason
         if error.status == "infeasible" and "upper bound" not in reason and (seen := outside(*asked)):
-            reason = f"{seen}; {reason}"
+            name = seen.split("'")[1]  # of the constraint: it is behind a failure only if that names it, too
+            reason = f"{seen}; {reason}" if name in reason else reason
         elif any(word in reason for word in NO_NUMBER) and (seen := blame(*asked, question.action)):
             reason = f"{seen}; {reason}"
         question.fail(error.status, reason)
