@@ -2,9 +2,9 @@
 
 The rooms, from the ground up; a room imports only from those before it:
 
-lectures, places, own, validation
+lectures, places, validation, own
     The table of the lectures; where the course and its shipped numbers are (`data` has them, and the scripts that made
-    them); a reader's own function in the place of one of ours; checks of what comes from outside.
+    them); checks of what comes from outside; a reader's own function in the place of one of ours.
 mpc, network, mlp
     An optimal-control problem, its V, Q and policy, and their derivatives; many of them on a graph; a perceptron.
 statistics, closed_loop, envs

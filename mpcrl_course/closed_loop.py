@@ -73,7 +73,8 @@ def measured(y, entries: int | None = None) -> np.ndarray:
 def rowwise(f: Callable) -> Controller:
     """Return a controller of n states from a function f of one: y (n_measured,) to u (n_inputs,) or a number."""
     function(f, "f")
-    return lambda y: floats([np.atleast_1d(f(row)) for row in measured(y)], "what f returned")
+    one = lambda row: np.atleast_1d(floats(f(row), "what f returned"))  # noqa: E731
+    return lambda y: floats([one(row) for row in measured(y)], "what f returned")
 
 
 def run(controller: Controller, plant: Any, starts, noise) -> Run:
@@ -96,7 +97,7 @@ def run(controller: Controller, plant: Any, starts, noise) -> Run:
         If starts and noise do not fit together or are not finite, or an input is not finite or one is missing.
     """
     function(controller, "controller")
-    if not all(hasattr(plant, name) for name in ("measure", "step", "n_inputs", "n_states")):
+    if not all(hasattr(plant, name) for name in ("measure", "step", "n_inputs", "n_states", "delay")):
         raise ValueError(f"plant must be the parameters of a plant, not {short(plant)}")
     if not hasattr(noise, "_asdict") or not noise or not all(np.ndim(part) >= 2 for part in noise):
         raise ValueError(f"noise is what the plant's draw returned, arrays of shape (steps, n, …), not {short(noise)}")
@@ -112,7 +113,7 @@ def run(controller: Controller, plant: Any, starts, noise) -> Run:
         wanted = f"({n}, {plant.n_states})"
         raise ValueError(f"the noise is that of {n} runs: they need finite starts of shape {wanted}, not {x.shape}")
     if hasattr(controller, "reset"):
-        controller.reset()
+        function(controller.reset, "the controller's reset")()
     xs, us, costs = np.empty((steps + 1, *x.shape)), np.zeros((steps, n, m)), np.zeros((steps, n))
     status, ended, late = np.full((steps, n), "", object), np.full(n, steps), deque([np.zeros((n, m))] * plant.delay)
     xs[0] = x
@@ -125,6 +126,8 @@ def run(controller: Controller, plant: Any, starts, noise) -> Run:
             raise ValueError(f"the controller must return finite inputs of shape ({n}, {m}); in step {k} came {got}")
         late.append(np.clip(command, plant.input_lower, plant.input_upper))
         on, said = ended == steps, np.array(getattr(controller, "status", status[k]))
+        if said.shape != (n,):
+            raise ValueError(f"the controller's status must be a word for each of {n} decisions, not {short(said)}")
         us[k, on], status[k, on] = late.popleft()[on], said[on]
         after, cost, over = plant.step(x, us[k], now)
         costs[k, on], ended[on & over] = cost[on], k

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mpcrl_course.validation import floats
+
 
 def checked(name: str, value, shape: tuple, dtype=float) -> np.ndarray:
     """Return what a reader's function returned as an array.
@@ -23,11 +25,11 @@ def checked(name: str, value, shape: tuple, dtype=float) -> np.ndarray:
     Raises
     ------
     ValueError
-        It is None, of another shape, or not finite.
+        It is None, no array of real numbers, of another shape, or not finite.
     """
     if value is None:
         raise ValueError(f"your {name} function returned None: is its last line a return?")
-    value = np.asarray(value)
+    value = floats(value, f"what your {name} function returned")
     if value.shape != tuple(shape):
         raise ValueError(f"your {name} function returned shape {value.shape}, but {tuple(shape)} is needed")
     if not np.isfinite(value).all():

@@ -37,6 +37,8 @@ def floats(value, name: str) -> np.ndarray:
     ValueError
         It holds complex numbers, strings, objects or None, or rows of different lengths.
     """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):  # NumPy would take what lies under the mask
+        raise ValueError(f"{name} holds masked entries, not numbers: {short(value)}")
     try:
         array = np.array(value)  # a copy: what is made of it outlives what the caller does to it
     except Exception:  # rows of different lengths, or an object with an __array__ of its own
@@ -171,6 +173,13 @@ def sequence(value, name: str) -> list:
         return list(value)
     except Exception:  # a CasADi matrix, too, is none
         raise ValueError(f"{name} must be a list, not {short(value)}") from None
+
+
+def flag(value, name: str) -> bool:
+    """Return `value` as a bool, if it is one, or 0 or 1; ValueError that names `name` if it is not."""
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1)):
+        return bool(value)
+    raise ValueError(f"{name} must be True or False, not {short(value)}")
 
 
 def choice(value, options: Sequence, name: str) -> Any:

@@ -28,7 +28,7 @@ CONTAINERS = set(
 #: Checked by the solver core: its own tests.
 SOLVERS = {"shift"}
 #: Any object is true or false, and any string may be a name.
-FLAGS = set("record safeguard alone mask_truncation identify fresh resume progress learn_weights".split())
+FLAGS = set("identify resume progress learn_weights".split())
 NAMES = {"state_names", "input_names", "save"}
 #: What messages call an argument, if not by its name.
 SAYS = """

@@ -167,3 +167,17 @@ def test_bad_starts_and_noise_are_named():
     spoilt[2, 1] = np.inf
     with pytest.raises(ValueError, match="not finite in torque, step 2"):
         run(gain, plant, np.zeros((2, 2)), Noise(spoilt, noise.measurement, noise.kicks))
+
+
+@pytest.mark.parametrize("status", [["a", "b", "c"], [], None, 3, "ok"])
+def test_a_status_is_a_word_for_each_decision(status):
+    def controller(y):
+        return np.zeros((len(y), 1))
+
+    controller.status = status
+    plant = PendulumParameters()
+    with pytest.raises(ValueError, match="status must be a word for each of 1 decisions"):
+        run(controller, plant, [[0.1, 0.2]], plant.draw(0, 1, 3))
+    controller.reset = 3
+    with pytest.raises(ValueError, match="the controller's reset must be a function"):
+        run(controller, plant, [[0.1, 0.2]], plant.draw(0, 1, 3))

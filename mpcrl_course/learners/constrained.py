@@ -175,9 +175,7 @@ class PrimalDual(Learner):
         else:
             a = self.rng.uniform(self.lower, self.upper)
         s_next, cost, terminated, truncated, _ = self.apply(a)
-        ended, d = terminated or truncated, self.violation(s_next)
-        if d is None or not 0.0 <= float(d) < np.inf:
-            raise ValueError(f"a violation must be a finite number >= 0, not {d} (step {self.k})")
+        ended, d = terminated or truncated, real(self.violation(s_next), f"the violation in step {self.k}", 0.0)
         # truncation ends our watching, not the sum of costs
         self.replay.add(s=self.s, a=a, cost=cost, s_next=s_next, terminated=terminated, violation=d)
         multiplier = agent.multiplier

@@ -21,7 +21,7 @@ from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.mlp import MLP, Adam, soft_update
 from mpcrl_course.own import answering, checked
-from mpcrl_course.validation import asfloats, choice, generator, instance, real, reals, share, whole
+from mpcrl_course.validation import asfloats, choice, flag, generator, instance, real, reals, share, whole
 
 
 def critic_target(cost, terminated, s_next, target_actor: MLP, target_critic: MLP, gamma: float) -> np.ndarray:
@@ -220,6 +220,7 @@ def box_of(env) -> tuple[np.ndarray, np.ndarray]:
     space = instance(env, gym.Env, "env").action_space
     if not isinstance(space, gym.spaces.Box) or not np.isfinite([space.low, space.high]).all():
         raise ValueError(f"env needs actions in a finite box, not {space}")
+    instance(env.observation_space, gym.spaces.Box, "the plant's observation_space")
     return space.low.astype(float), space.high.astype(float)
 
 
@@ -272,7 +273,7 @@ class DDPG(Learner):
         super().__init__(env, rng)
         self.replay = Replay(memory, batch, dtype=np.float32, s=n, a=m, cost=1, s_next=n, terminated=1)
         self.warm_up, self.noise = whole(warm_up, "warm_up", 0), as_schedule(noise, "noise")
-        self.mask_truncation = mask_truncation
+        self.mask_truncation = flag(mask_truncation, "mask_truncation")
         self.parts |= {"agent": self.agent, "replay": self.replay}
 
     def step(self) -> None:

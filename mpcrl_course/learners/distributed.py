@@ -40,7 +40,7 @@ from mpcrl_course.learners.run import Learner, bounds_of
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.network import AgentError, Duals, NetworkController, NetworkSolution, average
 from mpcrl_course.own import answering
-from mpcrl_course.validation import choice, function, generator, instance, real, reals, sequence, whole
+from mpcrl_course.validation import choice, flag, function, generator, instance, real, reals, sequence, whole
 
 
 def regularised_inverse(K, T: int, sigma: float, safeguard: bool = True) -> np.ndarray:
@@ -53,7 +53,7 @@ def regularised_inverse(K, T: int, sigma: float, safeguard: bool = True) -> np.n
     the eigenvalues of K span many orders of magnitude.)
     """
     eigenvalues, E = np.linalg.eigh(-K)
-    if safeguard:
+    if flag(safeguard, "safeguard"):
         eigenvalues = np.maximum(eigenvalues, 0.0)
     return (E / (eigenvalues + T * sigma)) @ E.T
 
@@ -115,7 +115,7 @@ def central_step(gradients: Sequence, hessians: Sequence, td, sigma: float, safe
     for h in hessians:
         K = np.tensordot(td, h, axes=1)
         own = slice(start, start + len(K))
-        if safeguard:
+        if flag(safeguard, "safeguard"):
             eigenvalues, E = np.linalg.eigh(K)
             K = (E * np.minimum(eigenvalues, 0.0)) @ E.T
         A[own, own] += T * sigma * np.eye(len(K)) - K
@@ -354,6 +354,7 @@ class DistributedQLearning(Learner):
         network, every = instance(controller, NetworkController, "controller").network, whole(every, "every", 1)
         instance(env, gym.Env, "env")
         choice(order, (1, 2), "order"), function(behaviour, "behaviour"), function(gradient, "gradient", True)
+        function(agent, "agent")
         P, rounds = P if P is None else reals(P, "P"), whole(rounds, "rounds", 0)
         if P is not None and P.shape != (network.n_agents,) * 2:
             raise ValueError(f"P has shape {P.shape}, but there are {network.n_agents} agents")
@@ -365,10 +366,17 @@ class DistributedQLearning(Learner):
             for i, own in enumerate(network.theta_of)
         ]
         super().__init__(env, rng, theta=theta)
-        self.controller, self.P, self.rounds, self.alone, self.every = controller, P, rounds, alone, every
-        self.alpha, self.order, self.safeguard = as_schedule(step_size, "step_size"), order, safeguard
-        self.sigma, self.refuse = real(sigma, "sigma", 0.0), refuse
-        self.behaviour, self.gradient = behaviour, gradient or (lambda q, i: q.gradient(i))
+        self.controller, self.P, self.rounds, self.every = controller, P, rounds, every
+        self.alone = flag(alone, "alone")
+        self.alpha, self.order, self.safeguard = (
+            as_schedule(step_size, "step_size"),
+            order,
+            flag(safeguard, "safeguard"),
+        )
+        self.sigma, self.refuse = real(sigma, "sigma", 0.0), flag(refuse, "refuse")
+        own = gradient or NetworkSolution.gradient
+        self.behaviour = behaviour
+        self.gradient = answering("gradient", own, lambda q, i: self.agents[i].theta.shape)
         self.duals, self.updates, self.sent = WarmStarts(), 0, np.zeros(3, int)
         self.parts |= {f"agent{i}": one for i, one in enumerate(self.agents)} | {"duals": self.duals}
         self.C: list = [None] * len(self.agents)
@@ -384,7 +392,8 @@ class DistributedQLearning(Learner):
         """Act, agree on the TD error, update every theta_i, choose the next action (with theta before its update)."""
         controller, duals, theta, s, a, k = self.controller, self.duals, self.theta, self.s, self.a, self.k
         s_next, cost, terminated, truncated, info = self.apply(a)
-        costs = reals(info.get("costs"), f"the plant's info['costs'] in step {k}", (len(self.agents),))
+        known = instance(info, dict, f"the plant's info in step {k}")
+        costs = reals(known.get("costs"), f"the plant's info['costs'] in step {k}", (len(self.agents),))
         ended, a_next, td, trouble = terminated or truncated, a, np.nan, None
         unsure: list[NetworkSolution] = []
         try:

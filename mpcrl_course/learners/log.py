@@ -151,7 +151,7 @@ def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
         whole(scalars["k"], "k", 0)
         with np.load(path.with_name(scalars["arrays"]), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}, scalars
-    except (KeyError, TypeError, BadZipFile, ValueError, EOFError, zlib.error):
+    except (KeyError, TypeError, AttributeError, BadZipFile, ValueError, EOFError, zlib.error, IsADirectoryError):
         raise ValueError(f"what {index} names is damaged: delete both, and begin this run anew") from None
 
 
@@ -166,9 +166,10 @@ def _read(index: Path) -> dict:
     """Return what an index file holds; raises ValueError if it is none that `save_state` wrote."""
     try:
         scalars = json.loads(index.read_text(encoding="utf-8"))
-    except ValueError:  # no JSON, or no text
+    except (ValueError, RecursionError, IsADirectoryError, PermissionError):  # no JSON, no text, or no file
         scalars = None
-    if not isinstance(scalars, dict) or not isinstance(scalars.get("arrays"), str):
+    name = scalars.get("arrays") if isinstance(scalars, dict) else None
+    if not isinstance(name, str) or not name or Path(name).name != name or "\0" in name:
         raise ValueError(f"{index} is damaged, or no saved run: delete it, and begin this run anew")
     return scalars
 

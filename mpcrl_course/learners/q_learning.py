@@ -20,7 +20,7 @@ from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner, bounds_of
 from mpcrl_course.mpc import MPC, Solution, SolverError
 from mpcrl_course.own import answering
-from mpcrl_course.validation import choice, function, instance, real
+from mpcrl_course.validation import choice, flag, function, instance, real
 
 
 def td_error(mpc: MPC, theta, s, a, cost, s_next, terminated=False):
@@ -156,7 +156,7 @@ class QLearning(Learner):
         self.mpc, self.alpha, self.order, self.hessian = mpc, as_schedule(step_size, "step_size"), order, hessian
         self.sigma = real(sigma, "sigma", 0.0)
         function(behaviour, "behaviour"), function(gradient, "gradient", True), function(update, "update", True)
-        self.act, self.behaviour, self.fresh, self.learning = act, behaviour, fresh, True
+        self.act, self.behaviour, self.fresh, self.learning = act, behaviour, flag(fresh, "fresh"), True
         self.trouble: Exception | None = None
         self.lower, self.upper = bounds_of(mpc.parameters, lower, upper)
         self.gradient = answering("gradient", gradient or Solution.gradient, lambda q: q.theta.shape)

@@ -100,4 +100,4 @@ class Replay:
             if len(saved) > self.size or saved.shape[1:] != column.shape[1:]:
                 raise ValueError(f"the saved memory's {name} has shape {saved.shape}, but this one's {column.shape}")
             column[: len(saved)] = saved
-        self.count = int(arrays["rows"])
+        self.count = whole(arrays["rows"][()], "the saved memory's rows", 0)

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from mpcrl_course.learners.log import Log, load_state, part_of, save_state
 from mpcrl_course.mpc import Parameters
-from mpcrl_course.validation import FLOAT, function, generator, instance, real, reals, short, whole
+from mpcrl_course.validation import FLOAT, flag, function, generator, instance, real, reals, short, whole
 
 #: So many failed steps in a row end a run.
 PATIENCE = 200
@@ -55,7 +55,7 @@ class Learner:
         self.parts: dict[str, Any] = {"log": self.log}
         if env is not None:
             instance(env, gym.Env, "env").unwrapped.np_random = rng
-            self._shape = env.observation_space.shape
+            self._shape = instance(env.observation_space, gym.spaces.Box, "the plant's observation_space").shape
             self.s: Any = self.restart()
 
     @property
@@ -65,7 +65,10 @@ class Learner:
 
     def restart(self) -> np.ndarray:
         """Start an episode; return its first observation."""
-        return self.observed(self.env.reset()[0])
+        answer = self.env.reset()
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise ValueError(f"the plant's reset returned {short(answer)}, not an observation and a dict")
+        return self.observed(answer[0])
 
     def apply(self, a) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Apply an action `a` to the plant.
@@ -89,7 +92,10 @@ class Learner:
         s_next, reward, terminated, truncated, info = answer
         if type(reward) is not float or not isfinite(reward):
             reward = real(reward, f"the plant's reward in step {self.k}")
-        return self.observed(s_next), -reward, bool(terminated), bool(truncated), info
+        if type(terminated) is not bool or type(truncated) is not bool:
+            terminated = flag(terminated, f"the plant's terminated in step {self.k}")
+            truncated = flag(truncated, f"the plant's truncated in step {self.k}")
+        return self.observed(s_next), -reward, terminated, truncated, info
 
     def observed(self, s) -> np.ndarray:
         """Return what the plant shows, s, as an array of one's own; ValueError if it is not what was announced."""
@@ -154,7 +160,8 @@ class Learner:
         """
         log, steps, save_every = self.log, whole(steps, "steps", 0), whole(save_every, "save_every", 1)
         function(on_step, "on_step", optional=True)
-        if save is not None and not isinstance(save, (str, os.PathLike)):
+        resume, progress = flag(resume, "resume"), flag(progress, "progress")
+        if save is not None and (not isinstance(save, (str, os.PathLike)) or not str(save)):
             raise ValueError(f"save must be a path, not {short(save)}")
         if save and self.env is not None and self.env is not self.env.unwrapped:
             why = "a wrapper's own state would be lost"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mpcrl_course.learners.run import Learner
-from mpcrl_course.validation import function, generator, real, reals, share, whole
+from mpcrl_course.validation import function, generator, real, reals, share, short, whole
 
 
 class TabularQLearning(Learner):
@@ -84,7 +84,7 @@ class TabularQLearning(Learner):
         self._visits = [[0] * actions for _ in range(states)]
         self._coins: list[int] = []  # of the transitions to come, the next one last: a random action, or -1
         self.decide()
-        self.s = self.start()
+        self.s = self.begin()
         self.parts["tables"] = self
 
     @property
@@ -103,6 +103,13 @@ class TabularQLearning(Learner):
         coins = np.where(explore, self.rng.integers(self.actions, size=self.ahead), -1)
         self._coins = coins[::-1].tolist() + self._coins
 
+    def begin(self) -> int:
+        """Return where an episode starts."""
+        s = whole(self.start(), "what start returns", 0)
+        if s >= len(self._Q):
+            raise ValueError(f"start must return a state from 0 to {len(self._Q) - 1}, not {s}")
+        return s
+
     def step(self) -> None:
         """Learn from one episode: for each transition, Q[s, a] moves towards L + gamma min Q[s', .]."""
         table, visits, gamma, power, transition = self._Q, self._visits, self.gamma, self.power, self.transition
@@ -113,12 +120,19 @@ class TabularQLearning(Learner):
             row, a = table[s], coins.pop()
             if a < 0:
                 a = row.index(min(row))
-            cost, s_next, terminal = transition(s, a)
-            target = cost if terminal else cost + gamma * min(table[s_next])
+            answer = transition(s, a)
+            try:
+                cost, s_next, terminal = answer
+                target = cost if terminal else cost + gamma * min(table[s_next])
+                if not -np.inf < target < np.inf or s_next < 0:
+                    raise ValueError
+            except (TypeError, ValueError, IndexError):
+                wanted = f"a finite cost, a state from 0 to {len(table) - 1} and whether it is terminal"
+                raise ValueError(f"transition must return {wanted}, not {short(answer)}, of ({s}, {a})") from None
             visits[s][a] += 1
             row[a] += (target - row[a]) / visits[s][a] ** power
             s, k, total = s_next, k + 1, total + cost
-        self.s = self.start()
+        self.s = self.begin()
         self.log.add(cost=total, transitions=k)
 
     def arrays(self) -> dict[str, np.ndarray]:

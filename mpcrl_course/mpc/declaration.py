@@ -102,6 +102,8 @@ def check_functions(declared: Any, neighbours: Sequence[int] | None = None, whos
     blocks = ", ".join(vars(p)) or "no blocks"
     symbols = f"x ({nx},), u ({declared.n_inputs},), {'' if neighbours is None else 'neighbours, '}p with {blocks}"
 
+    symbolic = [x, u, *sum(others, [])]
+    untouched = [entry.element_hash() for part in symbolic for entry in part.elements()]
     known = {symbol.element_hash() for part in (x, u, theta, *sum(others, [])) for symbol in ca.symvar(part)}
 
     def call(what, own, k, *arguments):
@@ -116,6 +118,8 @@ def check_functions(declared: Any, neighbours: Sequence[int] | None = None, whos
                 hint = f"it is called with CasADi symbols: {symbols}"
             place = "" if k is None else f" at stage {k}"
             raise ValueError(f"{what} raised {type(error).__name__}{place}: {said} ({hint})") from error
+        if [entry.element_hash() for part in symbolic for entry in part.elements()] != untouched:
+            raise ValueError(f"{what} overwrites what it is given: make a new column with ca.vertcat(…)")
         for part in answer if isinstance(answer, tuple) else (answer,):
             _check_symbols(part, known, what)
         return answer

@@ -35,6 +35,7 @@ from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.lifted import LiftedSolver
 from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription, columns, pick
+from mpcrl_course.validation import function, instance
 
 #: Steps to 0.9999 of the way to the nearest bound (0.99 is piqp's default) save three iterations of eight; scaling the
 #: QP first saves none and costs a fifth of the time.
@@ -57,6 +58,7 @@ def shift(solution: Solution) -> Solution:
 
     It is a guess, not a solution: value and multipliers are those of the old one.
     """
+    instance(solution, Solution, "solution")
     u = np.concatenate([solution.u[1:], solution.u[-1:]])
     last = solution.transcription.step(solution.theta, solution.x[-1], u[-1])[0]
     return replace(solution, x=np.concatenate([solution.x[1:], last[None]]), u=u)
@@ -67,7 +69,13 @@ def curvature(t: Transcription, w, residual: Callable | None):
     if residual is None:
         return ca.hessian(t.path_cost, w)[0]
     p, x, u = t.problem.parameters.unpack(t.theta), columns(t.X), [*columns(t.U), None]
-    J = ca.jacobian(ca.vertcat(*[residual(k, x[k], u[k], p) for k in range(t.problem.horizon + 1)]), w)
+    function(residual, "residual")
+    try:
+        J = ca.jacobian(ca.vertcat(*[residual(k, x[k], u[k], p) for k in range(t.problem.horizon + 1)]), w)
+    except Exception as error:
+        said = (str(error).strip().splitlines() or [""])[-1]
+        hint = "a column for every stage k from 0 to N, and u is None at N"
+        raise ValueError(f"residual(k, x, u, p) failed with CasADi symbols: {said} ({hint})") from error
     return 2.0 * J.T @ J
 
 

@@ -18,6 +18,7 @@ from mpcrl_course.mpc.condensed_jacobian import condensed_policy_jacobian
 from mpcrl_course.mpc.errors import ACTIVE, KINK
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.transcription import Transcription, pick
+from mpcrl_course.validation import flag
 
 if TYPE_CHECKING:
     from mpcrl_course.mpc.solution import Solution
@@ -246,7 +247,7 @@ def hessian(solution: Solution, exact: bool = True) -> np.ndarray:
         If the KKT system is singular, as at some kinks.
     """
     n = solution.theta.size
-    if not exact:
+    if not flag(exact, "exact"):
         kkt = kkt_of(solution)
         return kkt.blocks(*kkt.point(solution))[2][:n, :n]
     dy, dm, L_yp, L_pp, c_p = _implicit(solution)

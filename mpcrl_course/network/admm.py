@@ -28,7 +28,7 @@ from mpcrl_course.network.door import NetworkController
 from mpcrl_course.network.local_qp import LocalQP, LocalQPs
 from mpcrl_course.network.problem import Network
 from mpcrl_course.network.solution import Duals, History, NetworkSolution, relative_residual
-from mpcrl_course.validation import function, real, whole
+from mpcrl_course.validation import flag, function, real, whole
 
 
 class Residuals:
@@ -118,7 +118,7 @@ class ADMM(NetworkController):
         for i, local in enumerate(self.problems):
             if not local.transcription.quadratic:
                 raise ValueError(f"ADMM solves quadratic problems, and that of agent {i + 1} is none")
-        self.iterations, self.tolerance, self.record = iterations, tolerance, record
+        self.iterations, self.tolerance, self.record = iterations, tolerance, flag(record, "record")
         self.outage, self.lost = outage, lost
         self.messages_per_iteration = 4 * len(network.edges)
         # agents whose local problems are of about the same size are answered together

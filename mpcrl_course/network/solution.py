@@ -34,6 +34,7 @@ from scipy.linalg import block_diag
 
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.solution import Question, Solution
+from mpcrl_course.validation import whole
 
 if TYPE_CHECKING:
     from mpcrl_course.network.agent import LocalProblem
@@ -225,6 +226,7 @@ class NetworkSolution:
         """
         if i is None:
             return np.concatenate([self.gradient(j) for j in range(len(self.problems))])
+        i = self._agent(i)
         return self.local[i].gradient()[: self.problems[i].n_theta]
 
     def hessian(self, i: int | None = None) -> np.ndarray:
@@ -239,9 +241,16 @@ class NetworkSolution:
         """
         if i is None:
             return block_diag(*[self.hessian(j) for j in range(len(self.problems))])
+        i = self._agent(i)
         own, problem = self.local[i], self.problems[i]
         m = own.multipliers
         return problem.hessian(*problem.flat(own.theta, own.x, own.u, own.flat_slack, m.nu, m.lam_lb, m.lam_ub))[0]
+
+    def _agent(self, i: int) -> int:
+        """Return i, if it is the number of an agent."""
+        if whole(i, "i", 0) >= len(self.problems):
+            raise ValueError(f"i must be the number of an agent, from 0 to {len(self.problems) - 1}, not {i}")
+        return i
 
     @property
     def strict(self) -> bool:

@@ -46,7 +46,10 @@ class Filter:
         """Return inputs (n, n_inputs) for what is measured, y (n, n_measured)."""
         y = measured(y)
         u = asfloats(self.controller(y), "what the controller returned")
-        return self.change(y, u.reshape(len(y), -1))
+        changed = asfloats(self.change(y, u.reshape(len(y), -1)), "what change returned")
+        if len(y) != len(np.atleast_1d(changed)):
+            raise ValueError(f"change returned shape {changed.shape} for {len(y)} plants: give (n, n_inputs)")
+        return changed
 
 
 def barrier_torques(x, max_speed: float, kappa: float = 0.3, p: PendulumParameters = NOMINAL):

@@ -18,7 +18,7 @@ from mpcrl_course.closed_loop import measured
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Solution, SolverError, shift
 from mpcrl_course.mpc.door import vector
 from mpcrl_course.network import NetworkController
-from mpcrl_course.validation import function, sequence, short, whole
+from mpcrl_course.validation import function, instance, sequence, short, whole
 
 
 def first_plan(mpc: MPC, theta, s) -> Solution:
@@ -46,7 +46,11 @@ def first_plan(mpc: MPC, theta, s) -> Solution:
     if problem.guesses is None:
         return mpc.policy(theta, s)
     plans, failure = [], None
-    guesses = sequence(problem.guesses(s, mpc.parameters.unpack(theta)), "what guesses returns")
+    try:
+        returned = problem.guesses(s.copy(), mpc.parameters.unpack(theta))
+    except Exception as error:
+        raise ValueError(f"guesses raised {type(error).__name__}: {error} (it is called with s and p)") from error
+    guesses = sequence(returned, "what guesses returns")
     if not guesses:
         raise ValueError("guesses returns nothing to start from; [None] is the state held")
     for guess in guesses:
@@ -182,7 +186,7 @@ class Receding:
             u = self._sent[i][-ago] if ago <= len(self._sent[i]) else np.zeros(problem.n_inputs)
             s = self.mpc.transcription.step(self.theta, s, u if scale is None else u / scale)[0]
         if old is None:
-            self.plans[i] = self.first(self.mpc, self.theta, s)
+            self.plans[i] = instance(self.first(self.mpc, self.theta, s), Solution, "what first returns")
         else:
             self.plans[i] = improve(self.mpc, self.theta, s, beside(shift(old), s, problem.angles))
         return self.plans[i]

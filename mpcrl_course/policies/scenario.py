@@ -72,7 +72,7 @@ class Scenarios:
         }
         function(residual, "residual", optional=True)
         counts = {name: len(np.atleast_1d(values)) for name, values in varied.items()}
-        if len(set(counts.values())) != 1:
+        if len(set(counts.values())) != 1 or 0 in counts.values():
             raise ValueError(f"every varied parameter needs one value a scenario, but their numbers are {counts}")
         for name in varied:
             base.parameters.index(name)  # raises KeyError that lists the names there are

@@ -211,3 +211,127 @@ def test_arrays_that_are_damaged_or_another_learners(tmp_path):
         saved_log(path)
     (tmp_path / "run.json").write_text(json.dumps(state), encoding="utf-8")
     assert make("Q").run(9, save=path, resume=True, progress=False).k == 9
+
+
+# --- what a plant or a reader's function says -------------------------------------------------------------
+
+
+def answering(name, change):
+    """Return a plant of the learner `name` whose third answer is changed."""
+
+    class Changed(type(PLANTS[name]())):
+        def step(self, action):
+            answer = super().step(action)
+            return change(answer) if self.count == 3 else answer
+
+    return Changed(PAIR) if name == "distributed" else Changed()
+
+
+@pytest.mark.parametrize("name", PLANTS)
+@pytest.mark.parametrize("place", [2, 3])
+@pytest.mark.parametrize("wrong", [None, "False", np.nan, np.array([True, False]), 2])
+def test_whether_an_episode_ends_is_yes_or_no(name, place, wrong):
+    plant = answering(name, lambda answer: (*answer[:place], wrong, *answer[place + 1 :]))
+    what = ("terminated", "truncated")[place - 2]
+    with pytest.raises(ValueError, match=f"the plant's {what} in step 2 must be True or False"):
+        make(name, plant).run(5, progress=False)
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_a_plant_that_is_none_is_named_at_its_start(name):
+    for wrong in (None, {"x": 0.0}, (np.zeros(2),)):
+        plant = answering(name, tuple)
+        plant.reset = lambda wrong=wrong: wrong
+        with pytest.raises(ValueError, match="the plant's reset returned .*, not an observation and a dict"):
+            make(name, plant)
+    plant = answering(name, tuple)
+    plant.observation_space = None
+    with pytest.raises(ValueError, match="the plant's observation_space must be of the type Box"):
+        make(name, plant)
+
+
+@pytest.mark.parametrize("info", [None, [1.0], "costs"])
+def test_what_else_a_plant_tells_is_a_dict(info):
+    plant = answering("distributed", lambda answer: (*answer[:4], info))
+    with pytest.raises(ValueError, match="the plant's info in step 2 must be of the type dict"):
+        make("distributed", plant).run(5, progress=False)
+
+
+@pytest.mark.parametrize("name", ["Q", "distributed"])
+@pytest.mark.parametrize("wrong", [None, [1.0, [2.0]], 1j, "a", np.zeros((3, 3)), [None], np.nan])
+def test_a_gradient_of_ones_own_is_checked(name, wrong):
+    with pytest.raises(ValueError, match="your gradient function returned"):
+        make(name, gradient=lambda *q: wrong).run(5, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("Q", "fresh"),
+        ("distributed", "safeguard"),
+        ("distributed", "alone"),
+        ("distributed", "refuse"),
+        ("DDPG", "mask_truncation"),
+    ],
+)
+def test_flags_are_yes_or_no(name, flag):
+    for wrong in (np.array([True, False]), None, "no", 2.0):
+        with pytest.raises(ValueError, match=f"{flag} must be True or False"):
+            make(name, **{flag: wrong})
+
+
+@pytest.mark.parametrize("wrong", ["a", 1j, [0.0, 1.0], -1.0, None, np.nan])
+def test_a_violation_is_a_number(wrong):
+    learner = PrimalDual(Pendulum(), np.random.default_rng(0), lambda s: wrong, budget=0.1, width=4)
+    with pytest.raises(ValueError, match="the violation in step 0 must be a number that is not negative"):
+        learner.run(3, progress=False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        (1.0, 0),
+        (1.0, 0, False, {}),
+        (np.nan, 0, False),
+        ("1", 0, False),
+        (1.0, 2, False),
+        (1.0, -1, False),
+        (1.0, 0.5, False),
+        (1j, 0, False),
+        (1.0, None, False),
+        (1.0, 0, np.array([True, False])),
+    ],
+)
+def test_a_transition_is_a_cost_a_state_and_an_end(wrong):
+    learner = TabularQLearning(lambda s, a: wrong, 2, 2, 0.9, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="transition must return a finite cost, a state from 0 to 1"):
+        learner.run(3, progress=False)
+    for start in (2, -1, None, 0.5):
+        with pytest.raises(ValueError, match="start"):
+            make("tabular", start=lambda start=start: start)
+
+
+def test_an_index_or_arrays_in_whose_place_is_something_else(tmp_path):
+    path, index = tmp_path / "run", tmp_path / "run.json"
+    make("Q").run(5, save=path, progress=False)
+    state = json.loads(index.read_text(encoding="utf-8"))
+    for wrong in ("../x", "/tmp/x", "a\0b", "", "x/y"):
+        index.write_text(json.dumps(state | {"arrays": wrong}), encoding="utf-8")
+        for meets in (lambda: saved_log(path), lambda: make("Q").run(9, save=path, progress=False)):
+            with pytest.raises(ValueError, match="is damaged, or no saved run: delete it"):
+                meets()
+    index.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(ValueError, match="is damaged, or no saved run: delete it"):
+        saved_log(path)
+    index.unlink()
+    index.mkdir()
+    with pytest.raises(ValueError, match="is damaged, or no saved run: delete it"):
+        saved_log(path)
+    index.rmdir()
+    index.write_text(json.dumps(state), encoding="utf-8")
+    with np.load(tmp_path / state["arrays"]) as file:
+        arrays = dict(file)
+    np.savez(tmp_path / state["arrays"], **arrays | {"replay rows": np.array(-3)})
+    with pytest.raises(ValueError, match="another learner's, or damaged"):
+        make("Q").run(9, save=path, resume=True, progress=False)

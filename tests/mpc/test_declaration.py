@@ -240,3 +240,34 @@ def test_functions_that_see_a_neighbour_who_is_not_there():
     with pytest.raises(ValueError, match="agent 2's dynamics raised IndexError.*neighbours") as error:
         Network([agent(), needs_two], [(0, 1)])
     assert isinstance(error.value.__cause__, IndexError)
+
+
+def test_a_function_that_overwrites_what_it_is_given_is_named():
+    def dynamics(x, u, p):
+        x[0] = x[0] + u
+        return x
+
+    def neighbourly(x, u, neighbours, p):
+        neighbours[0][1] = 0.0
+        return x
+
+    with pytest.raises(ValueError, match="^dynamics overwrites what it is given: make a new column"):
+        declared(dynamics=dynamics)
+    agent = Agent(**{**GOOD, "dynamics": neighbourly, "stage_cost": lambda k, x, u, n, p: u**2})
+    with pytest.raises(ValueError, match=r"dynamics \(your function 'neighbourly'\) overwrites what it is given"):
+        Network([agent, agent], [(0, 1)])
+
+
+@pytest.mark.parametrize("residual", [3, lambda k, x, u, p: None, lambda k, x, u, p: x[5], lambda k, x, u, p: 2 * u])
+def test_a_residual_that_is_none_is_named(residual):
+    with pytest.raises(ValueError, match="residual"):
+        MPC(declared(), "rti", residual=residual)
+
+
+def test_masked_numbers_are_missing_numbers():
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    with pytest.raises(ValueError, match="parameter 'b' holds masked entries"):
+        Parameters(b=masked)
+    with pytest.raises(ValueError, match="input_lower holds masked entries"):
+        declared(input_lower=masked[1:])
+    np.testing.assert_array_equal(Parameters(b=np.ma.array([1.0, 2.0])).initial(), [1.0, 2.0])

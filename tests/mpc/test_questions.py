@@ -140,3 +140,37 @@ def test_what_is_a_number_in_another_dress_is_taken():
     for wrong in (None, mpc, {"horizon": 3}):
         with pytest.raises(ValueError, match="problem must be of the type OptimalControlProblem"):
             MPC(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, (np.zeros((2, 1)), np.zeros(1)), "plan"])
+def test_only_a_solution_is_shifted(wrong):
+    with pytest.raises(ValueError, match="solution must be of the type Solution"):
+        shift(wrong)
+
+
+def test_flags_and_numbers_of_agents_are_named():
+    mpc, both = linear_mpc(2), np.array([True, False])
+    with pytest.raises(ValueError, match="exact must be True or False"):
+        mpc.V(mpc.parameters.initial(), [0.1, 0.2]).hessian(exact=both)
+    with pytest.raises(ValueError, match="record must be True or False"):
+        ADMM(NET, record=both)
+    answer = Central(NET).V(NET.parameters.initial(), np.full(4, 0.1))
+    for part in (answer.gradient, answer.hessian):
+        for wrong in (2, -1, 0.5, "0", True, both):
+            with pytest.raises(ValueError, match="^i must be"):
+                part(wrong)
+        assert len(part(1)) == len(part()) // 2
+
+
+@pytest.mark.parametrize("guesses", [lambda s, p: 1 / 0, lambda s: [None], lambda s, p: p.nothing])
+def test_guesses_that_fail_are_named(guesses):
+    mpc = linear_mpc(2)
+    mpc.problem = replace(mpc.problem, guesses=guesses)
+    with pytest.raises(ValueError, match="guesses raised (ZeroDivision|Type|Attribute)Error"):
+        first_plan(mpc, mpc.parameters.initial(), [0.1, 0.2])
+
+
+@pytest.mark.parametrize("plan", [None, "plan", np.zeros(2)])
+def test_a_first_plan_is_a_solution(plan):
+    with pytest.raises(ValueError, match="what first returns must be of the type Solution"):
+        Receding(linear_mpc(2), first=lambda mpc, theta, s: plan)([[0.1, 0.2]])

@@ -5,7 +5,7 @@ import pytest
 
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters, dynamics, violations
-from mpcrl_course.policies.filters import barrier_filter, barrier_torques, braking, predictive_filter
+from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torques, braking, predictive_filter
 
 HEAVY = PendulumParameters(mass=1.3, length=1.1, friction=0.1, max_torque=3.0)
 
@@ -159,3 +159,9 @@ def test_it_leaves_safe_torques_alone_and_takes_the_nearest_or_the_least_bad():
     change = np.where(safe, np.abs(candidates - wanted), np.inf).min(axis=0)
     np.testing.assert_allclose(np.abs(u - wanted)[~hopeless], change[~hopeless])
     np.testing.assert_allclose(peak(u)[hopeless], peaks.min(axis=0)[hopeless])
+
+
+@pytest.mark.parametrize("wrong", [None, "a", 1j, [[None]], np.zeros((3, 1))])
+def test_what_a_change_returns_is_checked(wrong):
+    with pytest.raises(ValueError, match="change returned"):
+        Filter(lambda y: np.zeros((len(y), 1)), lambda y, u: wrong)([[0.1, 0.2]])
