@@ -20,7 +20,7 @@ import numpy as np
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.lifted import LiftedSolver
-from mpcrl_course.mpc.optimality import OPTIMAL, ROUNDED, doubt, relative_residual
+from mpcrl_course.mpc.optimality import OPTIMAL, ROUNDED, SHARP, doubt, relative_residual
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription, pick, rollout, stack
@@ -298,7 +298,7 @@ class CondensedSolver:
         rows, whole = np.vstack([np.eye(qp.n_box, qp.n_z), C]), np.where(qp.sense == 8, weight, np.inf)
         lam = np.minimum(np.maximum(lam, -whole), whole)  # daqp's own may be larger
         r = Z @ H + f + lam @ rows
-        sure = (np.abs(r) <= OPTIMAL * (np.abs(Z) @ np.abs(H) + np.abs(f) + np.abs(lam) @ np.abs(rows))).all(axis=1)
+        against = np.abs(Z) @ np.abs(H) + np.abs(f) + np.abs(lam) @ np.abs(rows)
         height, push = Z @ rows.T, np.abs(lam)
         size, cost = np.abs(Z) @ np.abs(rows).T, np.abs(values)[:, None]
         edge = np.where(lam > 0.0, upper, np.where(lam < 0.0, lower, height))
@@ -306,7 +306,8 @@ class CondensedSolver:
         # a violated soft row pushes with its whole weight
         out = (qp.sense == 8) & (push >= weight * (1.0 - OPTIMAL)) & (beyond > 0.0)
         size += np.where(np.isfinite(edge), np.abs(edge), 0.0)
-        sure &= (out | (push * np.abs(height - edge) <= OPTIMAL * (cost + ROUNDED * push * size))).all(axis=1)
+        close = (out | (push * np.abs(height - edge) <= OPTIMAL * (cost + ROUNDED * push * size))).all(axis=1)
+        sure = (np.abs(r) <= np.where(out.any(axis=1), OPTIMAL, SHARP)[:, None] * against).all(axis=1)
         # what else is violated, by rounding, must not count: in the value it costs its whole weight
         dear = np.where(qp.sense == 8, weight * beyond <= OPTIMAL * cost, beyond <= OPTIMAL * size)
-        return sure & (out | dear).all(axis=1)
+        return sure & close & (out | dear).all(axis=1)

@@ -379,3 +379,31 @@ def test_a_cost_with_a_root_of_the_input():
         assert q.u0[0] == pytest.approx(a) and q.value >= v.value - 1e-9
         assert q.value == pytest.approx(mpc.Q([1.0], [1.0], [a], warm_start=guess).value, rel=1e-9)
     assert mpc.Q([1.0], [1.0], v.u0).value == pytest.approx(v.value, rel=1e-7)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e-3, 1.0, 1e3, 1e6])
+@pytest.mark.parametrize("unit_x", [1e-6, 1.0, 1e6])
+def test_a_small_input_at_a_far_set_point(unit, unit_x):
+    """What cancels at the set-point is 1e8 times what is left for the input, which is right all the same."""
+    A, B, c, Q, R, P, r, q, gamma = 1.6509, -0.9565, 16.795, 983.3, 0.0913, 4.089, -25.803, -0.1986, 0.9
+    problem = OptimalControlProblem(
+        n_states=1, n_inputs=1, horizon=2, parameters=Parameters(one=1.0),
+        dynamics=lambda x, u, p: unit_x * (A * x / unit_x + B * u / unit + c),
+        stage_cost=lambda k, x, u, p: gamma**k * (Q * (x / unit_x - r) ** 2 + R * (u / unit) ** 2) / 2,
+        terminal_cost=lambda x, p: P * (x / unit_x - r) ** 2, input_lower=-5 * unit, input_upper=5 * unit,
+    )  # fmt: skip
+    v = MPC(problem).V([1.0], [r * unit_x], perturbation=[q / unit])
+
+    def cost(u):  # in extended precision
+        x, total = exact(r), q * u[0]
+        for k in range(2):
+            total, x = total + gamma**k * (Q * (x - r) ** 2 + R * u[k] ** 2) / 2, A * x + B * u[k] + c
+        return total + P * (x - r) ** 2
+
+    e = np.eye(2, dtype=exact)
+    H = np.array([[cost(i + j) - cost(i) - cost(j) + cost(0 * i) for j in e] for i in e])
+    g = np.array([cost(i) - cost(0 * i) for i in e]) - np.diag(H) / 2
+    u = -np.array([H[1, 1] * g[0] - H[0, 1] * g[1], H[0, 0] * g[1] - H[0, 1] * g[0]]) / (
+        H[0, 0] * H[1, 1] - H[0, 1] ** 2
+    )
+    np.testing.assert_allclose(v.u.ravel() / unit, u.astype(float), rtol=1e-6, atol=1e-9)
