@@ -22,6 +22,8 @@ from mpcrl_course.mpc.solution import Guess, Question, Solution
 from mpcrl_course.mpc.transcription import Transcription
 from mpcrl_course.validation import FEW, floats, instance, reals
 
+#: See `RealTimeSolver`.
+RTI_OPTIONS = ("residual", "line_search", "fallback")
 #: What back ends say of numbers that are none.
 NO_NUMBER = ("not finite", "not a number", "Invalid_Number")
 #: Larger states and inputs are refused: squares of squares of them are no numbers any more.
@@ -78,6 +80,8 @@ class MPC:
             raise ValueError(f"'{solver}' solves quadratic problems only, and this one is not: use ipopt")
         if options and solver != "rti":
             raise ValueError(f"'{solver}' has no options, but was given {', '.join(options)}")
+        if unknown := set(options) - set(RTI_OPTIONS):
+            raise ValueError(f"'rti' has no option {', '.join(sorted(unknown))}; it has {', '.join(RTI_OPTIONS)}")
         self.solver = solver
         N = problem.horizon
         self._guess_shapes = (N + 1, problem.n_states), (N, problem.n_inputs), (self.transcription.n_rows,)

@@ -34,7 +34,7 @@ class Parameters:
            [0.  , 1.  ]])
     """
 
-    def __init__(self, **blocks):
+    def __init__(self, /, **blocks):
         self._blocks = {name: floats(value, f"parameter '{name}'") for name, value in blocks.items()}
         for name, block in self._blocks.items():
             if not name.isidentifier():

@@ -85,6 +85,14 @@ def test_unknown_solver_and_wrong_structure():
     assert make(None, constraints={"line": lambda k, x, u, p: Rows(x[0] - x[1], upper=1)}).solver == "daqp"
 
 
+def test_options_that_no_solver_has():
+    with pytest.raises(ValueError, match="'daqp' has no options, but was given fallback"):
+        MPC(linear_mpc().problem, "daqp", fallback=False)
+    with pytest.raises(ValueError, match="'rti' has no option steps; it has residual, line_search, fallback"):
+        MPC(linear_mpc().problem, "rti", steps=3)
+    assert Parameters(self=1.0).names == ["self"]
+
+
 def test_wrong_declarations():
     good = {
         "n_states": 1, "n_inputs": 1, "horizon": 2, "parameters": Parameters(a=1.0), "dynamics": lambda x, u, p: x + u,
