@@ -56,23 +56,53 @@ def nameless(source):
 
 @pytest.mark.parametrize(
     "call",
-    ["open(p)", "open(p, 'w')", "open(p, mode='a')", "p.open()", "p.open('w')", "p.read_text()", "p.write_text(t)",
-     "p.write_text(t, newline='')", "subprocess.run(c, text=True)", "Popen(c, universal_newlines=True)",
-     "check_output(c, text=yes)", "os.fdopen(h, 'w')", "NamedTemporaryFile('w')", "io.TextIOWrapper(s)",
-     "io.open(p)", "gzip.open(p, 'rt')"],
-)  # fmt: skip
+    [
+        "open(p)",
+        "open(p, 'w')",
+        "open(p, mode='a')",
+        "p.open()",
+        "p.open('w')",
+        "p.read_text()",
+        "p.write_text(t)",
+        "p.write_text(t, newline='')",
+        "subprocess.run(c, text=True)",
+        "Popen(c, universal_newlines=True)",
+        "check_output(c, text=yes)",
+        "os.fdopen(h, 'w')",
+        "NamedTemporaryFile('w')",
+        "io.TextIOWrapper(s)",
+        "io.open(p)",
+        "gzip.open(p, 'rt')",
+    ],
+)
 def test_a_call_without_an_encoding_is_found(call):
     assert nameless(f"x = 1\nwith {call} as y: pass") == [f"line 2: {call}"]
 
 
 @pytest.mark.parametrize(
     "call",
-    ["open(p, 'rb')", "open(p, 'w', encoding='utf-8')", "open(p, 'w', -1, 'utf-8')", "p.open('wb')",
-     "os.open(p, flags)", "p.open(encoding='ascii')", "p.read_text('utf-8')", "p.write_text(t, 'utf-8')",
-     "p.read_text(encoding='utf-8')", "subprocess.run(c)", "subprocess.run(c, encoding='utf-8')",
-     "run(c, text=True, encoding='utf-8')", "Image.open(p)", "os.fdopen(h, 'wb')", "NamedTemporaryFile()",
-     "course.read_text(p)", "p.read_bytes()", "output(text=t)", "run(c, text=False)"],
-)  # fmt: skip
+    [
+        "open(p, 'rb')",
+        "open(p, 'w', encoding='utf-8')",
+        "open(p, 'w', -1, 'utf-8')",
+        "p.open('wb')",
+        "os.open(p, flags)",
+        "p.open(encoding='ascii')",
+        "p.read_text('utf-8')",
+        "p.write_text(t, 'utf-8')",
+        "p.read_text(encoding='utf-8')",
+        "subprocess.run(c)",
+        "subprocess.run(c, encoding='utf-8')",
+        "run(c, text=True, encoding='utf-8')",
+        "Image.open(p)",
+        "os.fdopen(h, 'wb')",
+        "NamedTemporaryFile()",
+        "course.read_text(p)",
+        "p.read_bytes()",
+        "output(text=t)",
+        "run(c, text=False)",
+    ],
+)
 def test_a_call_with_an_encoding_or_without_text_is_none_of_them(call):
     assert nameless(call) == []
 

@@ -215,8 +215,5 @@ def _largest(matrix):
 
 def _finite(bound, has):
     """Return a column of bounds with 0 where there is none."""
-    return (
-        ca.vertcat(*[e if is_there else ca.SX(0) for e, is_there in zip(ca.vertsplit(bound), has)])
-        if len(has)
-        else bound
-    )
+    parts = [e if there else ca.SX(0) for e, there in zip(entries(bound), has)]
+    return ca.vertcat(*parts) if parts else bound

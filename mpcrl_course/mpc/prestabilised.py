@@ -301,9 +301,16 @@ class PrestabilisedSolver:
         size = np.concatenate([np.abs(d.h_y) @ np.abs(loop.y_0) + np.abs(d.h), np.abs(u_0)])
         length = np.linalg.norm(G, axis=1)
         return SimpleNamespace(
-            G=G, g=g, lower=lower, upper=upper, soft=soft, weight=weight, length=length, size=size,
+            G=G,
+            g=g,
+            lower=lower,
+            upper=upper,
+            soft=soft,
+            weight=weight,
+            length=length,
+            size=size,
             moved=length > UNMOVED * made_of,
-        )  # fmt: skip
+        )
 
     def _shortest(self, rows, question: Question) -> tuple[np.ndarray, np.ndarray]:
         """Return the optimal w and the multipliers of all rows (positive: upper side)."""

@@ -20,9 +20,16 @@ from mpcrl_course.checks.progress import NOT_ATTEMPTED, RIGHT, WRONG
 
 HOUR = 3600.0  # so long that nothing here reaches it, on any machine
 ENTRY = {
-    "kind": "fill", "title": "TD error", "last": WRONG, "best": RIGHT, "attempts": 3, "hints": 1,
-    "sentence": "γ is missing.", "text": "", "time": "2026-01-31T12:00:00+00:00",
-}  # fmt: skip
+    "kind": "fill",
+    "title": "TD error",
+    "last": WRONG,
+    "best": RIGHT,
+    "attempts": 3,
+    "hints": 1,
+    "sentence": "γ is missing.",
+    "text": "",
+    "time": "2026-01-31T12:00:00+00:00",
+}
 GOOD = {"version": 1, "exercises": {"06": {"title": "MPC as value", "items": {"1": {**ENTRY}, "2": {**ENTRY}}}}}
 
 
@@ -96,8 +103,10 @@ def test_a_bad_field_costs_that_field_only(file, path):
 def test_a_missing_field_is_as_if_nothing_had_happened(file):
     put(file, {"exercises": {"06": {"items": {"1": {"last": RIGHT}}}}})
     assert progress.load(file)["exercises"]["06"]["items"]["1"] == {
-        **progress.new_entry("", ""), "last": RIGHT, "best": RIGHT,
-    }  # fmt: skip
+        **progress.new_entry("", ""),
+        "last": RIGHT,
+        "best": RIGHT,
+    }
 
 
 def test_what_a_newer_version_has_written_is_kept(file):
@@ -143,10 +152,20 @@ def test_what_is_of_another_make_is_kept_before_a_result_is_written_over_it(file
 @pytest.mark.parametrize("look", [progress.load, lambda file: progress.change(file, solve)], ids=["load", "change"])
 @pytest.mark.parametrize(
     "text",
-    [b"", b"{", json.dumps(GOOD).encode()[:-9], b"[]", b"7", b"\x00", b"\xff\xfe\x00", b"[" * 100_000,
-     b'{"a": ' * 100_000 + b"1" + b"}" * 100_000, b'{"a": "\xe9"}'],
+    [
+        b"",
+        b"{",
+        json.dumps(GOOD).encode()[:-9],
+        b"[]",
+        b"7",
+        b"\x00",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"a": ' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"a": "\xe9"}',
+    ],
     ids=["empty", "begun", "cut", "list", "number", "zero", "bytes", "brackets", "deep", "latin"],
-)  # fmt: skip
+)
 def test_what_is_no_object_is_set_aside_with_a_sentence(file, text, look, capsys):
     put(file, text)
     look(file)

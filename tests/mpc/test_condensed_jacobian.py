@@ -24,14 +24,20 @@ def random_mpc(seed=0, n_actions=0, solver=None) -> MPC:
             return Rows(u[0] + p.mix * u[1], upper=0.5 + p.high)
 
     problem = OptimalControlProblem(
-        n_states=3, n_inputs=2, horizon=5, n_actions=n_actions,
-        parameters=Parameters(A=A, B=B, q=[1.0, 2.0, 0.5], f=[0.1, -0.1], h=[[1.0, 0.3, -0.5]],
-                              low=0.0, high=0.05, w=1.5, mix=0.5),
+        n_states=3,
+        n_inputs=2,
+        horizon=5,
+        n_actions=n_actions,
+        parameters=Parameters(
+            A=A, B=B, q=[1.0, 2.0, 0.5], f=[0.1, -0.1], h=[[1.0, 0.3, -0.5]], low=0.0, high=0.05, w=1.5, mix=0.5
+        ),
         dynamics=lambda x, u, p: p.A @ x + p.B @ u,
         stage_cost=lambda k, x, u, p: ca.sumsqr(p.q * x) + 0.3 * ca.sumsqr(u) + p.f.T @ u,
         terminal_cost=lambda x, p: ca.sumsqr(x),
-        input_lower=[-0.4, -0.3], input_upper=[0.4, np.inf], constraints={"soft": soft, "hard": hard},
-    )  # fmt: skip
+        input_lower=[-0.4, -0.3],
+        input_upper=[0.4, np.inf],
+        constraints={"soft": soft, "hard": hard},
+    )
     return MPC(problem, solver)
 
 
@@ -99,10 +105,15 @@ def test_against_differences():
 def scalar_mpc(rows) -> MPC:
     """x+ = u, minimise (u - 2)^2 + the slacks of `rows` (x, u, p) at stage 0."""
     problem = OptimalControlProblem(
-        n_states=1, n_inputs=1, horizon=1, parameters=Parameters(b=1.0, w=1.0),
-        dynamics=lambda x, u, p: u, stage_cost=lambda k, x, u, p: (u - 2.0) ** 2, terminal_cost=lambda x, p: 0.0,
+        n_states=1,
+        n_inputs=1,
+        horizon=1,
+        parameters=Parameters(b=1.0, w=1.0),
+        dynamics=lambda x, u, p: u,
+        stage_cost=lambda k, x, u, p: (u - 2.0) ** 2,
+        terminal_cost=lambda x, p: 0.0,
         constraints={"row": lambda k, x, u, p: None if u is None else rows(x, u, p)},
-    )  # fmt: skip
+    )
     return MPC(problem)
 
 
@@ -137,10 +148,16 @@ def test_more_rows_than_inputs_are_singular(soft):
 def test_an_input_bound_with_a_row_behind_it_is_singular():
     """The plan's second input: as many rows as inputs, and dependent all the same."""
     problem = OptimalControlProblem(
-        n_states=1, n_inputs=1, horizon=2, parameters=Parameters(b=1.0),
-        dynamics=lambda x, u, p: u, stage_cost=lambda k, x, u, p: (u - 2.0) ** 2, terminal_cost=lambda x, p: 0.0,
-        constraints={"row": lambda k, x, u, p: Rows(x, upper=p.b) if k == 1 else None}, input_upper=1.0,
-    )  # fmt: skip
+        n_states=1,
+        n_inputs=1,
+        horizon=2,
+        parameters=Parameters(b=1.0),
+        dynamics=lambda x, u, p: u,
+        stage_cost=lambda k, x, u, p: (u - 2.0) ** 2,
+        terminal_cost=lambda x, p: 0.0,
+        constraints={"row": lambda k, x, u, p: Rows(x, upper=p.b) if k == 1 else None},
+        input_upper=1.0,
+    )
     v = MPC(problem, "piqp").V([1.0], [0.0])
     assert not v.strict
     with pytest.raises(SolverError, match="singular"):

@@ -25,22 +25,39 @@ def quadratic(A, B, Q, R, P, *, c=None, f=None, box=np.inf, rows=None, weight=No
     nx, nu = B.shape
     dx, du = np.ones(nx) if dx is None else dx, np.ones(nu) if du is None else du
     d = SimpleNamespace(
-        A=A * dx[:, None] / dx, B=B * dx[:, None] / du, c=np.zeros(nx) if c is None else c * dx,
-        Q=Q / dx / dx[:, None], R=R / du / du[:, None], P=P / dx / dx[:, None], N=N, rows=rows,
-        f=np.zeros(nx + nu) if f is None else f / np.concatenate([dx, du]), box=np.broadcast_to(box, nu) * du,
-        C=np.diag(dh / dx), weight=weight, dx=dx, du=du, dh=dh,
-    )  # fmt: skip
+        A=A * dx[:, None] / dx,
+        B=B * dx[:, None] / du,
+        c=np.zeros(nx) if c is None else c * dx,
+        Q=Q / dx / dx[:, None],
+        R=R / du / du[:, None],
+        P=P / dx / dx[:, None],
+        N=N,
+        rows=rows,
+        f=np.zeros(nx + nu) if f is None else f / np.concatenate([dx, du]),
+        box=np.broadcast_to(box, nu) * du,
+        C=np.diag(dh / dx),
+        weight=weight,
+        dx=dx,
+        du=du,
+        dh=dh,
+    )
     constraints = {}
     if rows is not None:
         constraints["state"] = lambda k, x, u, p: (
             Rows(d.C @ x, -rows * dh, rows * dh, None if weight is None else weight / dh) if k else None
         )
     problem = OptimalControlProblem(
-        n_states=nx, n_inputs=nu, horizon=N, parameters=Parameters(one=1.0),
+        n_states=nx,
+        n_inputs=nu,
+        horizon=N,
+        parameters=Parameters(one=1.0),
         dynamics=lambda x, u, p: d.A @ x + d.B @ u + d.c,
         stage_cost=lambda k, x, u, p: 0.5 * x.T @ d.Q @ x + 0.5 * u.T @ d.R @ u + ca.dot(d.f, ca.vertcat(x, u)),
-        terminal_cost=lambda x, p: x.T @ d.P @ x, input_lower=-d.box, input_upper=d.box, constraints=constraints,
-    )  # fmt: skip
+        terminal_cost=lambda x, p: x.T @ d.P @ x,
+        input_lower=-d.box,
+        input_upper=d.box,
+        constraints=constraints,
+    )
     return problem, d
 
 
@@ -181,14 +198,21 @@ def drawn(rng, digits=6.0):
     A *= rng.uniform(0.3, 3.0) / np.abs(np.linalg.eigvals(A)).max()
     soft = rng.random() < 0.7
     problem, d = quadratic(
-        A, rng.standard_normal((nx, nu)), np.diag(10 ** rng.uniform(-3, 3, nx)), np.diag(10 ** rng.uniform(-4, 2, nu)),
-        np.diag(10 ** rng.uniform(-3, 3, nx)), c=rng.standard_normal(nx) * (rng.random() < 0.3),
-        f=rng.standard_normal(nx + nu) * (rng.random() < 0.5), N=N,
+        A,
+        rng.standard_normal((nx, nu)),
+        np.diag(10 ** rng.uniform(-3, 3, nx)),
+        np.diag(10 ** rng.uniform(-4, 2, nu)),
+        np.diag(10 ** rng.uniform(-3, 3, nx)),
+        c=rng.standard_normal(nx) * (rng.random() < 0.3),
+        f=rng.standard_normal(nx + nu) * (rng.random() < 0.5),
+        N=N,
         box=rng.uniform(0.1, 3.0, nu) if rng.random() < 0.7 else np.inf,
         rows=rng.uniform(0.2, 2.0, nx) if soft else None,
-        weight=10 ** rng.uniform(-3, 12) if soft else None, dx=10 ** rng.uniform(-digits, digits, nx),
-        du=10 ** rng.uniform(-digits, digits, nu), dh=10 ** rng.uniform(-digits, digits),
-    )  # fmt: skip
+        weight=10 ** rng.uniform(-3, 12) if soft else None,
+        dx=10 ** rng.uniform(-digits, digits, nx),
+        du=10 ** rng.uniform(-digits, digits, nu),
+        dh=10 ** rng.uniform(-digits, digits),
+    )
     return problem, d, rng.uniform(-1, 1, nx) * d.dx, rng.uniform(-1, 1, nu) * d.du
 
 
@@ -228,8 +252,9 @@ def test_units_change_no_answer(seed):
                 name: lambda k, x, u, p, rows=rows, dx=dx: rows(k, x / dx, u, p)
                 for name, rows in plain.constraints.items()
             },
-            input_lower=plain.input_lower * du, input_upper=plain.input_upper * du,
-        )  # fmt: skip
+            input_lower=plain.input_lower * du,
+            input_upper=plain.input_upper * du,
+        )
         one, two = MPC(plain).V([1.0], s), MPC(scaled).V([1.0], s * dx)
         assert two.value == pytest.approx(one.value, rel=1e-8)
         np.testing.assert_allclose(two.u / du, one.u, rtol=1e-6, atol=1e-7 * np.abs(one.u).max())
@@ -253,11 +278,17 @@ def swing(dx=(1.0, 1.0), du=1.0, solver="ipopt"):
         return 3.0 * y if u is None else ca.vertcat(y, 0.2 * u / du)
 
     problem = OptimalControlProblem(
-        n_states=2, n_inputs=1, horizon=20, parameters=Parameters(w=10.0), dynamics=dynamics,
+        n_states=2,
+        n_inputs=1,
+        horizon=20,
+        parameters=Parameters(w=10.0),
+        dynamics=dynamics,
         stage_cost=lambda k, x, u, p: ca.sumsqr(residual(k, x, u, p)),
-        terminal_cost=lambda x, p: ca.sumsqr(residual(20, x, None, p)), input_lower=-2 * du, input_upper=2 * du,
+        terminal_cost=lambda x, p: ca.sumsqr(residual(20, x, None, p)),
+        input_lower=-2 * du,
+        input_upper=2 * du,
         constraints={"rate": lambda k, x, u, p: Rows(x[1], -3 * dx[1], 3 * dx[1], weight=p.w / dx[1]) if k else None},
-    )  # fmt: skip
+    )
     return MPC(problem, solver, **({"residual": residual} if solver == "rti" else {}))
 
 
@@ -335,9 +366,16 @@ def test_the_careful_back_end_gives_the_same_answers_to_rounding():
 def test_a_cost_that_is_flat_in_an_input_is_left_to_the_interior_point_method():
     """The last input costs nothing and moves nothing: no strictly convex problem, and an answer all the same."""
     problem = OptimalControlProblem(
-        n_states=1, n_inputs=2, horizon=3, parameters=Parameters(a=1.0), dynamics=lambda x, u, p: x + u[0],
-        stage_cost=lambda k, x, u, p: x**2 + u[0] ** 2, terminal_cost=lambda x, p: x**2, input_lower=-1, input_upper=1,
-    )  # fmt: skip
+        n_states=1,
+        n_inputs=2,
+        horizon=3,
+        parameters=Parameters(a=1.0),
+        dynamics=lambda x, u, p: x + u[0],
+        stage_cost=lambda k, x, u, p: x**2 + u[0] ** 2,
+        terminal_cost=lambda x, p: x**2,
+        input_lower=-1,
+        input_upper=1,
+    )
     by_hand = 1.0
     for _ in range(3):
         by_hand = 1.0 + by_hand / (1.0 + by_hand)
@@ -359,10 +397,16 @@ def test_soft_rows_and_a_box_are_never_called_infeasible():
 def test_a_cost_with_a_root_of_the_input():
     """The root has no slope at no input: V, Q and policy start elsewhere, of their own accord or from arrays (x, u)."""
     problem = OptimalControlProblem(
-        n_states=1, n_inputs=1, horizon=3, parameters=Parameters(w=1.0), dynamics=lambda x, u, p: x - 0.5 * u,
-        stage_cost=lambda k, x, u, p: x**2 - p.w * ca.sqrt(u), terminal_cost=lambda x, p: x**2,
-        input_lower=0.0, input_upper=2.0,
-    )  # fmt: skip
+        n_states=1,
+        n_inputs=1,
+        horizon=3,
+        parameters=Parameters(w=1.0),
+        dynamics=lambda x, u, p: x - 0.5 * u,
+        stage_cost=lambda k, x, u, p: x**2 - p.w * ca.sqrt(u),
+        terminal_cost=lambda x, p: x**2,
+        input_lower=0.0,
+        input_upper=2.0,
+    )
     mpc, guess = MPC(problem), (np.full((4, 1), 1.0), np.full((3, 1), 0.5))
     assert mpc.solver == "ipopt"
     v, given = mpc.V([1.0], [1.0]), mpc.V([1.0], [1.0], warm_start=guess)
@@ -387,11 +431,16 @@ def test_a_small_input_at_a_far_set_point(unit, unit_x):
     """What cancels at the set-point is 1e8 times what is left for the input, which is right all the same."""
     A, B, c, Q, R, P, r, q, gamma = 1.6509, -0.9565, 16.795, 983.3, 0.0913, 4.089, -25.803, -0.1986, 0.9
     problem = OptimalControlProblem(
-        n_states=1, n_inputs=1, horizon=2, parameters=Parameters(one=1.0),
+        n_states=1,
+        n_inputs=1,
+        horizon=2,
+        parameters=Parameters(one=1.0),
         dynamics=lambda x, u, p: unit_x * (A * x / unit_x + B * u / unit + c),
         stage_cost=lambda k, x, u, p: gamma**k * (Q * (x / unit_x - r) ** 2 + R * (u / unit) ** 2) / 2,
-        terminal_cost=lambda x, p: P * (x / unit_x - r) ** 2, input_lower=-5 * unit, input_upper=5 * unit,
-    )  # fmt: skip
+        terminal_cost=lambda x, p: P * (x / unit_x - r) ** 2,
+        input_lower=-5 * unit,
+        input_upper=5 * unit,
+    )
     v = MPC(problem).V([1.0], [r * unit_x], perturbation=[q / unit])
 
     def cost(u):  # in extended precision
