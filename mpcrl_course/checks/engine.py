@@ -139,6 +139,11 @@ class Exercise:
             return self._handed_out[number]
         return answer
 
+    def stands_in(self, *numbers: int) -> bool:
+        """Tell whether the course's reference stands in for the answer to one of the items with these `numbers`."""
+        results = [self.results.get(number) for number in numbers]
+        return any(result is None or result.verdict != RIGHT for result in results)
+
     def item(self, number: int) -> Item:
         """Give an item by its number.
 
