@@ -12,11 +12,13 @@ by hand, why it computes the same. One without a reason is a hole in the probes.
 from __future__ import annotations
 
 import ast
+import dis
 import hashlib
 import importlib
 import json
 import math
-import symtable
+import re
+import types
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -82,7 +84,7 @@ class Answer:
     name
         Of the function.
     text
-        Its source, as `ast.unparse` writes it.
+        Its source, as `text_of` writes it.
     mutants
         All of them.
     namespace
@@ -180,7 +182,7 @@ def answers(notebook: Path) -> list[Answer]:
                 )
                 mutants = mutants_of(function, None if isinstance(item, Debug) else _written(source))
                 namespace = _namespace(before[: before.index(function)], function)
-                found.append(Answer(item, name, ast.unparse(function), mutants, namespace, exercise.seed))
+                found.append(Answer(item, name, text_of(function), mutants, namespace, exercise.seed))
     return found
 
 
@@ -218,19 +220,24 @@ def _namespace(before: Sequence[ast.stmt], function: ast.stmt) -> dict[str, Any]
 
 def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
     """Return the names that a statement of a notebook defines, and those that it uses."""
-    table = symtable.symtable(ast.unparse(statement), "<cell>", "exec")
-    defined = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
-    used = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
-
-    def within(table: symtable.SymbolTable) -> Iterator[str]:
-        for child in table.get_children():
-            yield from (symbol.get_name() for symbol in child.get_symbols() if symbol.is_global())
-            yield from within(child)
-
-    return defined, used | set(within(table))
+    codes, defined, used = [compile(ast.unparse(statement), "<cell>", "exec")], set(), set()
+    for code in codes:  # which grows by the functions within
+        codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == "STORE_NAME":
+                defined.add(instruction.argval)
+            elif instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL"):
+                used.add(instruction.argval)
+    return defined, used
 
 
 # ------------------------------------------------------------------------------------------------- all its mutants
+
+
+def text_of(function: ast.stmt) -> str:
+    """Write a `function` without comments, and the same for all versions of Python."""
+    # Python 3.10 puts parentheses around several names that are assigned to.
+    return re.sub(r"(^ *|\bfor )\(([^()]*)\)(?= = | in )", r"\1\2", ast.unparse(function), flags=re.M)
 
 
 def mutants_of(function: ast.stmt, lines: Container[int] | None = None) -> list[Mutant]:
@@ -243,7 +250,7 @@ def mutants_of(function: ast.stmt, lines: Container[int] | None = None) -> list[
     lines
         Of the cell, in which something may be changed; all if None.
     """
-    original = ast.unparse(function)
+    original = text_of(function)
     found: dict[str, Mutant] = {}
     for parent, name, index, node in list(_places(function)):
         if lines is not None and node.lineno not in lines:
@@ -254,7 +261,7 @@ def mutants_of(function: ast.stmt, lines: Container[int] | None = None) -> list[
                 setattr(parent, name, new)
             else:
                 siblings[index] = new
-            text = ast.unparse(function)
+            text = text_of(function)
             if index is None:
                 setattr(parent, name, node)
             else:

@@ -5,12 +5,13 @@ import functools
 import json
 import sys
 import types
+from dataclasses import fields, replace
 
 import nbformat
 import pytest
 
-from mpcrl_course.checks.engine import Exercise, Fill
-from mpcrl_course.checks.mutants import EQUIVALENT, answers, mutants_of, record_of
+from mpcrl_course.checks.engine import RIGHT, Exercise, Fill
+from mpcrl_course.checks.mutants import EQUIVALENT, answers, mutants_of, record_of, text_of
 from mpcrl_course.cli import main
 from tests.notebooks import EXERCISES, ROOT
 
@@ -122,6 +123,17 @@ def test_a_mutant_that_never_ends_is_stopped_without_a_clock(toy):
     assert len(endless) == 1 and second.survivors(endless) == []
 
 
+def test_a_check_that_breaks_has_caught_nothing(toy):
+    class Breaking(Fill):
+        def judge(self, answer, seed=0):
+            result = super().judge(answer, seed)
+            return result if result.verdict == RIGHT else 1 / 0
+
+    first = answers(toy)[0]
+    item = Breaking(**{field.name: getattr(first.item, field.name) for field in fields(first.item)})
+    assert replace(first, item=item).survivors(first.mutants) == first.mutants != []
+
+
 def test_an_answer_that_is_not_right_is_no_start(toy):
     toy.write_text(toy.read_text("utf-8").replace("scale * x", "scale + x"), encoding="utf-8")
     with pytest.raises(ValueError, match="item 1: the answer of the solution is not judged right"):
@@ -146,6 +158,11 @@ def test_all_kinds_of_changes_are_made(line, expected):
     made = [mutant.text.split("return ")[1] for mutant in mutants_of(function)]
     assert ast.dump(function) == before and len(set(made)) == len(made)
     assert set(expected) <= set(made) and line.removeprefix("return ") not in made
+
+
+def test_the_text_is_the_same_for_all_versions_of_python():
+    lines = ["def f(c):", "    x, y = (1, 2)", "    for a, b in c:", "        x = (a + b) * y", "    return (x, y)"]
+    assert text_of(ast.parse("\n".join(lines)).body[0]).splitlines() == lines
 
 
 def test_a_call_that_is_a_statement_is_dropped_and_a_sum_is_built_otherwise():
