@@ -19,6 +19,7 @@ import json
 import math
 import re
 import types
+import warnings
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -106,7 +107,7 @@ class Answer:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def survivors(self, mutants: Iterable[Mutant]) -> list[Mutant]:
-        """Give those of some of its `mutants` that are judged right.
+        """Give those of some of its `mutants` that are judged right, or that the check cannot judge.
 
         Raises
         ------
@@ -121,16 +122,21 @@ class Answer:
             namespace = {**self.namespace, "_loop": loops}
             # This runs the course's own source in a developer's command, no data.
             exec(compile(_counted(text), f"<mutant of {self.name}>", "exec"), namespace)
-            try:
-                return item.judge(namespace[self.name], self.seed).verdict == RIGHT, loops.count
-            except Exception:  # of the check itself, not of the answer: it has found nothing wrong
-                return True, loops.count
+            return item.judge(namespace[self.name], self.seed).verdict == RIGHT, loops.count
 
         right, loops = judged(self.text, math.inf)
         if not right:
             raise ValueError(f"item {item.number}: the answer of the solution is not judged right")
         budget = PATIENCE[0] * loops + PATIENCE[1]
-        return [mutant for mutant in mutants if judged(mutant.text, budget)[0]]
+        survivors = []
+        for mutant in mutants:
+            try:
+                right = judged(mutant.text, budget)[0]
+            except Exception as error:  # of the check itself, not of the answer
+                warnings.warn(f"the check of item {item.number} stops: {error!r} at {mutant.change}", stacklevel=1)
+                right = True  # it has found nothing wrong
+            survivors += [mutant] if right else []
+        return survivors
 
 
 class _Loops:
