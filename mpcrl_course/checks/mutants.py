@@ -114,7 +114,7 @@ class Answer:
         ValueError
             If the answer itself is not.
         """
-        # The verdict "right" depends neither on the known mistakes nor on a time, as long as both are generous.
+        # Whether it is right does not depend on the known mistakes; and loops are counted, so that no clock decides.
         item = replace(self.item, mistakes=(), time_limit=60.0)
 
         def judged(text: str, budget: float) -> tuple[bool, int]:
