@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .compare import Close, Leaf
+from .compare import Close, Leaf, where
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,13 @@ def diagnose(close: Close, calls: Sequence[Mapping[str, Any]], yours: Sequence, 
         place = next(i for i, found in zip(wrong, leaves) if isinstance(found, str))
         return Diagnosis(_joined(which, str(agreements[place])), place, True)
     pairs = [found for found in leaves if not isinstance(found, str)]
-    if any(np.isnan(leaf.yours[close.differing(leaf)]).any() for leaf in (leaf for found in pairs for leaf in found)):
-        place = next(i for i in wrong if "NaN" in str(agreements[i]))
-        return Diagnosis(_joined(which, str(agreements[place])), place, True)
+    for i, found in zip(wrong, pairs, strict=True):
+        for leaf in found:
+            lost = np.isnan(leaf.yours) & close.differing(leaf)
+            if lost.any():
+                part = f"In part {leaf.name}: " if leaf.name else ""
+                said = f"{part}Your answer is not a number (NaN){where(lost)}."
+                return Diagnosis(_joined(which, said), i, True)
     parts = _which_parts(close, pairs)
     bad = [[leaf for leaf in found if not parts or leaf.name in parts[1]] for found in pairs]
     entries = _which_entries(close, bad, [calls[i] for i in wrong])

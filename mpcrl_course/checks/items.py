@@ -166,7 +166,7 @@ class Predict(Item):
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
         """Judge an answer for a `seed`, as in `Item`."""
-        (answer,) = observe(lambda: answer, [()], limit=self.time_limit)
+        (answer,) = observe(lambda: answer, [()], limit=self.time_limit, ours=True)
         if is_blank(answer) or isinstance(answer, str) and not answer.strip():
             return Result(NOT_ATTEMPTED, "Commit to an answer first: a wrong guess teaches more than none.")
         if self.choices:
@@ -254,13 +254,13 @@ class Fill(Item):
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
         """Judge an answer for a `seed`, as in `Item`."""
-        (seen,) = observe(lambda: answer, [()], limit=self.time_limit)
+        (seen,) = observe(lambda: answer, [()], limit=self.time_limit, ours=True)
         if is_blank(seen):
             return Result(NOT_ATTEMPTED, "Fill in the blank, then run the cell again.")
         if not callable(answer):
             return Result(WRONG, f"Pass the function itself, without calling it; this is {kind_of(seen)}.")
         probes = self.calls(seed)
-        expected = observe(self.reference, probes, self.properties)
+        expected = observe(self.reference, probes, self.properties, ours=True)
         yours = observe(answer, probes, self.properties, self.time_limit)
         return self.assess(probes, yours, expected)
 
@@ -343,10 +343,10 @@ class Fill(Item):
                 continue  # no mistake is known by an error, unless the error is its point
             if first < calls:  # most are ruled out by one call: there they are neither right nor the answer
                 one = slice(first, first + 1)
-                seen = observe(mistake.wrong, probes[one], limit=self.time_limit)[:1]
+                seen = observe(mistake.wrong, probes[one], limit=self.time_limit, ours=True)[:1]
                 if self._differing(seen, yours[one], 1) and self._differing(seen, expected[one], 1):
                     continue
-            wrong = observe(mistake.wrong, probes, self.properties, self.time_limit)
+            wrong = observe(mistake.wrong, probes, self.properties, self.time_limit, ours=True)
             if len(wrong) != len(yours):
                 continue
             shows = self._differing(wrong, expected, calls)
@@ -380,7 +380,7 @@ class Debug(Fill):
         """Compare `yours` with `expected` on all `probes` as `Fill` does, and first with the code as given."""
         result = super().assess(probes, yours, expected)
         if result.verdict in (WRONG, RAISED):
-            given = observe(self.given, probes, self.properties, self.time_limit)
+            given = observe(self.given, probes, self.properties, self.time_limit, ours=True)
             if len(given) == len(yours) and not self._differing(yours, given, len(probes)):
                 return Result(NOT_ATTEMPTED, "It still behaves as the code you were given.", result.details)
         return result
@@ -410,7 +410,7 @@ class Design(Item):
 
     def judge(self, answer: Any, seed: int = 0) -> Result:
         """Judge an answer for a `seed`, as in `Item`."""
-        (seen,) = observe(lambda: answer, [()], limit=self.time_limit)
+        (seen,) = observe(lambda: answer, [()], limit=self.time_limit, ours=True)
         if is_blank(seen):
             return Result(NOT_ATTEMPTED, "Fill in the blank, then run the cell again.")
         measurement_seed = int(self.rng(seed).integers(2**31))
@@ -451,7 +451,7 @@ class Design(Item):
 
 
 def _predicate(mistake: Mistake, answer: Any, measured: Mapping[str, float]) -> bool:
-    return observe(lambda: bool(mistake.wrong(copied(answer), dict(measured))), [()], limit=1.0)[0] is True
+    return observe(lambda: bool(mistake.wrong(copied(answer), dict(measured))), [()], limit=1.0, ours=True)[0] is True
 
 
 @dataclass(frozen=True)

@@ -36,32 +36,42 @@ class Silence:
 
 
 @contextlib.contextmanager
-def undone() -> Iterator[tuple[Callable[[], None], Silence]]:
-    """Undo, at the end, what code did to the process meanwhile.
-
-    That is: the working folder, the environment, the import path, the recursion limit; random states; NumPy's
-    error handling and print options; warnings; and functions of NumPy, SciPy, CasADi, Gymnasium, Python's
-    builtins and this course that were replaced. What is printed is dropped.
+def quiet() -> Iterator[Silence]:
+    """Drop what is printed, and warnings.
 
     Yields
     ------
-    repair : callable
-        Puts back, between two calls, the functions that matter most.
-    silence : Silence
+    Silence
         Where the prints went.
     """
-    closely, widely = _Functions(_is_close), _Functions(_is_watched)
     silence = Silence()
-    states = [(read(), write) for read, write in _STATES]
     with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence), warnings.catch_warnings():  # type: ignore[type-var]
         warnings.simplefilter("ignore")
-        try:
-            yield closely.restore, silence
-        finally:
-            widely.restore()
-            for state, write in states:
-                with contextlib.suppress(Exception):  # a folder that is gone, say
-                    write(state)
+        yield silence
+
+
+@contextlib.contextmanager
+def undone() -> Iterator[Callable[[], None]]:
+    """Undo, at the end, what code did to the process meanwhile.
+
+    That is: the working folder, the environment, the import path, the recursion limit; random states; NumPy's
+    error handling and print options; and functions of NumPy, SciPy, CasADi, Gymnasium, Python's builtins and this
+    course that were replaced.
+
+    Yields
+    ------
+    callable
+        Puts back, between two calls, the functions that matter most.
+    """
+    closely, widely = _Functions(_is_close), _Functions(_is_watched)
+    states = [(read(), write) for read, write in _STATES]
+    try:
+        yield closely.restore
+    finally:
+        widely.restore()
+        for state, write in states:
+            with contextlib.suppress(Exception):  # a folder that is gone, say
+                write(state)
 
 
 def _set_environment(environment: dict[str, str]) -> None:
@@ -112,10 +122,9 @@ class _Functions:
     """What the names in modules, and in the course's classes, stood for."""
 
     def __init__(self, of: Callable[[str], bool]) -> None:
-        modules = [module for name, module in list(sys.modules.items()) if isinstance(module, ModuleType) and of(name)]
+        modules, classes = _watched(of, len(sys.modules))
         self.modules = [(vars(module), dict(vars(module))) for module in modules]
-        mine = {part for module in modules for part in vars(module).values() if isinstance(part, type)}
-        self.classes = [(part, dict(vars(part))) for part in mine if part.__module__.startswith("mpcrl_course")]
+        self.classes = [(part, dict(vars(part))) for part in classes]
 
     def restore(self) -> None:
         """Put back what was replaced or deleted; what was added stays."""
@@ -127,6 +136,14 @@ class _Functions:
                 if vars(part).get(name, part) is not value:
                     with contextlib.suppress(AttributeError, TypeError):  # what no class lets one set
                         setattr(part, name, value)
+
+
+@functools.lru_cache(maxsize=4)
+def _watched(of: Callable[[str], bool], modules_in_all: int) -> tuple[list[ModuleType], list[type]]:
+    modules = {name: module for name, module in list(sys.modules.items()) if of(name) and type(module) is ModuleType}
+    course = [vars(module).values() for name, module in modules.items() if name.startswith("mpcrl_course")]
+    classes = {part for parts in course for part in parts if isinstance(part, type)}
+    return list(modules.values()), [part for part in classes if part.__module__.startswith("mpcrl_course")]
 
 
 def mending(function: Callable) -> Callable:

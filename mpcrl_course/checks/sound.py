@@ -69,16 +69,16 @@ def assert_item_sound(item: Item, seed: int = 0) -> float:
     if isinstance(item, Fill):
         calls = item.calls(seed)
         assert calls, f"{where}: no probes"
-        held = observe(item.reference, calls, item.properties)[len(calls) :]
+        held = observe(item.reference, calls, item.properties, ours=True)[len(calls) :]
         assert all(holds is True for holds in held), f"{where}: the reference fails a property: {held}"
         _assert_known_by_values(item, calls, where)
     return max(took)
 
 
 def _assert_known_by_values(item: Fill, calls: list, where: str) -> None:
-    expected = observe(item.reference, calls)
+    expected = observe(item.reference, calls, ours=True)
     for mistake in item.mistakes:
-        seen = observe(mistake.wrong, calls)
+        seen = observe(mistake.wrong, calls, ours=True)
         dead = [i for i, one in enumerate(seen) if isinstance(one, Raised) and not isinstance(expected[i], Raised)]
         assert bool(dead) == mistake.raises, (
             f"{where}: mistake {mistake.name!r} is dead, it raises {seen[dead[0]]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import linecache
 import math
@@ -12,7 +13,7 @@ from typing import Any
 
 from .compare import Agreement
 from .limits import TookTooLong, collect
-from .sandbox import undone
+from .sandbox import quiet, undone
 from .values import copied, is_blank, plain, shown
 
 Probe = tuple | dict  # positional, or named, arguments of one call
@@ -46,7 +47,11 @@ def is_unwritten(outcome: Any) -> bool:
 
 
 def observe(
-    function: Callable, probes: Sequence[Probe], properties: Sequence[Property] = (), limit: float = math.inf
+    function: Callable,
+    probes: Sequence[Probe],
+    properties: Sequence[Property] = (),
+    limit: float = math.inf,
+    ours: bool = False,
 ) -> list[Any]:
     """Call a function on every probe, then try its properties on every probe.
 
@@ -59,6 +64,8 @@ def observe(
         As in `Fill`.
     limit
         Seconds of processor time for everything together.
+    ours
+        Whether it is the course's own function, which changes nothing in the process.
 
     Returns
     -------
@@ -93,7 +100,7 @@ def observe(
                 except Exception:  # our test cannot read what it was given: so it does not hold
                     yield False
 
-    with undone() as (repair, silence):
+    with quiet() as silence, contextlib.nullcontext(lambda: None) if ours else undone() as repair:
         seen, complete = collect(outcomes(repair), limit)
     printed = f"it printed {silence.lines} lines" if silence.lines > 1000 else ""
     return seen if complete else [*seen, Raised("time-out", printed)]

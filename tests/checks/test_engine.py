@@ -229,7 +229,7 @@ def broken(item, **changes):
         ),
         (broken(FILL, properties=[("never", lambda function, *_: "never holds")]), "fails a property"),
         (broken(CHOICE, mistakes=CHOICE.mistakes[:2]), "each wrong choice"),
-        (broken(EXPLAIN, mistakes=[]), "each wrong choice"),
+        (broken(EXPLAIN, mistakes=EXPLAIN.mistakes[:3]), "each wrong reason"),
         (
             broken(PREDICT, mistakes=[*PREDICT.mistakes, Mistake("near", "Overlaps the truth.", 10.1)]),
             "is judged",
