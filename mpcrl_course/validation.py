@@ -158,8 +158,13 @@ def instance(value, kind: type | tuple[type, ...], name: str) -> Any:
     return value
 
 
-def function(value, name: str, optional: bool = False) -> Any:
-    """Return `value`, if it can be called (or is None, if `optional`); ValueError that names `name` if it cannot."""
+def function(value, name: str, optional: bool = False, maker: bool = False) -> Any:
+    """Return `value`, if it can be called (or is None, if `optional`); ValueError that names `name` if it cannot.
+
+    A class can be called, too, but only a `maker` of objects is meant to be one.
+    """
+    if isinstance(value, type) and not maker:
+        raise ValueError(f"{name} must be a function, not the class {value.__name__}: make an object of it first")
     if not callable(value) and not (optional and value is None):
         raise ValueError(f"{name} must be a function{' or None' if optional else ''}, not {short(value)}")
     return value

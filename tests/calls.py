@@ -171,6 +171,17 @@ CALLS = {
     "LinearPlant.reset": lambda: call(envs.LinearPlant().reset, seed=0, options={"x": S}),
     "LinearPlant.reset to": lambda: call(lambda x: envs.LinearPlant().reset(options={"x": x}), x=S),
     "LinearPlant.step": lambda: call(envs.LinearPlant().step, action=U),
+    "LinearPlant.load_state_dict": lambda: call(
+        lambda x, count, late: envs.LinearPlant().load_state_dict({"x": x, "count": count, "late": late}),
+        x=[0.1, 0.2],
+        count=3,
+        late=[[0.1]],
+    ),
+    "RandomMass.load_state_dict": lambda: call(
+        lambda mass, seen: envs.RandomMass().load_state_dict({"x": S, "count": 3, "mass": mass, "seen": seen}),
+        mass=1.2,
+        seen=[[[0.1], [0.2]]],
+    ),
     "LinearPlant.change": lambda: call(envs.LinearPlant().change, noise=0.2),
     "MassEstimate": lambda: call(envs.MassEstimate, n=1, parameters=NOMINAL, prior=5.0),
     "MassEstimate.see": lambda: call(envs.MassEstimate(1).see, x=[S], u=U, v_next=U),
@@ -410,6 +421,35 @@ CALLS = {
     "run": lambda: call(closed_loop.run, controller=hold, **PLAN),
     "run of what a controller says": lambda: call(
         lambda controller: closed_loop.run(lambda y: controller, **PLAN), controller=[[0.1]]
+    ),
+    "rowwise of what f says": lambda: call(lambda f: closed_loop.rowwise(lambda y: f)([S]), f=[0.1]),
+    "Filter of what a controller says": lambda: call(
+        lambda controller: policies.Filter(lambda y: controller, no_change)([S]), controller=[[0.1]]
+    ),
+    "Filter of what change says": lambda: call(
+        lambda change: policies.Filter(hold, lambda y, u: change)([S]), change=[[0.1]]
+    ),
+    "barrier_filter of what a policy says": lambda: call(
+        lambda policy: policies.barrier_filter(lambda y: policy, 5.0)([S]), policy=[[0.1]]
+    ),
+    "predictive_filter of what a policy says": lambda: call(
+        lambda policy: policies.predictive_filter(lambda y: policy, 5.0, steps=2)([S]), policy=[[0.1]]
+    ),
+    "AngleOnly of what a controller says": lambda: call(
+        lambda controller: policies.AngleOnly(lambda y: controller)([S]), controller=[[0.1]]
+    ),
+    "IdentifyingPolicy of what an actor says": lambda: call(
+        lambda actor: policies.IdentifyingPolicy(lambda y: actor)([S]), actor=[[0.1]]
+    ),
+    "ADMM of what outage and lost say": lambda: call(
+        lambda outage, lost: network.ADMM(
+            made("network"), iterations=2, outage=lambda t, i: outage if t else False, lost=lambda *message: lost
+        ).V(theta("network"), np.tile(S, 2)),
+        outage=False,
+        lost=True,
+    ),
+    "input_scale of what it says": lambda: call(
+        lambda input_scale: mpc.OptimalControlProblem(**OCP, input_scale=lambda p: input_scale), input_scale=2.0
     ),
     "interval": lambda: call(statistics.interval, values=[1.0, 2.0], level=0.9),
     "difference": lambda: call(statistics.difference, one=[1.0, 2.0], other=[2.0, 2.5], level=0.9),

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.sparse import csr_array, eye_array, issparse
 from scipy.sparse.linalg import spsolve
 
-from mpcrl_course.validation import asfloats, floats, generator, instance, real, reals, share, short, whole
+from mpcrl_course.validation import asfloats, floats, generator, instance, real, reals, sequence, share, short, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +186,10 @@ def policy_value(mdp: FiniteMDP, policy) -> np.ndarray:
 
 
 def _policy(mdp: FiniteMDP, policy) -> np.ndarray:
-    """Return a policy as the numbers of actions, after a check."""
-    found = floats(policy, "policy")
+    """Return a policy as the numbers of actions, after a check: True or 1.0 is none."""
+    found = policy
+    if type(policy) is not np.ndarray or policy.dtype.kind not in "iu":
+        found = np.array([whole(a, f"the policy in state {s}") for s, a in enumerate(sequence(policy, "policy"))])
     if found.shape != (mdp.states,):
         raise ValueError(f"the policy has shape {found.shape}, but there are {mdp.states} states")
     if not np.isin(found, np.arange(mdp.actions)).all():

@@ -40,7 +40,7 @@ from mpcrl_course.learners.run import Learner, bounds_of
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.network import AgentError, Duals, NetworkController, NetworkSolution, average
 from mpcrl_course.own import answering
-from mpcrl_course.validation import choice, flag, function, generator, instance, real, reals, sequence, whole
+from mpcrl_course.validation import asfloats, choice, flag, function, generator, instance, real, reals, sequence, whole
 
 
 def regularised_inverse(K, T: int, sigma: float, safeguard: bool = True) -> np.ndarray:
@@ -209,7 +209,8 @@ class LocalLearner:
 
     def load(self, arrays) -> None:
         """Take what `arrays` gave."""
-        self.theta, self.rng.bit_generator.state = arrays["theta"], json.loads(str(arrays["generator"]))
+        self.theta = reals(arrays["theta"], "its theta", self.theta.shape)
+        self.rng.bit_generator.state = json.loads(str(arrays["generator"]))
         self.replay.load(part_of(arrays, "replay"))
 
 
@@ -354,7 +355,7 @@ class DistributedQLearning(Learner):
         network, every = instance(controller, NetworkController, "controller").network, whole(every, "every", 1)
         instance(env, gym.Env, "env")
         choice(order, (1, 2), "order"), function(behaviour, "behaviour"), function(gradient, "gradient", True)
-        function(agent, "agent")
+        function(agent, "agent", maker=True)
         P, rounds = P if P is None else reals(P, "P"), whole(rounds, "rounds", 0)
         if P is not None and P.shape != (network.n_agents,) * 2:
             raise ValueError(f"P has shape {P.shape}, but there are {network.n_agents} agents")
@@ -365,6 +366,10 @@ class DistributedQLearning(Learner):
             agent(theta[own], replay, seed, order, _mask(network, i, learned), lower[own], upper[own])
             for i, own in enumerate(network.theta_of)
         ]
+        for one, own in zip(self.agents, network.theta_of):
+            found = np.shape(getattr(instance(one, LocalLearner, "what agent makes"), "theta", ()))
+            if found != theta[own].shape:
+                raise ValueError(f"what agent makes has a theta of shape {found}, but needs {theta[own].shape}")
         super().__init__(env, rng, theta=theta)
         self.controller, self.P, self.rounds, self.every = controller, P, rounds, every
         self.alone = flag(alone, "alone")
@@ -454,7 +459,7 @@ class DistributedQLearning(Learner):
             self.sent[0] += v.messages
             return v
 
-        return self.behaviour(k, solution, explored, self.rng)
+        return asfloats(self.behaviour(k, solution, explored, self.rng), "what behaviour returned")
 
     def agree(self, terms) -> np.ndarray:
         """Return every agent's estimate of the sum of all terms, one of each: by average consensus, or exactly."""

@@ -115,3 +115,15 @@ def test_the_sampler_draws_from_P():
     counts = np.bincount([step(2, 1)[1] for _ in range(20_000)], minlength=4) / 20_000
     np.testing.assert_allclose(counts, mdp.P[2, 1], atol=0.015)
     assert step(2, 1)[0] == mdp.cost[2, 1]
+
+
+@pytest.mark.parametrize(
+    "wrong", [[True, False], np.array([False, True]), [0, np.True_], [0.0, 1.0], np.zeros(2), "01"]
+)
+@pytest.mark.parametrize("solve", [policy_value, policy_iteration])
+def test_only_whole_numbers_are_actions(solve, wrong):
+    mdp = FiniteMDP(np.full((2, 2, 2), 0.5), np.ones((2, 2)), 0.9)
+    with pytest.raises(ValueError, match="the policy in state [01] must be a whole number|policy must be a list"):
+        solve(mdp, wrong)
+    for right in ([0, 1], np.array([0, 1], np.uint8), (np.int64(0), 1)):
+        np.testing.assert_allclose(policy_value(mdp, right), 10.0)
