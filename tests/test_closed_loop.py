@@ -191,12 +191,12 @@ def test_a_status_is_a_word_for_each_decision(status):
         (
             PLANT,
             PLANT.draw(0, 2, 4)._replace(torque=np.zeros((4, 2, 1))),
-            r"torque \(steps, n\), .* and not torque \(steps, n, 1\)",
+            r".* and not torque \(steps, n, 1\)",
         ),
         (
             PLANT,
             PLANT.draw(0, 2, 4)._replace(measurement=np.zeros((4, 2, 1))),
-            r".* and not .*measurement \(steps, n, 1\)",
+            r".* not .*t \(steps, n, 1\)",
         ),
         (LinearParameters(), PLANT.draw(0, 2, 4), r"e \(steps, n\), and not torque"),
         (LinearParameters(), NetworkParameters().draw(0, 2, 4), r"e \(steps, n\), and not e \(steps, n, 3\)"),

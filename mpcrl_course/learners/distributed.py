@@ -257,9 +257,12 @@ class WarmStarts:
         return {f"{n} {part}": a for n, d in vars(self).items() if d is not None for part, a in d._asdict().items()}
 
     def load(self, arrays) -> None:
-        """Take what `arrays` gave."""
+        """Take what `arrays` gave; ValueError if it is of other shapes than V's."""
+        shapes = {} if self.V is None else {part: own.shape for part, own in self.V._asdict().items()}
         for name in ("V", "Q"):
-            found = part_of(arrays, name)
+            found = {
+                part: reals(a, f"its {name} {part}", shapes.get(part)) for part, a in part_of(arrays, name).items()
+            }
             setattr(self, name, Duals(**found) if found else None)
 
 
@@ -367,7 +370,7 @@ class DistributedQLearning(Learner):
             for i, own in enumerate(network.theta_of)
         ]
         for one, own in zip(self.agents, network.theta_of):
-            found = np.shape(getattr(instance(one, LocalLearner, "what agent makes"), "theta", ()))
+            found = np.shape(getattr(instance(one, LocalLearner, "what agent makes"), "theta", 0.0))
             if found != theta[own].shape:
                 raise ValueError(f"what agent makes has a theta of shape {found}, but needs {theta[own].shape}")
         super().__init__(env, rng, theta=theta)

@@ -359,7 +359,7 @@ def wrong_arrays(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
     """Return what an array of a saved run must not be."""
     if array.dtype.kind == "U":  # the generator's state
         return {"text": np.array("q"), "number": np.array(3.0)}
-    wrong = {"text": np.full(array.shape, "q"), "complex": array + 1j, "a number": np.array([1.0, 2.0, 3.0])}
+    wrong = {"text": np.full(array.shape, "q"), "complex": array + 1j, "another shape": np.ones((2, 3, 4, 5))}
     if not array.size:
         return {}
     if array.dtype.kind == "i" and not name.startswith("log "):
@@ -382,7 +382,7 @@ def test_every_array_of_a_saved_run_is_what_it_must_be(tmp_path, name):
                 make(name).run(9, save=path, resume=True, progress=False)
             assert f"the run saved at {path} is another learner's, or damaged: " in str(error.value), (key, what)
             tried += 1
-    assert tried > 30
+    assert tried > 20
     np.savez(tmp_path / state["arrays"], **arrays)
     assert make(name).run(9, save=path, resume=True, progress=False).k == 9
 

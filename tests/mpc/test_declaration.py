@@ -203,7 +203,7 @@ def test_an_agent_is_declared_alike(field, wrong, words):
         agent(**{"input_upper": 1.0, field: wrong})
 
 
-@pytest.mark.parametrize("case", range(len(FUNCTIONS) - 5))  # an agent has no guesses and no scale
+@pytest.mark.parametrize("case", range(len(FUNCTIONS) - 7))  # an agent has no guesses and no scale
 def test_an_agents_functions_are_called_when_its_network_is_made(case):
     field, wrong, words = FUNCTIONS[case]
 
