@@ -99,8 +99,8 @@ def run(controller: Controller, plant: Any, starts, noise: Any) -> Run:
     Raises
     ------
     ValueError
-        If the noise is that of another plant, starts and noise do not fit together or are not finite, or an input is
-        not finite or one is missing.
+        If the noise is that of another plant, starts and noise do not fit together or are not finite, an input is not
+        finite or one is missing, or a state or a cost grows beyond all floats.
     """
     function(controller, "controller")
     known = all(hasattr(plant, name) for name in ("draw", "measure", "step", "n_inputs", "n_states", "delay"))
@@ -138,6 +138,9 @@ def run(controller: Controller, plant: Any, starts, noise: Any) -> Run:
         after, cost, over = plant.step(x, us[k], now)
         costs[k, on], ended[on & over] = cost[on], k
         xs[k + 1] = x = np.where(on[:, None], after, x)
+        if not (np.isfinite(x).all() and np.isfinite(costs[k]).all()):
+            i = int(np.flatnonzero(~(np.isfinite(x).all(1) & np.isfinite(costs[k])))[0])
+            raise ValueError(f"after step {k} the plant of run {i} is at {x[i]} and pays {costs[k, i]}: not finite")
         if (ended < steps).all():
             xs[k + 2 :] = x
             break

@@ -399,6 +399,11 @@ CALLS = {
     "Grid.matrix": lambda: call(made("grid").matrix, x=[S]),
     "bellman": lambda: call(dp.bellman, mdp=made("mdp"), V=np.ones(2)),
     "evaluate": lambda: call(dp.evaluate, policy=hold, plant=NOMINAL, starts=[S], steps=2, seed=0),
+    "greedy_policy.call": lambda: call(dp.greedy_policy(made("grid"), np.ones(9), [-1.0, 1.0], 0.9), x=[S]),
+    "table_policy.call": lambda: call(dp.table_policy(made("grid"), np.ones((9, 2)), [-1.0, 1.0]), x=[S]),
+    "pendulum_policy.call": lambda: call(learners.pendulum_policy(made("actor")), x=[S]),
+    "ActorCritic.value": lambda: call(made("actor").value, s=[0.1, 0.2, 0.3], a=U),
+    "sampler.call": lambda: call(dp.sampler(made("mdp"), rng()), s=1, a=1),
     "greedy_policy": lambda: call(
         dp.greedy_policy, grid=made("grid"), V=np.ones(9), torques=[-1.0, 1.0], gamma=0.9, parameters=NOMINAL
     ),
@@ -454,5 +459,8 @@ CALLS = {
     "interval": lambda: call(statistics.interval, values=[1.0, 2.0], level=0.9),
     "difference": lambda: call(statistics.difference, one=[1.0, 2.0], other=[2.0, 2.5], level=0.9),
     "tail": lambda: call(statistics.tail, costs=[1.0, 2.0], share=0.5),
+    "decision_seconds of what a controller says": lambda: call(
+        lambda controller: statistics.decision_seconds(lambda y: controller, [S, S], 1), controller=[[0.1]]
+    ),
     "decision_seconds": lambda: call(statistics.decision_seconds, controller=hold, x=[S, S], warm_up=1),
 }

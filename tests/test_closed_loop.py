@@ -225,3 +225,13 @@ def test_a_class_is_neither_a_controller_nor_a_plant_nor_noise():
         run(Holds(), PendulumParameters, starts, noise)
     with pytest.raises(ValueError, match="noise is what the plant's draw returned"):
         run(Holds(), plant, starts, Noise)
+
+
+@pytest.mark.parametrize("start", [1e200, 1.7e308])
+def test_a_run_that_grows_beyond_all_floats_is_named(start):
+    plant = LinearParameters()
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(ValueError, match=r"after step \d the plant of run 1 is at .* pays inf"),
+    ):
+        run(lambda y: np.zeros((len(y), 1)), plant, [[0.0, 0.1], [start, start]], plant.draw(0, 2, 5))

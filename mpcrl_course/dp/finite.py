@@ -237,7 +237,7 @@ def sampler(mdp: FiniteMDP, rng: np.random.Generator) -> Callable[[int, int], tu
     callable
         ``step(s, a)`` gives the cost, the next state, and whether it is terminal (never).
     """
-    P, A = instance(mdp, FiniteMDP, "mdp").rows(), mdp.actions
+    P, S, A = instance(mdp, FiniteMDP, "mdp").rows(), mdp.states, mdp.actions
     generator(rng)
     P.sort_indices()
     starts, successors = P.indptr.tolist(), P.indices.tolist()
@@ -246,6 +246,10 @@ def sampler(mdp: FiniteMDP, rng: np.random.Generator) -> Callable[[int, int], tu
     block: list[float] = []
 
     def step(s: int, a: int) -> tuple[float, int, bool]:
+        if not (type(s) is type(a) is int and 0 <= s < S and 0 <= a < A):
+            s, a = whole(s, "the state s", 0), whole(a, "the action a", 0)
+            if s >= S or a >= A:
+                raise ValueError(f"there are states s from 0 to {S - 1} and actions a to {A - 1}, not {(s, a)}")
         if not block:
             block.extend(rng.random(10_000).tolist())
         row = s * A + a

@@ -158,6 +158,9 @@ class ActorCritic:
 
     def value(self, s, a) -> np.ndarray:
         """Return the critic's Q(s, a), shape (...)."""
+        s, a = reals(s, "s", (..., self.n_states)), reals(a, "a", (..., self.n_actions))
+        if s.shape[:-1] != a.shape[:-1]:
+            raise ValueError(f"s and a are pairs, but have shapes {s.shape} and {a.shape}")
         return self.critic(np.concatenate([s, a], axis=-1))[..., 0]
 
     def update(self, batch) -> tuple[float, float]:
@@ -211,7 +214,7 @@ def pendulum_policy(agent: ActorCritic) -> Callable:
     instance(agent, ActorCritic, "agent")
 
     def policy(x):
-        x = asfloats(x, "x")
+        x = reals(x, "x", (..., 2))
         return agent.policy(np.stack([np.cos(x[..., 0]), np.sin(x[..., 0]), x[..., 1]], axis=-1))
 
     return policy

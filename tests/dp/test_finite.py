@@ -127,3 +127,13 @@ def test_only_whole_numbers_are_actions(solve, wrong):
         solve(mdp, wrong)
     for right in ([0, 1], np.array([0, 1], np.uint8), (np.int64(0), 1)):
         np.testing.assert_allclose(policy_value(mdp, right), 10.0)
+
+
+def test_what_is_no_state_and_no_action_is_not_sampled():
+    step = sampler(FiniteMDP(np.full((2, 3, 2), 0.5), np.ones((2, 3)), 0.9), np.random.default_rng(0))
+    assert step(1, 2)[0] == step(np.int64(1), np.int32(2))[0] == 1.0
+    for s, a in ((-1, 0), (2, 0), (0, 3), (0, -1), (0.5, 0), (0, True), (None, 0)):
+        with pytest.raises(
+            ValueError, match="there are states s from 0 to 1 and actions a to 2, not|the (state|action)"
+        ):
+            step(s, a)
