@@ -210,7 +210,10 @@ class LocalLearner:
     def load(self, arrays) -> None:
         """Take what `arrays` gave."""
         self.theta = reals(arrays["theta"], "its theta", self.theta.shape)
-        self.rng.bit_generator.state = json.loads(str(arrays["generator"]))
+        try:
+            self.rng.bit_generator.state = json.loads(str(arrays["generator"]))
+        except (KeyError, TypeError, ValueError):
+            raise ValueError("its generator is no state of a random generator") from None
         self.replay.load(part_of(arrays, "replay"))
 
 
