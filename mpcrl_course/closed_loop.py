@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mpcrl_course.own import inputs
 from mpcrl_course.validation import asfloats, floats, function, short, whole
 
 Controller = Callable[[np.ndarray], np.ndarray]
@@ -73,11 +74,15 @@ def measured(y, entries: int | None = None) -> np.ndarray:
 def rowwise(f: Callable) -> Controller:
     """Return a controller of n states from a function f of one: y (n_measured,) to u (n_inputs,) or a number."""
     function(f, "f")
-    one = lambda row: np.atleast_1d(floats(f(row), "what f returned"))  # noqa: E731
-    return lambda y: floats([one(row) for row in measured(y)], "what f returned")
+
+    def controller(y):
+        u = [np.atleast_1d(floats(f(row), "what f returned")) for row in measured(y)]
+        return inputs(floats(u, "what f returned"), len(u), who="f")
+
+    return controller
 
 
-def run(controller: Controller, plant: Any, starts, noise) -> Run:
+def run(controller: Controller, plant: Any, starts, noise: Any) -> Run:
     """Run a controller on a plant, for as many steps as there is noise.
 
     Commands are clipped to the plant's limits; nothing (0) acts until the first one arrives, `delay` steps late.
@@ -94,15 +99,20 @@ def run(controller: Controller, plant: Any, starts, noise) -> Run:
     Raises
     ------
     ValueError
-        If starts and noise do not fit together or are not finite, or an input is not finite or one is missing.
+        If the noise is that of another plant, starts and noise do not fit together or are not finite, an input is not
+        finite or one is missing, or a state or a cost grows beyond all floats.
     """
     function(controller, "controller")
-    if not all(hasattr(plant, name) for name in ("measure", "step", "n_inputs", "n_states", "delay")):
-        raise ValueError(f"plant must be the parameters of a plant, not {short(plant)}")
-    if not hasattr(noise, "_asdict") or not noise or not all(np.ndim(part) >= 2 for part in noise):
+    known = all(hasattr(plant, name) for name in ("draw", "measure", "step", "n_inputs", "n_states", "delay"))
+    if not known or isinstance(plant, type):
+        raise ValueError(f"plant must be the parameters of a plant, such as PendulumParameters(), not {short(plant)}")
+    if not hasattr(noise, "_asdict") or isinstance(noise, type) or not noise or min(map(np.ndim, noise)) < 2:
         raise ValueError(f"noise is what the plant's draw returned, arrays of shape (steps, n, …), not {short(noise)}")
     noise = noise._make(asfloats(part, f"the noise's {name}") for name, part in noise._asdict().items())
     x, (steps, n), m = floats(starts, "starts"), noise[0].shape[:2], plant.n_inputs
+    wanted, given = _shapes(plant.draw(0, n, 1)), _shapes(noise)
+    if given != wanted:
+        raise ValueError(f"the noise is that of another plant: this one draws {wanted}, and not {given}")
     for name, part in noise._asdict().items():
         if part.shape[:2] != (steps, n):
             shapes = ", ".join(f"{name} {part.shape}" for name, part in noise._asdict().items())
@@ -119,11 +129,7 @@ def run(controller: Controller, plant: Any, starts, noise) -> Run:
     xs[0] = x
     for k in range(steps):
         now = noise._make(part[k] for part in noise)
-        command = asfloats(controller(plant.measure(x, now)), "what the controller returned")
-        command = command.reshape(-1, 1) if m == 1 and command.ndim < 2 else command
-        if command.shape != (n, m) or not np.isfinite(command).all():
-            got = command[~np.isfinite(command).all(-1)][0] if command.shape == (n, m) else f"shape {command.shape}"
-            raise ValueError(f"the controller must return finite inputs of shape ({n}, {m}); in step {k} came {got}")
+        command = inputs(controller(plant.measure(x, now)), n, m, place=f"in step {k} ")
         late.append(np.clip(command, plant.input_lower, plant.input_upper))
         on, said = ended == steps, np.array(getattr(controller, "status", status[k]))
         if said.shape != (n,):
@@ -132,7 +138,16 @@ def run(controller: Controller, plant: Any, starts, noise) -> Run:
         after, cost, over = plant.step(x, us[k], now)
         costs[k, on], ended[on & over] = cost[on], k
         xs[k + 1] = x = np.where(on[:, None], after, x)
+        if not (np.isfinite(x).all() and np.isfinite(costs[k]).all()):
+            i = int(np.flatnonzero(~(np.isfinite(x).all(1) & np.isfinite(costs[k])))[0])
+            raise ValueError(f"after step {k} the plant of run {i} is at {x[i]} and pays {costs[k, i]}: not finite")
         if (ended < steps).all():
             xs[k + 2 :] = x
             break
     return Run(xs, us, costs, ended, status.astype(str))
+
+
+def _shapes(noise) -> str:
+    """Return names and shapes of the parts of a noise, for a message."""
+    parts = noise._asdict().items()
+    return ", ".join(f"{name} ({', '.join(['steps', 'n', *map(str, np.shape(part)[2:])])})" for name, part in parts)

@@ -118,6 +118,8 @@ class MLP:
         """Return y, shape (..., n_outputs), for x of shape (..., n_inputs)."""
         if type(x) is not np.ndarray or x.dtype.kind != "f":  # a conversion would drop imaginary parts
             x = floats(x, "x")
+        if x.shape[-1:] != (self.sizes[0],):
+            raise ValueError(f"x has shape {x.shape}, but this network takes (..., {self.sizes[0]})")
         h = np.asarray(x, self.theta.dtype)
         for W in (self.W1, self.W2):
             z = h @ W[:-1] + W[-1]

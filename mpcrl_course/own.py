@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mpcrl_course.validation import floats
+from mpcrl_course.validation import asfloats, floats
 
 
 def checked(name: str, value, shape: tuple, dtype=float) -> np.ndarray:
@@ -35,6 +35,33 @@ def checked(name: str, value, shape: tuple, dtype=float) -> np.ndarray:
     if not np.isfinite(value).all():
         raise ValueError(f"your {name} function returned a number that is not finite")
     return value.astype(dtype, copy=False)
+
+
+def inputs(value, n: int, m: int | None = None, who: str = "the controller", place: str = "there ") -> np.ndarray:
+    """Return what a controller returned for n plants as inputs (n, m); where there is one input, (n,) will do.
+
+    Parameters
+    ----------
+    value
+        What it returned.
+    n : int
+    m : int, optional
+        By default any number.
+    who, place : str
+        In a message: what to call it, and where that was ("in step 3 ").
+
+    Raises
+    ------
+    ValueError
+        It is no array of real numbers, of another shape, or not finite.
+    """
+    u = asfloats(value, f"what {who} returned")
+    u = u.reshape(-1, 1) if u.ndim < 2 and m in (1, None) else u
+    fits = u.ndim == 2 and len(u) == n and m in (u.shape[1], None) and u.shape[1] > 0
+    if not fits or not np.isfinite(u).all():
+        got = u[~np.isfinite(u).all(-1)][0] if fits else f"shape {u.shape}"
+        raise ValueError(f"{who} must return finite inputs of shape ({n}, {m or 'n_inputs'}); {place}came {got}")
+    return u
 
 
 def answering(name: str, function: Callable, shape: Callable, dtype=float) -> Callable:

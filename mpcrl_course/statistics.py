@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit  # Student's quantiles; all of scipy.stats takes half a second to import
 
+from mpcrl_course.own import inputs
 from mpcrl_course.validation import floats, function, real, reals, whole
 
 
@@ -26,7 +27,7 @@ class Interval(NamedTuple):
 
     def __str__(self):
         # two digits of what is uncertain, and as many places of the mean; what is left by rounding is no width
-        wide = self.half > 1e-12 * abs(self.mean)
+        wide = 1e-12 * abs(self.mean) < self.half < np.inf
         places = max(0, 1 - int(np.floor(np.log10(self.half)))) if wide else 3
         return f"{self:.{places}f}"
 
@@ -38,16 +39,35 @@ def interval(values, level: float = 0.95) -> Interval:
     """Return mean and confidence interval (Student's t) of independent values, one a seed.
 
     The interval holds the true mean with the probability `level`. A run is not independent of another one with the same
-    network: average within a seed first. ValueError: fewer than two values, one that is nan or infinite, or a level
-    outside of (0, 1).
+    network: average within a seed first. ValueError: fewer than two values, one that is nan or infinite, a level
+    outside of (0, 1), or an interval that reaches beyond all floats.
     """
-    values, level = floats(values, "values"), real(level, "level")
+    return _interval(floats(values, "values"), level)
+
+
+def _interval(values: np.ndarray, level: float, e: int = 0) -> Interval:
+    """Return the interval of 2**e times the values."""
+    level = real(level, "level")
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         raise ValueError(f"an interval needs at least two finite values in a row, not {values}")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must lie in (0, 1), not {level}")
+    values, more = _scaled(values)
     half = stdtrit(len(values) - 1, 0.5 + level / 2) * values.std(ddof=1) / np.sqrt(len(values))
-    return Interval(float(values.mean()), float(half))
+    with np.errstate(over="ignore"):
+        mean, half = np.ldexp([values.mean(), half], e + more).tolist()
+    if not max(abs(mean), half) < np.inf:
+        raise ValueError(f"the interval at the level {level} reaches beyond all floats: lower the level, or the values")
+    return Interval(mean, half)
+
+
+def _scaled(*values: np.ndarray) -> tuple:
+    """Return the values divided by the power of two above the largest of them, and its exponent.
+
+    No sum and no square of them overflows then, and none is rounded.
+    """
+    e = int(np.frexp(max(np.abs(part).max(initial=0.0) for part in values))[1])
+    return (*(np.ldexp(part, -e) for part in values), e)
 
 
 def difference(one, other, level: float = 0.95) -> Interval:
@@ -58,8 +78,9 @@ def difference(one, other, level: float = 0.95) -> Interval:
     one, other = reals(one, "one"), reals(other, "other")
     if one.shape != other.shape:
         raise ValueError(f"one and other are pairs, but have shapes {one.shape} and {other.shape}")
+    one, other, e = _scaled(one, other)
     apart = one - other
-    return interval(apart.mean(axis=1) if apart.ndim == 2 else apart, level)
+    return _interval(apart.mean(axis=1) if apart.ndim == 2 else apart, level, e)
 
 
 def tail(costs, share: float = 0.05) -> float:
@@ -72,8 +93,9 @@ def tail(costs, share: float = 0.05) -> float:
     worst, share = np.sort(np.ravel(floats(costs, "costs")))[::-1], real(share, "share")
     if not len(worst) or not np.isfinite(worst).all() or not 0.0 < share <= 1.0:
         raise ValueError(f"the tail of finite costs and a share in (0, 1] is asked for, not {share} of {worst}")
-    weights = np.clip(share * len(worst) - np.arange(len(worst)), 0.0, 1.0)
-    return float(weights @ worst / weights.sum())
+    worst, e = _scaled(worst)
+    weights = np.clip(max(share * len(worst), 1.0) - np.arange(len(worst)), 0.0, 1.0)
+    return float(np.ldexp(weights @ worst / weights.sum(), e))
 
 
 def decision_seconds(controller: Callable, x, warm_up: int = 20) -> np.ndarray:
@@ -91,6 +113,7 @@ def decision_seconds(controller: Callable, x, warm_up: int = 20) -> np.ndarray:
     seconds = []
     for state in x:
         began = perf_counter()
-        controller(state[None])
+        u = controller(state[None])
         seconds.append(perf_counter() - began)
+        inputs(u, 1)
     return np.array(seconds[warm_up:])

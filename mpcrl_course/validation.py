@@ -74,7 +74,8 @@ def reals(value, name: str, shape: tuple | None = None, finite: bool = True) -> 
     name : str
         What to call it in a message.
     shape : tuple of int or None, optional
-        What its shape must be; None stands for any number of entries. By default any shape will do.
+        What its shape must be; None stands for any number of entries, and ... at its head for any number of axes. By
+        default any shape will do.
     finite : bool
         Whether infinite entries are refused; nan always is.
 
@@ -86,8 +87,11 @@ def reals(value, name: str, shape: tuple | None = None, finite: bool = True) -> 
     """
     array = floats(value, name)
     if shape is not None and array.shape != shape:
-        wanted = str(shape).replace("None", "n")
-        if len(array.shape) != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape)):
+        wanted, given = str(shape).replace("None", "n").replace("Ellipsis", "..."), array.shape
+        if shape[:1] == (...,):
+            shape = shape[1:]
+            given = given[-len(shape) :]
+        if len(given) != len(shape) or any(n is not None and n != m for n, m in zip(shape, given)):
             raise ValueError(f"{name} has shape {array.shape}, but needs {wanted}")
     if finite and array.size <= FEW:
         fine = all(map(isfinite, array.ravel().tolist()))
@@ -158,8 +162,13 @@ def instance(value, kind: type | tuple[type, ...], name: str) -> Any:
     return value
 
 
-def function(value, name: str, optional: bool = False) -> Any:
-    """Return `value`, if it can be called (or is None, if `optional`); ValueError that names `name` if it cannot."""
+def function(value, name: str, optional: bool = False, maker: bool = False) -> Any:
+    """Return `value`, if it can be called (or is None, if `optional`); ValueError that names `name` if it cannot.
+
+    A class can be called, too, but only a `maker` of objects is meant to be one.
+    """
+    if isinstance(value, type) and not maker:
+        raise ValueError(f"{name} must be a function, not the class {value.__name__}: make an object of it first")
     if not callable(value) and not (optional and value is None):
         raise ValueError(f"{name} must be a function{' or None' if optional else ''}, not {short(value)}")
     return value

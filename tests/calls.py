@@ -171,6 +171,17 @@ CALLS = {
     "LinearPlant.reset": lambda: call(envs.LinearPlant().reset, seed=0, options={"x": S}),
     "LinearPlant.reset to": lambda: call(lambda x: envs.LinearPlant().reset(options={"x": x}), x=S),
     "LinearPlant.step": lambda: call(envs.LinearPlant().step, action=U),
+    "LinearPlant.load_state_dict": lambda: call(
+        lambda x, count, late: envs.LinearPlant().load_state_dict({"x": x, "count": count, "late": late}),
+        x=[0.1, 0.2],
+        count=3,
+        late=[[0.1]],
+    ),
+    "RandomMass.load_state_dict": lambda: call(
+        lambda mass, seen: envs.RandomMass().load_state_dict({"x": S, "count": 3, "mass": mass, "seen": seen}),
+        mass=1.2,
+        seen=[[[0.1], [0.2]]],
+    ),
     "LinearPlant.change": lambda: call(envs.LinearPlant().change, noise=0.2),
     "MassEstimate": lambda: call(envs.MassEstimate, n=1, parameters=NOMINAL, prior=5.0),
     "MassEstimate.see": lambda: call(envs.MassEstimate(1).see, x=[S], u=U, v_next=U),
@@ -388,6 +399,11 @@ CALLS = {
     "Grid.matrix": lambda: call(made("grid").matrix, x=[S]),
     "bellman": lambda: call(dp.bellman, mdp=made("mdp"), V=np.ones(2)),
     "evaluate": lambda: call(dp.evaluate, policy=hold, plant=NOMINAL, starts=[S], steps=2, seed=0),
+    "greedy_policy.call": lambda: call(dp.greedy_policy(made("grid"), np.ones(9), [-1.0, 1.0], 0.9), x=[S]),
+    "table_policy.call": lambda: call(dp.table_policy(made("grid"), np.ones((9, 2)), [-1.0, 1.0]), x=[S]),
+    "pendulum_policy.call": lambda: call(learners.pendulum_policy(made("actor")), x=[S]),
+    "ActorCritic.value": lambda: call(made("actor").value, s=[0.1, 0.2, 0.3], a=U),
+    "sampler.call": lambda: call(dp.sampler(made("mdp"), rng()), s=1, a=1),
     "greedy_policy": lambda: call(
         dp.greedy_policy, grid=made("grid"), V=np.ones(9), torques=[-1.0, 1.0], gamma=0.9, parameters=NOMINAL
     ),
@@ -411,8 +427,40 @@ CALLS = {
     "run of what a controller says": lambda: call(
         lambda controller: closed_loop.run(lambda y: controller, **PLAN), controller=[[0.1]]
     ),
+    "rowwise of what f says": lambda: call(lambda f: closed_loop.rowwise(lambda y: f)([S]), f=[0.1]),
+    "Filter of what a controller says": lambda: call(
+        lambda controller: policies.Filter(lambda y: controller, no_change)([S]), controller=[[0.1]]
+    ),
+    "Filter of what change says": lambda: call(
+        lambda change: policies.Filter(hold, lambda y, u: change)([S]), change=[[0.1]]
+    ),
+    "barrier_filter of what a policy says": lambda: call(
+        lambda policy: policies.barrier_filter(lambda y: policy, 5.0)([S]), policy=[[0.1]]
+    ),
+    "predictive_filter of what a policy says": lambda: call(
+        lambda policy: policies.predictive_filter(lambda y: policy, 5.0, steps=2)([S]), policy=[[0.1]]
+    ),
+    "AngleOnly of what a controller says": lambda: call(
+        lambda controller: policies.AngleOnly(lambda y: controller)([S]), controller=[[0.1]]
+    ),
+    "IdentifyingPolicy of what an actor says": lambda: call(
+        lambda actor: policies.IdentifyingPolicy(lambda y: actor)([S]), actor=[[0.1]]
+    ),
+    "ADMM of what outage and lost say": lambda: call(
+        lambda outage, lost: network.ADMM(
+            made("network"), iterations=2, outage=lambda t, i: outage if t else False, lost=lambda *message: lost
+        ).V(theta("network"), np.tile(S, 2)),
+        outage=False,
+        lost=True,
+    ),
+    "input_scale of what it says": lambda: call(
+        lambda input_scale: mpc.OptimalControlProblem(**OCP, input_scale=lambda p: input_scale), input_scale=2.0
+    ),
     "interval": lambda: call(statistics.interval, values=[1.0, 2.0], level=0.9),
     "difference": lambda: call(statistics.difference, one=[1.0, 2.0], other=[2.0, 2.5], level=0.9),
     "tail": lambda: call(statistics.tail, costs=[1.0, 2.0], share=0.5),
+    "decision_seconds of what a controller says": lambda: call(
+        lambda controller: statistics.decision_seconds(lambda y: controller, [S, S], 1), controller=[[0.1]]
+    ),
     "decision_seconds": lambda: call(statistics.decision_seconds, controller=hold, x=[S, S], warm_up=1),
 }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.closed_loop import rowwise, run
+from mpcrl_course.envs import LinearParameters, NetworkParameters
 from mpcrl_course.envs.pendulum import Noise, Pendulum, PendulumParameters
 
 
@@ -181,3 +182,56 @@ def test_a_status_is_a_word_for_each_decision(status):
     controller.reset = 3
     with pytest.raises(ValueError, match="the controller's reset must be a function"):
         run(controller, plant, [[0.1, 0.2]], plant.draw(0, 1, 3))
+
+
+@pytest.mark.parametrize(
+    ("plant", "noise", "said"),
+    [
+        (PLANT, LinearParameters().draw(0, 2, 4), r"torque \(steps, n\), measurement .*, and not e \(steps, n\)"),
+        (
+            PLANT,
+            PLANT.draw(0, 2, 4)._replace(torque=np.zeros((4, 2, 1))),
+            r".* and not torque \(steps, n, 1\)",
+        ),
+        (
+            PLANT,
+            PLANT.draw(0, 2, 4)._replace(measurement=np.zeros((4, 2, 1))),
+            r".* not .*t \(steps, n, 1\)",
+        ),
+        (LinearParameters(), PLANT.draw(0, 2, 4), r"e \(steps, n\), and not torque"),
+        (LinearParameters(), NetworkParameters().draw(0, 2, 4), r"e \(steps, n\), and not e \(steps, n, 3\)"),
+        (NetworkParameters(), LinearParameters().draw(0, 2, 4), r"e \(steps, n, 3\), and not e \(steps, n\)"),
+    ],
+)
+def test_noise_of_another_plant_is_named(plant, noise, said):
+    with pytest.raises(ValueError, match=f"the noise is that of another plant: this one draws {said}"):
+        run(lambda y: np.zeros((len(y), plant.n_inputs)), plant, np.zeros((2, plant.n_states)), noise)
+
+
+def test_a_class_is_neither_a_controller_nor_a_plant_nor_noise():
+    class Holds:
+        def reset(self):
+            pass
+
+        def __call__(self, y):
+            return np.zeros((len(y), 1))
+
+    plant, starts = PendulumParameters(), [[0.1, 0.2]]
+    noise = plant.draw(0, 1, 3)
+    assert run(Holds(), plant, starts, noise).u.shape == (3, 1, 1)
+    with pytest.raises(ValueError, match="controller must be a function, not the class Holds: make an object of it"):
+        run(Holds, plant, starts, noise)
+    with pytest.raises(ValueError, match="plant must be the parameters of a plant"):
+        run(Holds(), PendulumParameters, starts, noise)
+    with pytest.raises(ValueError, match="noise is what the plant's draw returned"):
+        run(Holds(), plant, starts, Noise)
+
+
+@pytest.mark.parametrize("start", [1e200, 1.7e308])
+def test_a_run_that_grows_beyond_all_floats_is_named(start):
+    plant = LinearParameters()
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(ValueError, match=r"after step \d the plant of run 1 is at .* pays inf"),
+    ):
+        run(lambda y: np.zeros((len(y), 1)), plant, [[0.0, 0.1], [start, start]], plant.draw(0, 2, 5))

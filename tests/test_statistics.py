@@ -85,3 +85,29 @@ def test_tail_of_small_counts_and_bad_input():
     for costs, share in (([], 0.1), ([1.0, np.nan], 0.1), ([1.0], 0.0), ([1.0], 1.5)):
         with pytest.raises(ValueError, match="the tail of finite costs"):
             tail(costs, share)
+
+
+@pytest.mark.parametrize("k", [1000, 500, -500, -1000])
+def test_intervals_of_huge_and_of_tiny_values_are_those_of_ordinary_ones(k):
+    """Scaled by a power of two, which rounds nothing: no sum and no square overflows or vanishes."""
+    values, other = np.random.default_rng(0).normal(1.0, 1.0, (2, 7))
+    for ordinary, scaled in (
+        (interval(values), interval(np.ldexp(values, k))),
+        (difference(values, other), difference(np.ldexp(values, k), np.ldexp(other, k))),
+    ):
+        assert scaled == tuple(np.ldexp(ordinary, k))
+    assert tail(np.ldexp(values, k), 0.3) == np.ldexp(tail(values, 0.3), k)
+
+
+def test_near_the_largest_float_an_answer_is_right_or_the_error_named():
+    assert interval([1.7e308] * 4) == (1.7e308, 0.0)
+    assert tail([1.7e308] * 4, 1.0) == 1.7e308 == tail([1.7e308, 0.0], 1e-320)
+    np.testing.assert_allclose(interval([1e307, 1.1e307]), [1.05e307, 12.706204736 * 0.05e307])
+    for ask in (
+        lambda: interval([1e308, -1e308]),
+        lambda: difference([1e308, 1e308], [-1e308, -1e308]),
+        lambda: interval([1.0, 2.0], 1.0 - 1e-16),
+    ):
+        with pytest.raises(ValueError, match="reaches beyond all floats: lower the level, or the values"):
+            ask()
+    assert str(Interval(0.0, np.inf)) == "0.000 ± inf"

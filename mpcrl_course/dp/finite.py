@@ -20,7 +20,7 @@ import numpy as np
 from scipy.sparse import csr_array, eye_array, issparse
 from scipy.sparse.linalg import spsolve
 
-from mpcrl_course.validation import asfloats, floats, generator, instance, real, reals, share, short, whole
+from mpcrl_course.validation import asfloats, floats, generator, instance, real, reals, sequence, share, short, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +186,10 @@ def policy_value(mdp: FiniteMDP, policy) -> np.ndarray:
 
 
 def _policy(mdp: FiniteMDP, policy) -> np.ndarray:
-    """Return a policy as the numbers of actions, after a check."""
-    found = floats(policy, "policy")
+    """Return a policy as the numbers of actions, after a check: True or 1.0 is none."""
+    found = policy
+    if type(policy) is not np.ndarray or policy.dtype.kind not in "iu":
+        found = np.array([whole(a, f"the policy in state {s}") for s, a in enumerate(sequence(policy, "policy"))])
     if found.shape != (mdp.states,):
         raise ValueError(f"the policy has shape {found.shape}, but there are {mdp.states} states")
     if not np.isin(found, np.arange(mdp.actions)).all():
@@ -235,7 +237,7 @@ def sampler(mdp: FiniteMDP, rng: np.random.Generator) -> Callable[[int, int], tu
     callable
         ``step(s, a)`` gives the cost, the next state, and whether it is terminal (never).
     """
-    P, A = instance(mdp, FiniteMDP, "mdp").rows(), mdp.actions
+    P, S, A = instance(mdp, FiniteMDP, "mdp").rows(), mdp.states, mdp.actions
     generator(rng)
     P.sort_indices()
     starts, successors = P.indptr.tolist(), P.indices.tolist()
@@ -244,6 +246,10 @@ def sampler(mdp: FiniteMDP, rng: np.random.Generator) -> Callable[[int, int], tu
     block: list[float] = []
 
     def step(s: int, a: int) -> tuple[float, int, bool]:
+        if not (type(s) is type(a) is int and 0 <= s < S and 0 <= a < A):
+            s, a = whole(s, "the state s", 0), whole(a, "the action a", 0)
+            if s >= S or a >= A:
+                raise ValueError(f"there are states s from 0 to {S - 1} and actions a to {A - 1}, not {(s, a)}")
         if not block:
             block.extend(rng.random(10_000).tolist())
         row = s * A + a

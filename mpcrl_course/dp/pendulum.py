@@ -18,7 +18,7 @@ from mpcrl_course.dp.finite import FiniteMDP, value_iteration
 from mpcrl_course.dp.grid import Grid
 from mpcrl_course.envs.pendulum import MAX_SPEED, NOMINAL, PendulumParameters, dynamics, stage_cost
 from mpcrl_course.envs.plant import PlantParameters
-from mpcrl_course.validation import asfloats, instance, reals, share, whole
+from mpcrl_course.validation import instance, reals, share, whole
 
 #: Where every controller of the pendulum is compared from: angle uniform in [-pi, pi), velocity in [-1, 1] rad/s.
 FIXED_STARTS = np.random.default_rng(0).uniform([-np.pi, -1.0], [np.pi, 1.0], (100, 2))
@@ -130,7 +130,7 @@ def greedy_policy(grid: Grid, V, torques, gamma: float, parameters: PendulumPara
         raise ValueError(f"V has {V.size} entries, but the grid has {len(grid.points)} points")
 
     def policy(x):
-        x = asfloats(x, "x")
+        x = reals(x, "x", (..., 2))
         states = x.reshape(-1, 2)
         n, A = len(states), len(torques)
         ahead, u = np.repeat(states, A, axis=0), np.tile(torques, n)[:, None]
@@ -174,7 +174,7 @@ def table_policy(grid: Grid, Q, torques) -> Controller:
         raise ValueError(f"Q has shape {Q.shape}, but needs ({len(grid.points)}, {len(torques)})")
 
     def policy(x):
-        x = asfloats(x, "x")
+        x = reals(x, "x", (..., 2))
         corners, weights = grid.weights(x.reshape(-1, 2))
         best = np.einsum("nc,nca->na", weights, Q[corners]).argmin(axis=1)
         return torques[best].reshape(*x.shape[:-1], 1)

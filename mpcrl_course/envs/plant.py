@@ -22,7 +22,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from mpcrl_course.validation import asfloats, floats, generator, instance, whole
+from mpcrl_course.validation import asfloats, floats, generator, instance, reals, sequence, whole
 
 
 class PlantParameters:
@@ -203,6 +203,8 @@ class PlantEnv(gym.Env):
         return {"x": self.x.tolist(), "count": self.count, "late": [u.tolist() for u in self._late]}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from a `state_dict`."""
-        self.x, self.count = np.array(state["x"], dtype=float), int(state["count"])
-        self._late = deque(np.array(u, dtype=float) for u in state.get("late", ()))
+        """Go on from a `state_dict`; ValueError if it is none of this plant."""
+        known, m = instance(state, dict, "a plant's state"), (self.parameters.n_inputs,)
+        x, count = reals(known.get("x"), "a plant's x", self.x.shape), whole(known.get("count"), "a plant's count", 0)
+        late = [reals(u, "a plant's late input", m) for u in sequence(known.get("late", ()), "a plant's late")]
+        self.x, self.count, self._late = x, count, deque(late)

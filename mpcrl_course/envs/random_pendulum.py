@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 
 from mpcrl_course.envs.pendulum import DT, Pendulum, PendulumParameters
-from mpcrl_course.validation import instance, real, reals, whole
+from mpcrl_course.validation import instance, real, reals, sequence, whole
 
 #: Masses in kg during training.
 MASSES = (0.7, 1.3)
@@ -115,6 +115,7 @@ class RandomMass(Pendulum):
     def load_state_dict(self, state: dict) -> None:
         """Go on from a `state` that `state_dict` gave."""
         super().load_state_dict(state)
-        self.parameters = replace(self.parameters, mass=state["mass"])
+        seen = [reals(pair, "of a plant's seen one", (2, 1)) for pair in sequence(state.get("seen"), "a plant's seen")]
+        self.parameters = replace(self.parameters, mass=real(state.get("mass"), "a plant's mass", 0.0, strict=True))
         self.estimate = MassEstimate(1, self.parameters)
-        self.estimate.pairs.extend((np.array(a), np.array(rest)) for a, rest in state["seen"])
+        self.estimate.pairs.extend((a, rest) for a, rest in seen)

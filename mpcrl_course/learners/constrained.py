@@ -89,7 +89,7 @@ class ConstrainedActorCritic(ActorCritic):
     def load(self, arrays) -> None:
         """Take what `arrays` gave."""
         super().load(arrays)
-        self.multiplier = float(arrays["multiplier"])
+        self.multiplier = real(arrays["multiplier"], "its multiplier", 0.0)
 
 
 def next_multiplier(multiplier: float, violation: float, budget: float, rate: float) -> float:

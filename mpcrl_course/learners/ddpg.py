@@ -158,6 +158,9 @@ class ActorCritic:
 
     def value(self, s, a) -> np.ndarray:
         """Return the critic's Q(s, a), shape (...)."""
+        s, a = reals(s, "s", (..., self.n_states)), reals(a, "a", (..., self.n_actions))
+        if s.shape[:-1] != a.shape[:-1]:
+            raise ValueError(f"s and a are pairs, but have shapes {s.shape} and {a.shape}")
         return self.critic(np.concatenate([s, a], axis=-1))[..., 0]
 
     def update(self, batch) -> tuple[float, float]:
@@ -194,11 +197,13 @@ class ActorCritic:
     def load(self, arrays) -> None:
         """Take what `arrays` gave."""
         for name in self.NETWORKS:
-            getattr(self, name).theta[:] = arrays[name]
+            weights = getattr(self, name).theta
+            weights[:] = reals(arrays[name], f"its {name}", weights.shape)
         for name in self.OPTIMISERS:
             adam = getattr(self, name)
-            adam.mean[:], adam.square[:] = arrays[f"{name}_mean"], arrays[f"{name}_square"]
-            adam.count = int(arrays[f"{name}_count"])
+            for part, own in (("mean", adam.mean), ("square", adam.square)):
+                own[:] = reals(arrays[f"{name}_{part}"], f"its {name}_{part}", own.shape)
+            adam.count = whole(arrays[f"{name}_count"][()], f"its {name}_count", 0)
 
 
 def pendulum_policy(agent: ActorCritic) -> Callable:
@@ -209,7 +214,7 @@ def pendulum_policy(agent: ActorCritic) -> Callable:
     instance(agent, ActorCritic, "agent")
 
     def policy(x):
-        x = asfloats(x, "x")
+        x = reals(x, "x", (..., 2))
         return agent.policy(np.stack([np.cos(x[..., 0]), np.sin(x[..., 0]), x[..., 1]], axis=-1))
 
     return policy
@@ -269,6 +274,9 @@ class DDPG(Learner):
         self.lower, self.upper = box_of(env)
         n, m = env.observation_space.shape[0], len(self.lower)
         agent = agent if agent is None else instance(agent, ActorCritic, "agent")
+        if agent is not None and (agent.n_states, agent.n_actions) != (n, m):
+            sizes = f"{agent.n_states} states and {agent.n_actions} inputs"
+            raise ValueError(f"agent is one of {sizes}, but the plant shows {n} numbers and takes {m}")
         self.agent = agent or ActorCritic(n, self.lower, self.upper, rng, **options)
         super().__init__(env, rng)
         self.replay = Replay(memory, batch, dtype=np.float32, s=n, a=m, cost=1, s_next=n, terminated=1)

@@ -40,7 +40,7 @@ from mpcrl_course.learners.run import Learner, bounds_of
 from mpcrl_course.mpc import SolverError
 from mpcrl_course.network import AgentError, Duals, NetworkController, NetworkSolution, average
 from mpcrl_course.own import answering
-from mpcrl_course.validation import choice, flag, function, generator, instance, real, reals, sequence, whole
+from mpcrl_course.validation import asfloats, choice, flag, function, generator, instance, real, reals, sequence, whole
 
 
 def regularised_inverse(K, T: int, sigma: float, safeguard: bool = True) -> np.ndarray:
@@ -209,7 +209,11 @@ class LocalLearner:
 
     def load(self, arrays) -> None:
         """Take what `arrays` gave."""
-        self.theta, self.rng.bit_generator.state = arrays["theta"], json.loads(str(arrays["generator"]))
+        self.theta = reals(arrays["theta"], "its theta", self.theta.shape)
+        try:
+            self.rng.bit_generator.state = json.loads(str(arrays["generator"]))
+        except (KeyError, TypeError, ValueError):
+            raise ValueError("its generator is no state of a random generator") from None
         self.replay.load(part_of(arrays, "replay"))
 
 
@@ -256,9 +260,12 @@ class WarmStarts:
         return {f"{n} {part}": a for n, d in vars(self).items() if d is not None for part, a in d._asdict().items()}
 
     def load(self, arrays) -> None:
-        """Take what `arrays` gave."""
+        """Take what `arrays` gave; ValueError if it is of other shapes than V's."""
+        shapes = {} if self.V is None else {part: own.shape for part, own in self.V._asdict().items()}
         for name in ("V", "Q"):
-            found = part_of(arrays, name)
+            found = {
+                part: reals(a, f"its {name} {part}", shapes.get(part)) for part, a in part_of(arrays, name).items()
+            }
             setattr(self, name, Duals(**found) if found else None)
 
 
@@ -354,7 +361,7 @@ class DistributedQLearning(Learner):
         network, every = instance(controller, NetworkController, "controller").network, whole(every, "every", 1)
         instance(env, gym.Env, "env")
         choice(order, (1, 2), "order"), function(behaviour, "behaviour"), function(gradient, "gradient", True)
-        function(agent, "agent")
+        function(agent, "agent", maker=True)
         P, rounds = P if P is None else reals(P, "P"), whole(rounds, "rounds", 0)
         if P is not None and P.shape != (network.n_agents,) * 2:
             raise ValueError(f"P has shape {P.shape}, but there are {network.n_agents} agents")
@@ -365,6 +372,10 @@ class DistributedQLearning(Learner):
             agent(theta[own], replay, seed, order, _mask(network, i, learned), lower[own], upper[own])
             for i, own in enumerate(network.theta_of)
         ]
+        for one, own in zip(self.agents, network.theta_of):
+            found = np.shape(getattr(instance(one, LocalLearner, "what agent makes"), "theta", 0.0))
+            if found != theta[own].shape:
+                raise ValueError(f"what agent makes has a theta of shape {found}, but needs {theta[own].shape}")
         super().__init__(env, rng, theta=theta)
         self.controller, self.P, self.rounds, self.every = controller, P, rounds, every
         self.alone = flag(alone, "alone")
@@ -454,7 +465,7 @@ class DistributedQLearning(Learner):
             self.sent[0] += v.messages
             return v
 
-        return self.behaviour(k, solution, explored, self.rng)
+        return asfloats(self.behaviour(k, solution, explored, self.rng), "what behaviour returned")
 
     def agree(self, terms) -> np.ndarray:
         """Return every agent's estimate of the sum of all terms, one of each: by average consensus, or exactly."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
-from mpcrl_course.validation import short, whole
+from mpcrl_course.validation import real, short, whole
 
 #: Of the files that `save_state` writes; others are refused.
 FORMAT = 2
@@ -77,10 +78,16 @@ class Log:
         return {name: getattr(self, name) for name in self._series} | {"seconds": np.array(self.seconds)}
 
     def load(self, arrays) -> None:
-        """Take what `arrays` gave."""
-        self._series = {name: np.array(series) for name, series in arrays.items() if name != "seconds"}
-        rows = [len(series) - (name in self._ahead) for name, series in self._series.items()]
-        self.steps, self.seconds = min(rows, default=0), float(arrays["seconds"])
+        """Take what `arrays` gave; ValueError if these are no series of numbers with as many rows each."""
+        found = {name: np.array(series) for name, series in arrays.items() if name != "seconds"}
+        for name, series in found.items():
+            if not series.ndim or series.dtype.kind not in "biuf":
+                raise ValueError(f"the log's series '{name}' has shape {series.shape} of {series.dtype}: no numbers")
+        rows = {name: len(series) - (name in self._ahead) for name, series in found.items()}
+        if len(set(rows.values())) > 1:
+            raise ValueError(f"the log's series differ in their numbers of rows: {rows}")
+        self.seconds = real(arrays["seconds"], "the log's seconds", 0.0)
+        self._series, self.steps = found, min(rows.values(), default=0)
 
     def episodes(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the step at which each finished episode ended, and its undiscounted cost."""
@@ -116,20 +123,31 @@ def save_state(path, arrays: dict[str, np.ndarray], scalars: dict) -> None:
     arrays : dict of name to ndarray
     scalars : dict
         JSON-able; holds the number of steps as ``k``.
+
+    Raises
+    ------
+    OSError
+        There is no room for a file, or something else is in its place: says where.
     """
     path = _path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     index = path.with_name(f"{path.name}.json")  # not with_suffix: 'rate_0.1' and 'rate_0.2' are two runs
-    old = _read(index).get("arrays") if index.exists() else None
     name = f"{path.name}-{scalars['k']}.npz"
     fresh = path.with_name(f"{path.name}.new")
-    with open(fresh, "wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    os.replace(fresh, path.with_name(name))
-    fresh.write_text(json.dumps({**scalars, "arrays": name, "format": FORMAT}), encoding="utf-8")
-    os.replace(fresh, index)
-    if old and old != name:
-        path.with_name(old).unlink(missing_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        old = _read(index).get("arrays") if index.exists() else None
+        with open(fresh, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        os.replace(fresh, path.with_name(name))
+        fresh.write_text(json.dumps({**scalars, "arrays": name, "format": FORMAT}), encoding="utf-8")
+        os.replace(fresh, index)
+        if old and old != name and path.with_name(old).is_file():
+            path.with_name(old).unlink()
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        why = f"{error.strerror or error}: {short(error.filename2 or error.filename)}"
+        raise OSError(f"a run cannot be saved at {path} ({why}): make room there, or save it elsewhere") from None
 
 
 def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
@@ -151,22 +169,30 @@ def load_state(path) -> tuple[dict[str, np.ndarray], dict]:
         whole(scalars["k"], "k", 0)
         with np.load(path.with_name(scalars["arrays"]), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}, scalars
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{index} names {error.filename}, but there is no such file") from None
     except (KeyError, TypeError, AttributeError, BadZipFile, ValueError, EOFError, zlib.error, IsADirectoryError):
         raise ValueError(f"what {index} names is damaged: delete both, and begin this run anew") from None
 
 
 def _path(path) -> Path:
     try:
-        return Path(path)
-    except TypeError:
-        raise ValueError(f"a run is saved at a path, not at {short(path)}") from None
+        found = Path(path)
+        found.with_name(f"{found.name}.json")  # not of the root, which has no name
+        if "\0" in str(found):
+            raise ValueError
+        return found
+    except (TypeError, ValueError):
+        raise ValueError(f"a run is saved at a path with a name, not at {short(path)}") from None
 
 
 def _read(index: Path) -> dict:
     """Return what an index file holds; raises ValueError if it is none that `save_state` wrote."""
     try:
         scalars = json.loads(index.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, IsADirectoryError, PermissionError):  # no JSON, no text, or no file
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no run is saved at {index.with_suffix('')}: there is no file {index}") from None
+    except (ValueError, RecursionError, OSError):  # no JSON, no text, or no file
         scalars = None
     name = scalars.get("arrays") if isinstance(scalars, dict) else None
     if not isinstance(name, str) or not name or Path(name).name != name or "\0" in name:
@@ -183,9 +209,12 @@ def saved_log(path) -> Log:
     """Return the log of a run that was saved at `path`, without its learner."""
     arrays, scalars = load_state(path)
     series = part_of(arrays, "log")
-    log = Log(**{name: 0.0 for name, rows in series.items() if rows.ndim and len(rows) > scalars["k"]})
+    k, rows = scalars["k"], {name: len(array) for name, array in series.items() if array.ndim}
+    log = Log(**{name: 0.0 for name, n in rows.items() if n > k})
     try:
         log.load(series)
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"the run saved at {path} has no log of a learner") from None
+        if log.steps != k or (k and min(rows.values()) > k):
+            raise ValueError(f"of {k} steps there are rows {rows}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the run saved at {path} has no log of a learner, or is damaged: {error}") from None
     return log

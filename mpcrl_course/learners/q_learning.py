@@ -20,7 +20,7 @@ from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner, bounds_of
 from mpcrl_course.mpc import MPC, Solution, SolverError
 from mpcrl_course.own import answering
-from mpcrl_course.validation import choice, flag, function, instance, real
+from mpcrl_course.validation import asfloats, choice, flag, function, instance, real
 
 
 def td_error(mpc: MPC, theta, s, a, cost, s_next, terminated=False):
@@ -206,7 +206,7 @@ class QLearning(Learner):
         """Return the action of step k at the state of `solution`, which becomes the plan."""
         self.plan, theta = solution, self.theta
         explored = lambda q: self.mpc.policy(theta, solution.state, perturbation=q)  # noqa: E731
-        return self.behaviour(k, solution, explored, self.rng)
+        return asfloats(self.behaviour(k, solution, explored, self.rng), "what behaviour returned")
 
     def derivatives(self, q: Solution) -> dict[str, np.ndarray]:
         """Return gradient g and, where the step needs it, Hessian h of Q, from its solution q."""

@@ -95,9 +95,12 @@ class Replay:
 
     def load(self, arrays) -> None:
         """Take what `arrays` gave; raises ValueError if there is no room for it."""
+        count = whole(arrays["rows"][()], "the saved memory's rows", 0)
         for name, column in self.columns.items():
-            saved = arrays[name]
-            if len(saved) > self.size or saved.shape[1:] != column.shape[1:]:
-                raise ValueError(f"the saved memory's {name} has shape {saved.shape}, but this one's {column.shape}")
-            column[: len(saved)] = saved
-        self.count = whole(arrays["rows"][()], "the saved memory's rows", 0)
+            saved, n = arrays[name], min(count, self.size)
+            if saved.shape != (n, *column.shape[1:]):
+                raise ValueError(
+                    f"the saved memory's {name} has shape {saved.shape}, but {count} rows are {(n, *column.shape[1:])}"
+                )
+            column[:n] = saved
+        self.count = count

@@ -185,12 +185,15 @@ class Learner:
             log.stopped = f"interrupted after {self.k} steps"
         return self
 
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that learning changes, by name; of a part, by ``part name``."""
+        found = {name: np.asarray(getattr(self, name)) for name in self.kept}
+        return found | {f"{part} {name}": a for part, one in self.parts.items() for name, a in one.arrays().items()}
+
     def save(self, path) -> None:
         """Write everything that learning changes to `path`: see `save_state`."""
-        arrays = {name: np.asarray(getattr(self, name)) for name in self.kept}
-        arrays |= {f"{part} {name}": a for part, thing in self.parts.items() for name, a in thing.arrays().items()}
         plant = None if self.env is None else self.env.state_dict()
-        save_state(path, arrays, {"k": self.k, "env": plant, "rng": self.rng.bit_generator.state})
+        save_state(path, self._arrays(), {"k": self.k, "env": plant, "rng": self.rng.bit_generator.state})
 
     def _resume(self, path, steps: int) -> None:
         if path is None:
@@ -199,9 +202,9 @@ class Learner:
         if scalars["k"] > steps:
             raise ValueError(f"the saved run has {scalars['k']} steps already, more than the {steps} asked for")
         try:
-            for name in self.kept:
-                if arrays[name].shape != np.shape(getattr(self, name)):
-                    raise ValueError(f"its {name} has shape {arrays[name].shape}, not {np.shape(getattr(self, name))}")
+            for name, own in self._arrays().items():
+                if name in arrays or name in self.kept:
+                    _check_saved(arrays[name], own, name, name in self.kept)
             for part, thing in self.parts.items():
                 thing.load(part_of(arrays, part))
             for name in self.kept:
@@ -209,6 +212,8 @@ class Learner:
             if self.env is not None:
                 self.env.load_state_dict(scalars["env"])
             self.rng.bit_generator.state = scalars["rng"]
+            if self.k != scalars["k"]:
+                raise ValueError(f"its log has {self.k} rows, not {scalars['k']}")
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             what = f"has no {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"the run saved at {path} is another learner's, or damaged: {what}") from error
@@ -218,6 +223,17 @@ class Learner:
         td = self.log.td[-PATIENCE:]
         if len(td) == PATIENCE and np.isnan(td).all():
             self.log.stopped = f"{PATIENCE} steps failed in a row, the last with: {error}"
+
+
+def _check_saved(array: np.ndarray, own: np.ndarray, name: str, whole_shape: bool) -> None:
+    """Check what a run saved against what the learner has of it; a memory or a log may have other numbers of rows."""
+    first = 0 if whole_shape else 1
+    if array.ndim != own.ndim or array.shape[first:] != own.shape[first:]:
+        raise ValueError(f"its {name} has shape {array.shape}, not {own.shape}")
+    if array.size and not np.can_cast(array.dtype, own.dtype, "same_kind"):
+        raise ValueError(f"its {name} holds {array.dtype}, not {own.dtype}")
+    if array.dtype.kind == "f" and not name.startswith(("log ", "episodes ")) and not np.isfinite(array).all():
+        raise ValueError(f"its {name} is not finite")
 
 
 def bounds_of(parameters: Parameters, lower=None, upper=None) -> tuple[np.ndarray, np.ndarray]:

@@ -135,13 +135,25 @@ class TabularQLearning(Learner):
         self.s = self.begin()
         self.log.add(cost=total, transitions=k)
 
+    def _resume(self, path, steps: int) -> None:
+        super()._resume(path, steps)
+        if not 0 <= self.s < len(self._Q):
+            raise ValueError(f"the run saved at {path} is damaged: of {len(self._Q)} states it is in {self.s}")
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything that learning changes, by name."""
         block = np.array(getattr(self.transition, "block", []))
-        return {"Q": self.Q, "visits": self.visits, "coins": np.array(self._coins), "block": block}
+        return {"Q": self.Q, "visits": self.visits, "coins": np.array(self._coins, dtype=int), "block": block}
 
     def load(self, arrays) -> None:
-        """Take what `arrays` gave."""
-        self._Q, self._visits, self._coins = (arrays[name].tolist() for name in ("Q", "visits", "coins"))
+        """Take what `arrays` gave; ValueError if these are no tables of as many states and actions."""
+        Q, visits, coins = (arrays[name] for name in ("Q", "visits", "coins"))
+        if (
+            not Q.shape == visits.shape == self.Q.shape
+            or visits.min() < 0
+            or not -1 <= coins.min(initial=0) <= coins.max(initial=0) < self.actions
+        ):
+            raise ValueError(f"its tables of shape {Q.shape} are none of {self.Q.shape} states and actions")
+        self._Q, self._visits, self._coins = Q.tolist(), visits.tolist(), coins.tolist()
         if hasattr(self.transition, "block"):
             self.transition.block[:] = arrays["block"].tolist()

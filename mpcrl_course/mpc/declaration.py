@@ -238,13 +238,16 @@ def _constants(value, m: int, what: str, side: str, place: str) -> np.ndarray:
     return np.broadcast_to(found, (m,))
 
 
-def check_scale(problem: Any) -> None:
-    """Check what the `input_scale` of a problem returns for its initial parameters; ValueError names it."""
-    what, p = _called("input_scale", problem.input_scale), problem.parameters
+def scale_of(problem: Any, theta) -> np.ndarray:
+    """Return what the `input_scale` of a problem says at theta, after a check; ValueError names it."""
+    what = _called("input_scale", problem.input_scale)
     try:
-        scale = problem.input_scale(p.unpack(p.initial()))
+        scale = problem.input_scale(problem.parameters.unpack(theta))
     except Exception as error:
         raise ValueError(f"{what} raised {type(error).__name__}: {error}") from error
     scale = np.atleast_1d(reals(scale, f"what {what} returns"))
     if scale.ndim != 1 or not 1 <= len(scale) <= problem.n_inputs:
         raise ValueError(f"{what} returns shape {scale.shape}, but there are {problem.n_inputs} inputs")
+    if not (scale > 0.0).all():
+        raise ValueError(f"{what} returns {scale}, but inputs are multiplied by what is above 0")
+    return scale

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mpcrl_course.mpc.declaration import check_fields, check_functions, check_scale, indices, names
+from mpcrl_course.mpc.declaration import check_fields, check_functions, indices, names, scale_of
 from mpcrl_course.mpc.parameters import Parameters
 from mpcrl_course.validation import function, whole
 
@@ -113,4 +113,4 @@ class OptimalControlProblem:
             function(getattr(self, name), name, optional=True)
         check_functions(self)
         if self.input_scale is not None:
-            check_scale(self)
+            scale_of(self, self.parameters.initial())

@@ -160,7 +160,7 @@ class ADMM(NetworkController):
             if self.outage is None:
                 asked = tilt
             else:
-                out = np.array([self.outage(t, i) for i in range(network.n_agents)], dtype=bool)
+                out = np.array([flag(self.outage(t, i), f"outage({t}, {i})") for i in range(network.n_agents)])
                 missed += out
                 c, asked = np.where(out[agent], last, c), np.where(out[agent], asked, tilt)
             # 2. a message to the owner, one back; 3. every agent on its own
@@ -171,7 +171,7 @@ class ADMM(NetworkController):
                 gap = c - known
                 y = y + rho * gap
             else:
-                down = np.array([self.lost(t, *link) for link in self.links] + [False], dtype=bool)
+                down = np.array([flag(self.lost(t, *ij), f"lost{(t, *ij)}") for ij in self.links] + [False])
                 heard = ~down[edge]  # an agent's own copy (edge -1, the last entry) always arrives
                 message = np.where(heard, c + y / rho, message)
                 z = np.bincount(owner, message) / holders

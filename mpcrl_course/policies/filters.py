@@ -14,6 +14,7 @@ import numpy as np
 
 from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs.pendulum import DT, NOMINAL, PendulumParameters, dynamics
+from mpcrl_course.own import inputs
 from mpcrl_course.validation import asfloats, function, instance, real, share, whole
 
 
@@ -45,11 +46,8 @@ class Filter:
     def __call__(self, y) -> np.ndarray:
         """Return inputs (n, n_inputs) for what is measured, y (n, n_measured)."""
         y = measured(y)
-        u = asfloats(self.controller(y), "what the controller returned")
-        changed = asfloats(self.change(y, u.reshape(len(y), -1)), "what change returned")
-        if len(y) != len(np.atleast_1d(changed)):
-            raise ValueError(f"change returned shape {changed.shape} for {len(y)} plants: give (n, n_inputs)")
-        return changed
+        u = inputs(self.controller(y), len(y))
+        return inputs(self.change(y, u), len(u), u.shape[1], "change")
 
 
 def barrier_torques(x, max_speed: float, kappa: float = 0.3, p: PendulumParameters = NOMINAL):
@@ -87,6 +85,7 @@ def barrier_filter(policy: Callable, max_speed: float, kappa: float = 0.3, p: Pe
 
     def change(x, u):
         low, high = barrier_torques(x, max_speed, kappa, p)
+        u = inputs(u, len(x), 1, "the policy")
         return np.clip(np.clip(u[:, 0], low, high), -p.max_torque, p.max_torque)[:, None]
 
     return Filter(policy, change)
@@ -97,7 +96,10 @@ def braking(x, p: PendulumParameters = NOMINAL) -> np.ndarray:
 
     They are for states x (..., 2), and no larger than the motor of p allows; gravity and friction are not counted.
     """
-    stop = -p.mass * p.length**2 / (3.0 * DT) * asfloats(x, "x")[..., 1]
+    x = asfloats(x, "x")
+    if x.shape[-1:] != (2,):
+        raise ValueError(f"x are states of shape (..., 2), not {x.shape}")
+    stop = -p.mass * p.length**2 / (3.0 * DT) * x[..., 1]
     return np.clip(stop, -p.max_torque, p.max_torque)
 
 
@@ -126,7 +128,7 @@ def predictive_filter(
     grid = np.linspace(-p.max_torque, p.max_torque, candidates)
 
     def change(x, u):
-        wanted = np.clip(u, -p.max_torque, p.max_torque)
+        x, wanted = measured(x, 2), np.clip(inputs(u, len(x), 1, "the policy"), -p.max_torque, p.max_torque)
         tried = np.hstack([wanted, braking(x, p)[:, None], np.tile(grid, (len(x), 1))])
         ahead = dynamics(np.repeat(x[:, None], tried.shape[1], axis=1), tried[..., None], p)
         peak = np.abs(ahead[..., 1])

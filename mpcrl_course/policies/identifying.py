@@ -6,7 +6,8 @@ import numpy as np
 
 from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs.random_pendulum import MassEstimate
-from mpcrl_course.validation import function, reals
+from mpcrl_course.own import inputs
+from mpcrl_course.validation import function
 
 
 class IdentifyingPolicy:
@@ -38,8 +39,6 @@ class IdentifyingPolicy:
             self.estimate.see(*self._last, x[:, 1])
         s = np.stack([np.cos(x[:, 0]), np.sin(x[:, 0]), x[:, 1], self.estimate()], axis=-1)
         limit = self.estimate.p.max_torque
-        u = np.clip(reals(self.actor(s), "what the actor returned").reshape(-1, 1), -limit, limit)
-        if len(u) != len(x):
-            raise ValueError(f"the actor must return {len(x)} torques, not {len(u)}")
+        u = np.clip(inputs(self.actor(s), len(x), 1, "the actor"), -limit, limit)
         self._last = x.copy(), u[:, 0].copy()
         return u

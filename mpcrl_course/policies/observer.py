@@ -20,8 +20,9 @@ import numpy as np
 from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs.pendulum import DT, PendulumParameters, dynamics, wrap
 from mpcrl_course.mpc import riccati
+from mpcrl_course.own import inputs
 from mpcrl_course.policies.filters import Filter
-from mpcrl_course.validation import instance, real, reals
+from mpcrl_course.validation import instance, real
 
 NOMINAL = PendulumParameters()
 
@@ -90,8 +91,5 @@ class AngleOnly(Filter):
             limit = self.model.max_torque
             predicted = dynamics(self.x, np.clip(self._u, -limit, limit)[:, None], self.model)
             self.x = predicted + wrap(q - predicted[:, 0])[:, None] * self.gain
-        u = reals(self.controller(self.x), "what the controller returned")
-        if u.size != len(q):
-            raise ValueError(f"the controller must return {len(q)} torques, not an array of shape {u.shape}")
-        self._u = u.reshape(len(q))
+        self._u = inputs(self.controller(self.x), len(q), 1)[:, 0].copy()
         return self._u[:, None]

@@ -16,6 +16,7 @@ import numpy as np
 
 from mpcrl_course.closed_loop import measured
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Solution, SolverError, shift
+from mpcrl_course.mpc.declaration import scale_of
 from mpcrl_course.mpc.door import vector
 from mpcrl_course.network import NetworkController
 from mpcrl_course.validation import function, instance, sequence, short, whole
@@ -166,7 +167,7 @@ class Receding:
             self._sent = [[] for _ in y]
         scale = None
         if problem is not None and problem.input_scale is not None:
-            scale = np.atleast_1d(problem.input_scale(self.mpc.parameters.unpack(self.theta)))
+            scale = scale_of(problem, self.theta)
         inputs = []
         for i, s in enumerate(y):
             began = process_time()

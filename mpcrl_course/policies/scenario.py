@@ -106,7 +106,12 @@ class Scenarios:
         )  # fmt: skip
 
     def _scale(self, p):
-        return np.ones(self.base.n_inputs) if self.base.input_scale is None else self.base.input_scale(p)
+        if self.base.input_scale is None:
+            return np.ones(self.base.n_inputs)
+        scales = [self.base.input_scale(own) for *_, own in self._each(np.zeros(self.n * self.base.n_states), None, p)]
+        if np.ptp(scales, axis=0).any():
+            raise ValueError(f"the first input is the same in all scenarios, but its scales are {scales}")
+        return scales[0]
 
     def stack(self, s) -> np.ndarray:
         """Return the state of the stacked problem: s in every scenario."""

@@ -115,3 +115,25 @@ def test_the_sampler_draws_from_P():
     counts = np.bincount([step(2, 1)[1] for _ in range(20_000)], minlength=4) / 20_000
     np.testing.assert_allclose(counts, mdp.P[2, 1], atol=0.015)
     assert step(2, 1)[0] == mdp.cost[2, 1]
+
+
+@pytest.mark.parametrize(
+    "wrong", [[True, False], np.array([False, True]), [0, np.True_], [0.0, 1.0], np.zeros(2), "01"]
+)
+@pytest.mark.parametrize("solve", [policy_value, policy_iteration])
+def test_only_whole_numbers_are_actions(solve, wrong):
+    mdp = FiniteMDP(np.full((2, 2, 2), 0.5), np.ones((2, 2)), 0.9)
+    with pytest.raises(ValueError, match="the policy in state [01] must be a whole number|policy must be a list"):
+        solve(mdp, wrong)
+    for right in ([0, 1], np.array([0, 1], np.uint8), (np.int64(0), 1)):
+        np.testing.assert_allclose(policy_value(mdp, right), 10.0)
+
+
+def test_what_is_no_state_and_no_action_is_not_sampled():
+    step = sampler(FiniteMDP(np.full((2, 3, 2), 0.5), np.ones((2, 3)), 0.9), np.random.default_rng(0))
+    assert step(1, 2)[0] == step(np.int64(1), np.int32(2))[0] == 1.0
+    for s, a in ((-1, 0), (2, 0), (0, 3), (0, -1), (0.5, 0), (0, True), (None, 0)):
+        with pytest.raises(
+            ValueError, match="there are states s from 0 to 1 and actions a to 2, not|the (state|action)"
+        ):
+            step(s, a)

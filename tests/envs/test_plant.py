@@ -253,3 +253,21 @@ def test_imaginary_parts_are_not_dropped(make):
     for bad in (np.zeros(n) + 1j, ["0.1"] * n, [None] * n):
         with pytest.raises(ValueError, match="start (holds|is no array)"):
             env.reset(options={"x": bad})
+
+
+@every
+def test_a_state_of_another_plant_is_named_and_changes_nothing(make):
+    env = make(steps=12)
+    env.reset(seed=5)
+    right = json.loads(json.dumps(env.state_dict()))
+    flat = np.ravel(right["x"])
+    x = [flat[:-1], np.append(flat, 0.0), flat[0], flat * np.nan, None, "x", flat.reshape(-1, 1, 1)]
+    counts, late = [2.5, -1, None, "3", True], [3, "ab", [["a"]], [[np.nan] * env.action_space.shape[0]], [np.zeros(9)]]
+    for key, values in {"x": x, "count": counts, "late": late}.items():
+        for wrong in values:
+            with pytest.raises(ValueError, match=f"a plant's {key}"):
+                env.load_state_dict(right | {key: wrong})
+            assert env.state_dict() == right
+    for wrong in (None, [1], "state"):
+        with pytest.raises(ValueError, match="a plant's state must be of the type dict"):
+            env.load_state_dict(wrong)

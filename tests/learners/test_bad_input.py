@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from mpcrl_course.envs import LinearNetwork, LinearPlant, Pendulum
-from mpcrl_course.learners import DDPG, DistributedQLearning, PrimalDual, QLearning, TabularQLearning, saved_log
+from mpcrl_course.learners import (
+    DDPG,
+    ActorCritic,
+    DistributedQLearning,
+    PrimalDual,
+    QLearning,
+    TabularQLearning,
+    saved_log,
+)
+from mpcrl_course.learners.distributed import LocalLearner
 from mpcrl_course.learners.log import load_state, save_state
 from mpcrl_course.network import Central
 from mpcrl_course.problems import linear_mpc, network_mpc
@@ -335,3 +344,130 @@ def test_an_index_or_arrays_in_whose_place_is_something_else(tmp_path):
     np.savez(tmp_path / state["arrays"], **arrays | {"replay rows": np.array(-3)})
     with pytest.raises(ValueError, match="another learner's, or damaged"):
         make("Q").run(9, save=path, resume=True, progress=False)
+
+
+def saved(tmp_path, name):
+    """Return the path of a saved run of the learner `name`, its index, and its arrays."""
+    path = tmp_path / "run"
+    make(name).run(5, save=path, progress=False)
+    state = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    with np.load(tmp_path / state["arrays"]) as file:
+        return path, state, dict(file)
+
+
+def wrong_arrays(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what an array of a saved run must not be."""
+    if array.dtype.kind == "U":  # the generator's state
+        return {"text": np.array("q"), "number": np.array(3.0)}
+    wrong = {"text": np.full(array.shape, "q"), "complex": array + 1j, "another shape": np.ones((2, 3, 4, 5))}
+    if not array.size:
+        return {}
+    if array.dtype.kind == "i" and not name.startswith("log "):
+        wrong["a half"] = array + 0.5
+    if array.ndim and not name.endswith((" coins", " block")):
+        wrong["short"] = array[:-1]
+    if array.dtype.kind == "f" and not name.startswith("log "):
+        wrong["nan"] = np.where(np.arange(array.size).reshape(array.shape) == 0, np.nan, array)
+    return wrong
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_array_of_a_saved_run_is_what_it_must_be(tmp_path, name):
+    path, state, arrays = saved(tmp_path, name)
+    tried = 0
+    for key, array in arrays.items():
+        for what, wrong in wrong_arrays(key, array).items():
+            np.savez(tmp_path / state["arrays"], **arrays | {key: wrong})
+            with pytest.raises(ValueError) as error:
+                make(name).run(9, save=path, resume=True, progress=False)
+            assert f"the run saved at {path} is another learner's, or damaged: " in str(error.value), (key, what)
+            words = ("its ", "the log's ", "the saved memory's ", "a plant's ")
+            assert str(error.value).split("damaged: ")[1].startswith(words), str(error.value)  # none of NumPy's
+            tried += 1
+    assert tried > 20
+    np.savez(tmp_path / state["arrays"], **arrays)
+    assert make(name).run(9, save=path, resume=True, progress=False).k == 9
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_steps_and_rows_that_differ_are_named(tmp_path, name):
+    path, state, arrays = saved(tmp_path, name)
+    for k in (0, 3, 4, 6, 7):
+        (tmp_path / "run.json").write_text(json.dumps(state | {"k": k}), encoding="utf-8")
+        with pytest.raises(ValueError, match=f"its log has 5 rows, not {k}"):
+            make(name).run(9, save=path, resume=True, progress=False)
+        with pytest.raises(ValueError, match="has no log of a learner, or is damaged: "):
+            saved_log(path)
+    (tmp_path / "run.json").write_text(json.dumps(state), encoding="utf-8")
+    assert saved_log(path).steps == 5
+    if "replay rows" in arrays:
+        np.savez(tmp_path / state["arrays"], **arrays | {"replay rows": np.array(len(arrays["replay s"]) - 1)})
+        with pytest.raises(ValueError, match="the saved memory's s has shape"):
+            make(name).run(9, save=path, resume=True, progress=False)
+    if state["env"] is not None:
+        plant = state["env"] | {"x": [0.0] * 7}
+        np.savez(tmp_path / state["arrays"], **arrays)
+        (tmp_path / "run.json").write_text(json.dumps(state | {"env": plant}), encoding="utf-8")
+        with pytest.raises(ValueError, match=r"or damaged: a plant's x has shape \(7,\), but needs"):
+            make(name).run(9, save=path, resume=True, progress=False)
+
+
+@pytest.mark.parametrize("wrong", [{"Q": np.zeros((3, 2))}, {"visits": np.full((2, 2), -1)}, {"coins": np.full(9, 2)}])
+def test_tables_of_another_process_are_named(tmp_path, wrong):
+    path, state, arrays = saved(tmp_path, "tabular")
+    np.savez(tmp_path / state["arrays"], **arrays | {f"tables {name}": array for name, array in wrong.items()})
+    with pytest.raises(ValueError, match=r"its tables of shape .* are none of \(2, 2\) states and actions"):
+        make("tabular").run(9, save=path, resume=True, progress=False)
+    np.savez(tmp_path / state["arrays"], **arrays | {"s": np.array(2)})
+    with pytest.raises(ValueError, match="is damaged: of 2 states it is in 2"):
+        make("tabular").run(9, save=path, resume=True, progress=False)
+
+
+def test_what_is_in_the_place_of_a_file_is_named_and_the_old_run_kept(tmp_path):
+    path, state, _ = saved(tmp_path, "Q")
+    (tmp_path / "run-8.npz").mkdir()
+    for where, place in ((path, "run-8.npz"), (tmp_path / "run.json" / "x", "run.json")):
+        with pytest.raises(
+            OSError, match=f"a run cannot be saved at .*{place}.*: make room there, or save it elsewhere"
+        ):
+            make("Q").run(8, save=where, save_every=8, resume=where == path, progress=False)
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == state
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["run-5.npz", "run-8.npz", "run.json"]
+    (tmp_path / "run-5.npz").unlink()
+    with pytest.raises(FileNotFoundError, match="run.json names .*run-5.npz, but there is no such file"):
+        make("Q").run(8, save=path, resume=True, progress=False)
+    (tmp_path / "run-5.npz").mkdir()  # what is no file of ours is left alone
+    assert make("Q").run(3, save=path, progress=False).k == 3 and (tmp_path / "run-5.npz").is_dir()
+    for nowhere in ("/", "a\0b"):
+        with pytest.raises(ValueError, match="a run is saved at a path with a name, not at"):
+            make("Q").run(3, save=nowhere, progress=False)
+
+
+@pytest.mark.parametrize(("n_states", "limits"), [(4, [1.0]), (3, [1.0, 2.0])])
+def test_an_agent_of_another_plant_is_named(n_states, limits):
+    agent = ActorCritic(n_states, -np.array(limits), limits, np.random.default_rng(0), width=4)
+    with pytest.raises(ValueError, match=f"agent is one of {n_states} states and {len(limits)} inputs, but the plant"):
+        make("DDPG", agent=agent)
+
+
+@pytest.mark.parametrize(
+    ("maker", "said"),
+    [
+        (lambda *given: None, "what agent makes must be of the type LocalLearner, not None"),
+        (lambda theta, *given: LocalLearner(theta[:2], *given), r"has a theta of shape \(2,\), but needs \(22,\)"),
+        (lambda *given: LocalLearner.__new__(LocalLearner), r"has a theta of shape \(\), but needs \(22,\)"),
+        (None, "agent must be a function, not None"),
+    ],
+)
+def test_what_makes_no_agents_is_named(maker, said):
+    with pytest.raises(ValueError, match=said):
+        make("distributed", agent=maker)
+
+
+@pytest.mark.parametrize("name", ["Q", "distributed"])
+def test_actions_that_are_whole_numbers_are_kept_as_numbers(tmp_path, name):
+    """A first action of whole numbers makes no log of whole numbers, and none that cannot go on."""
+    first = lambda k, solution, policy, rng: solution.u0 if k else np.zeros(solution.u0.shape, int)  # noqa: E731
+    log = make(name, behaviour=first).run(5, save=tmp_path / "run", progress=False).log
+    assert (log.u[1:] != np.round(log.u[1:])).any()
+    assert make(name, behaviour=first).run(9, save=tmp_path / "run", resume=True, progress=False).k == 9

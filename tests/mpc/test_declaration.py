@@ -98,6 +98,8 @@ FUNCTIONS = [
     ("input_scale", 3, ["input_scale must be a function or None"]),
     ("input_scale", lambda p: "a", ["what input_scale returns holds strings"]),
     ("input_scale", lambda p: [1.0, 2.0, 3.0], [r"input_scale returns shape \(3,\), but there are 1 inputs"]),
+    ("input_scale", lambda p: 0.0, [r"input_scale returns \[0.\], but inputs are multiplied by what is above 0"]),
+    ("input_scale", lambda p: [-2.0], [r"input_scale returns \[-2.\], but inputs are multiplied by what is above 0"]),
     ("input_scale", lambda p: p.W, ["input_scale raised AttributeError"]),
 ]
 FIELDS = [
@@ -201,7 +203,7 @@ def test_an_agent_is_declared_alike(field, wrong, words):
         agent(**{"input_upper": 1.0, field: wrong})
 
 
-@pytest.mark.parametrize("case", range(len(FUNCTIONS) - 5))  # an agent has no guesses and no scale
+@pytest.mark.parametrize("case", range(len(FUNCTIONS) - 7))  # an agent has no guesses and no scale
 def test_an_agents_functions_are_called_when_its_network_is_made(case):
     field, wrong, words = FUNCTIONS[case]
 

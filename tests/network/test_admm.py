@@ -504,3 +504,13 @@ def test_what_is_recorded_belongs_together():
         y = y + 0.7 * (v.history.c[t] - z[admm.owner])
         np.testing.assert_allclose(v.history.y[t], y, atol=1e-12)
         assert v.primal[t] == pytest.approx(np.abs(v.history.c[t] - z[admm.owner]).max())
+
+
+@pytest.mark.parametrize("wrong", [[True, False], [], np.array([True]), None, "no", np.nan, 2])
+def test_whether_an_agent_or_a_message_is_missing_is_yes_or_no(wrong):
+    net = network_mpc(3, horizon=2)
+    theta, s = net.parameters.initial(), np.zeros(6)
+    with pytest.raises(ValueError, match=r"outage\(4, 1\) must be True or False"):
+        ADMM(net, iterations=9, outage=lambda t, i: wrong if (t, i) == (4, 1) else False).V(theta, s)
+    with pytest.raises(ValueError, match=r"lost\(4, 1, 2\) must be True or False"):
+        ADMM(net, iterations=9, lost=lambda *message: wrong if message == (4, 1, 2) else np.False_).V(theta, s)

@@ -6,6 +6,8 @@ import pytest
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters, dynamics, violations
 from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torques, braking, predictive_filter
+from mpcrl_course.policies.identifying import IdentifyingPolicy
+from mpcrl_course.policies.observer import AngleOnly
 
 HEAVY = PendulumParameters(mass=1.3, length=1.1, friction=0.1, max_torque=3.0)
 
@@ -163,5 +165,23 @@ def test_it_leaves_safe_torques_alone_and_takes_the_nearest_or_the_least_bad():
 
 @pytest.mark.parametrize("wrong", [None, "a", 1j, [[None]], np.zeros((3, 1))])
 def test_what_a_change_returns_is_checked(wrong):
-    with pytest.raises(ValueError, match="change returned"):
+    with pytest.raises(ValueError, match="change (returned|must return)"):
         Filter(lambda y: np.zeros((len(y), 1)), lambda y, u: wrong)([[0.1, 0.2]])
+
+
+@pytest.mark.parametrize(
+    "filtered", [lambda p: barrier_filter(p, 6.0), lambda p: predictive_filter(p, 6.0), AngleOnly, IdentifyingPolicy]
+)
+@pytest.mark.parametrize("wrong", [np.zeros(1), np.zeros((2, 2)), np.zeros((1, 2)), np.zeros((2, 1, 1)), [0.1, np.nan]])
+def test_a_policy_of_another_shape_or_nan_is_named_and_not_passed_on(filtered, wrong):
+    assert filtered(lambda y: [0.1, 0.2])(np.zeros((2, 2))).shape == (2, 1)
+    with pytest.raises(ValueError, match="must return finite inputs of shape"):
+        filtered(lambda y: wrong)(np.zeros((2, 2)))
+
+
+def test_states_of_another_plant_are_named():
+    for filtered in (barrier_filter(pump, 6.0), predictive_filter(lambda y: np.zeros(len(y)), 6.0)):
+        with pytest.raises(ValueError, match=r"what is measured has shape \(n, 2\), not \(3, 4\)"):
+            filtered(np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"x are states of shape \(..., 2\), not \(3,\)"):
+        braking(np.zeros(3))

@@ -1,5 +1,7 @@
 """Scenario MPC against its single scenarios and an independent model; back-off against the noise's quantile."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -9,6 +11,7 @@ from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
 from mpcrl_course.envs.linear import START, A, B, LinearParameters
 from mpcrl_course.mpc import MPC, shift
 from mpcrl_course.policies.back_off import back_off, cartpole_back_off, linear_back_off
+from mpcrl_course.policies.receding import Receding
 from mpcrl_course.policies.scenario import Scenarios
 from mpcrl_course.problems.cartpole import cartpole_mpc, problem, residual
 from mpcrl_course.problems.linear import linear_mpc
@@ -120,3 +123,18 @@ def test_bad_input():
     for errors, level in (([[0.0]], 0.3), ([[np.nan]], 0.9), ([0.0], 0.9)):
         with pytest.raises(ValueError):
             back_off(errors, level)
+
+
+def test_a_scale_that_a_parameter_makes_zero_or_different_in_the_scenarios_is_named():
+    mpc = linear_mpc(horizon=2)
+    scaled = replace(mpc.problem, input_scale=lambda p: 2.0 + p.V0)
+    controller = Receding(MPC(scaled))
+    assert np.isfinite(controller([[0.1, 0.2]])).all()
+    for V0, said in ((-2.0, "0"), (-3.0, "-1")):
+        controller.theta = mpc.parameters.pack(V0=V0)
+        with pytest.raises(ValueError, match=rf"input_scale returns \[{said}.\], but inputs are multiplied by what is"):
+            controller([[0.1, 0.2]])
+    same = Scenarios(scaled, {"V0": [1.0, 1.0]}).problem
+    assert same.input_scale(same.parameters.unpack(same.parameters.initial())) == 3.0
+    with pytest.raises(ValueError, match="the first input is the same in all scenarios, but its scales are"):
+        Scenarios(scaled, {"V0": [0.0, 1.0]})
