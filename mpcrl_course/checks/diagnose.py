@@ -110,7 +110,7 @@ _CONDITIONS: list[tuple[str, Callable[[Any], bool]]] = [
     ("is None", lambda v: v is None),
     ("is given (not None)", lambda v: v is not None),
     ("is 0", lambda v: _number(v) == 0),
-    ("is not 0", lambda v: _number(v) != 0),
+    ("is not 0", lambda v: abs(_number(v)) > 0),
     ("is negative", lambda v: _number(v) < 0),
     ("is positive", lambda v: _number(v) > 0),
     ("is 1", lambda v: _number(v) == 1),
@@ -128,6 +128,8 @@ def _true(holds: Callable[[Any], bool], value: Any) -> bool | None:
 
 
 def _number(value: Any) -> float:
+    if value is None:
+        return np.nan
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError
     return float(value)
@@ -227,9 +229,9 @@ _REGIONS: list[tuple[str, Callable[[np.ndarray], np.ndarray | None]]] = [
     ("the first column is", _region(lambda m: np.s_[:, 0], 1, [2])),
     ("the last column is", _region(lambda m: np.s_[:, -1], 1, [2])),
     ("the diagonal is", _region(lambda m: np.diag_indices(min(m.shape)), 2, [2])),
-    ("what lies off the diagonal is", _region(lambda m: np.eye(*m.shape) == 0, 2, [2])),
     ("what lies above the diagonal is", _region(lambda m: np.triu_indices(m.shape[0], 1, m.shape[1]), 2, [2])),
     ("what lies below the diagonal is", _region(lambda m: np.tril_indices(m.shape[0], -1, m.shape[1]), 2, [2])),
+    ("what lies off the diagonal is", _region(lambda m: np.eye(*m.shape) == 0, 2, [2])),
     ("the first and the last entry are", _region(lambda m: [0, -1], 3, [1])),
 ]
 

@@ -531,8 +531,8 @@ def _numbers(because: Any) -> set[int]:
 
 def _bare(key: Any) -> str:
     """Read a choice as people write it: "c", "C)", "(c)", "c."."""
-    if isinstance(key, np.ndarray | list | tuple) and np.size(key) == 1:
-        key = key[0] if isinstance(key, list | tuple) else key.item()
+    if isinstance(key, list | tuple) and len(key) == 1:
+        key = key[0]
     return str(key).strip(" \t\n()[]{}.,:;'\"*_`").lower() if isinstance(key, str | int) else ""
 
 
@@ -557,9 +557,10 @@ def _as_number(answer: Any) -> float | str:
         return f"the text {shown(answer, limit=40)}"
     if isinstance(answer, Unreadable | Raised | Mapping) or answer is ...:
         return kind_of(answer)
-    array = np.asarray(answer if not isinstance(answer, list | tuple) or len(answer) == 1 else None)
+    number = answer[0] if isinstance(answer, list | tuple) and len(answer) == 1 else answer
+    array = np.asarray(None if isinstance(number, list | tuple | Mapping) else number)
     if array.size != 1 or array.dtype.kind not in "biufc":
-        return f"{kind_of(answer)} of {np.size(answer)} numbers" if isinstance(answer, np.ndarray) else kind_of(answer)
+        return f"{kind_of(answer)} of {answer.size} numbers" if isinstance(answer, np.ndarray) else kind_of(answer)
     number = array.ravel()[0]
     if np.iscomplex(number):
         return "a complex number"

@@ -20,6 +20,15 @@ class TookTooLong(BaseException):
     """Raised inside code whose time is over; `except Exception` does not swallow a `BaseException`."""
 
 
+#: Whether the work under way was asked to end, by the reader or by its alarm; None while nothing would tell us.
+_asked: dict[str, bool | None] = {"to end": None}  # no bare name: the sandbox puts those back
+
+
+def asked_to_end() -> bool:
+    """Tell whether a KeyboardInterrupt can be the reader's, or an alarm's: if not, the student's code raised it."""
+    return _asked["to end"] is not False
+
+
 def _patience(seconds: float) -> float:
     return max(PATIENCE, 20 * seconds)
 
@@ -101,11 +110,18 @@ def _within_by_signal(seconds: float, work: Callable[[], object]) -> bool:
     def look(signum: int, frame: FrameType | None) -> None:
         nonlocal stopped
         if over() and not _ours(frame):
-            stopped = True
+            stopped = _asked["to end"] = True
             _trip_wire(frame)
             raise TookTooLong
 
-    start = time.monotonic()
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        _asked["to end"] = True
+        if callable(interrupted):
+            interrupted(signum, frame)
+
+    start, before = time.monotonic(), _asked["to end"]
+    _asked["to end"] = False
+    interrupted = signal.signal(signal.SIGINT, interrupt)
     trace, handler = sys.gettrace(), signal.signal(signal.SIGALRM, look)
     signal.siginterrupt(signal.SIGALRM, False)  # a tick breaks off no reading of a file
     left, interval = signal.setitimer(signal.ITIMER_REAL, min(TICK, seconds), TICK)
@@ -118,6 +134,8 @@ def _within_by_signal(seconds: float, work: Callable[[], object]) -> bool:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+        signal.signal(signal.SIGINT, interrupted)
+        _asked["to end"] = before
         sys.settrace(trace)
         if left:  # somebody else's alarm (pytest-timeout's, say) goes on where it was
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - start), 1e-3), interval)

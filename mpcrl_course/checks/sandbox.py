@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 import random
 import sys
@@ -20,32 +21,17 @@ WATCHED = ("builtins", "math", "random", "numpy", "scipy", "casadi", "gymnasium"
 CLOSELY = ("builtins", "math", "random", "numpy", "numpy.linalg", "numpy.random", "scipy.linalg")
 
 
-class Silence:
-    """A stream for what is printed in vain; `lines` counts it."""
-
-    def __init__(self) -> None:
-        self.lines = 0
-
-    def write(self, text: str) -> int:
-        """Take a `text`."""
-        self.lines += text.count("\n")
-        return len(text)
-
-    def flush(self) -> None:
-        """Do nothing: nothing is kept back."""
-
-
 @contextlib.contextmanager
-def quiet() -> Iterator[Silence]:
-    """Drop what is printed, and warnings.
+def quiet() -> Iterator[io.StringIO]:
+    """Keep back what is printed, and warnings.
 
     Yields
     ------
-    Silence
-        Where the prints went.
+    io.StringIO
+        What was printed. (It must be a compiled stream: CasADi prints while an interruption is on its way.)
     """
-    silence = Silence()
-    with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence), warnings.catch_warnings():  # type: ignore[type-var]
+    silence = io.StringIO()
+    with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield silence
 
@@ -127,14 +113,16 @@ class _Functions:
         self.classes = [(part, dict(vars(part))) for part in classes]
 
     def restore(self) -> None:
-        """Put back what was replaced or deleted; what was added stays."""
+        """Put back what was replaced or deleted, and hidden; what was added to a module stays."""
         for names, before in self.modules:
             if not _same(names, before):
                 names.update({name: value for name, value in before.items() if names.get(name, names) is not value})
         for part, before in self.classes:
-            for name, value in before.items():
-                if vars(part).get(name, part) is not value:
-                    with contextlib.suppress(AttributeError, TypeError):  # what no class lets one set
+            with contextlib.suppress(AttributeError, TypeError):  # what no class lets one set
+                for name in set(vars(part)) - set(before):  # it hides what the class has inherited
+                    delattr(part, name)
+                for name, value in before.items():
+                    if vars(part).get(name, part) is not value:
                         setattr(part, name, value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,12 +53,30 @@ def plain(value: Any) -> Any:
         None, `...`, a bool, int, float, complex or str; an array of one of the dtypes bool, int, float64 and
         complex128; a tuple, list or dict of such; or `Unreadable`.
     """
+    return _part(value, ())
+
+
+def harmless(work: Callable[[], Any], otherwise: Any) -> Any:
+    """Do what touches an object of the student's, which may raise anything, KeyboardInterrupt and SystemExit too.
+
+    Parameters
+    ----------
+    work
+        Called without arguments.
+    otherwise
+        What is returned if it raises.
+    """
     try:
-        return _plain(value, ())
+        return work()
     except TookTooLong:
         raise
-    except BaseException:  # an object's own method may raise anything, KeyboardInterrupt too
-        return Unreadable(kind_of(value))
+    except BaseException:
+        return otherwise
+
+
+def _part(value: Any, within: tuple[int, ...]) -> Any:
+    """Make one part of a value plain: the others stay readable if this one is not."""
+    return harmless(lambda: _plain(value, within), Unreadable(kind_of(value)))
 
 
 def _plain(value: Any, within: tuple[int, ...]) -> Any:
@@ -141,27 +159,9 @@ def _plain_parts(value: Any, within: tuple[int, ...]) -> Any:
         return Unreadable("lists in lists in lists without an end")
     within = (*within, id(value))
     if isinstance(value, dict):
-        return {_plain_key(key): guarded(part, within) for key, part in dict.items(value)}
+        return {_plain_key(key): _part(part, within) for key, part in dict.items(value)}
     base = list if isinstance(value, list) else tuple
-    return base(guarded(part, within) for part in base.__iter__(value))
-
-
-def guarded(value: Any, within: tuple[int, ...]) -> Any:
-    """Make one part of a value plain: the others stay readable if this one is not. As `plain`.
-
-    Parameters
-    ----------
-    value
-        The part.
-    within
-        The `id` of what it is a part of, from outside to inside.
-    """
-    try:
-        return _plain(value, within)
-    except TookTooLong:
-        raise
-    except BaseException:
-        return Unreadable(kind_of(value))
+    return base(_part(part, within) for part in base.__iter__(value))
 
 
 def _plain_key(key: Any) -> Any:
@@ -174,7 +174,7 @@ def kind_of(value: Any) -> str:
     """Name a value's type with an article: "a str", "an ndarray"."""
     if isinstance(value, Unreadable):
         return value.kind
-    name = type.__dict__["__name__"].__get__(type(value))
+    name = type.__dict__["__name__"].__get__(type(value))  # a class may hide its own
     return "nothing (None)" if value is None else f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
@@ -188,16 +188,17 @@ def is_blank(value: Any) -> bool:
 
 def copied(value: Any) -> Any:
     """Copy a value deeply, so that no call sees what another did; what cannot be copied stays itself."""
+    return harmless(lambda: _copied(value), value)
+
+
+def _copied(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype != object:
-        return value.copy()
+        return value if value.size > LARGEST else value.copy()
     if type(value) in (tuple, list):
-        return type(value)(copied(part) for part in value)
+        return type(value)(_copied(part) for part in value)
     if type(value) is dict:
-        return {key: copied(part) for key, part in value.items()}
-    try:
-        return copy.deepcopy(value)
-    except Exception:
-        return value
+        return {key: _copied(part) for key, part in value.items()}
+    return harmless(lambda: copy.deepcopy(value), value)
 
 
 def shown(value: Any, digits: int = 6, limit: int = 240) -> str:
@@ -212,12 +213,7 @@ def shown(value: Any, digits: int = 6, limit: int = 240) -> str:
     limit
         Longest text, in characters.
     """
-    try:
-        text = " ".join(_text(value, digits).split())
-    except TookTooLong:
-        raise
-    except BaseException:  # as in `plain`
-        text = f"<{kind_of(value)}>"
+    text = " ".join(harmless(lambda: _text(value, digits), f"<{kind_of(value)}>").split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

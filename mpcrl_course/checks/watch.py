@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .compare import Agreement
-from .limits import TookTooLong, collect
+from .limits import TookTooLong, asked_to_end, collect
 from .sandbox import quiet, undone
-from .values import copied, is_blank, plain, shown
+from .values import copied, harmless, is_blank, plain, shown
 
 Probe = tuple | dict  # positional, or named, arguments of one call
 Property = tuple[str, Callable[..., Agreement]]
@@ -78,9 +78,9 @@ def observe(
         def theirs(*args: Any, **kwargs: Any) -> Any:
             try:
                 return plain(function(*args, **kwargs))
-            except (KeyboardInterrupt, TookTooLong):
-                raise
             except BaseException as error:
+                if isinstance(error, TookTooLong) or isinstance(error, KeyboardInterrupt) and asked_to_end():
+                    raise
                 raise _Theirs from error
             finally:
                 repair()
@@ -102,8 +102,10 @@ def observe(
 
     with quiet() as silence, contextlib.nullcontext(lambda: None) if ours else undone() as repair:
         seen, complete = collect(outcomes(repair), limit)
-    printed = f"it printed {silence.lines} lines" if silence.lines > 1000 else ""
-    return seen if complete else [*seen, Raised("time-out", printed)]
+    if complete:
+        return seen
+    lines = silence.getvalue().count("\n")
+    return [*seen, Raised("time-out", f"it printed {lines} lines" if lines > 1000 else "")]
 
 
 def _called(function: Callable, first: tuple, probe: Probe) -> Any:
@@ -112,20 +114,13 @@ def _called(function: Callable, first: tuple, probe: Probe) -> Any:
 
 
 def _raised(function: Callable, error: BaseException | None) -> Raised:
-    try:
-        message = " ".join(str(error).split())
-    except Exception:  # a class of the student's own
-        message = ""
+    message = " ".join(harmless(lambda: str(error), "").split())
     return Raised(type(error).__name__, message[:200], _line_of(function, error))
 
 
 def _line_of(function: Callable, error: BaseException | None) -> str:
     # The deepest line of the student's own file (each notebook cell is one), not of the libraries below it.
-    try:
-        code = getattr(inspect.unwrap(function), "__code__", None)
-    except Exception:  # an object that answers everything, or refuses to
-        code = None
-    line = ""
+    code, line = harmless(lambda: getattr(inspect.unwrap(function), "__code__", None), None), ""
     for frame, number in traceback.walk_tb(error.__traceback__ if error else None):
         if code is not None and frame.f_code.co_filename == code.co_filename:
             line = linecache.getline(code.co_filename, number, frame.f_globals).strip() or line

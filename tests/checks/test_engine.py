@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import sys
 import threading
 import time
@@ -379,12 +380,21 @@ def test_errors_that_end_programs_are_caught(error):
     assert FILL.judge(leave).verdict == RAISED
 
 
-def test_keyboard_interrupt_passes():
+def test_the_reader_s_interrupt_passes():
     def interrupted(*_):
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         FILL.judge(interrupted)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_interrupt_of_the_answer_s_own_does_not():
+    def interrupts(*_):
+        raise KeyboardInterrupt
+
+    assert FILL.judge(interrupts).verdict == RAISED
 
 
 def test_property_failing_alone_is_wrong():
@@ -422,7 +432,11 @@ def test_predict_number():
     assert PREDICT.judge(6.5).mistake == "ten steps"
     assert PREDICT.judge(55).mistake is None
     assert "10" not in PREDICT.judge(55).sentence  # the right number is never shown
-    assert PREDICT.judge("10").verdict == WRONG
+    for text in ("10", " 10.0 ", "≈ 10", "10,1", "30/3"):
+        assert PREDICT.judge(text).verdict == RIGHT, text
+    assert "the text 'ten'" in PREDICT.judge("ten").sentence
+    assert "a complex number" in PREDICT.judge(10 + 0.5j).sentence
+    assert PREDICT.precision == "to within 2 %"
     assert "NaN" in PREDICT.judge(float("nan")).sentence
     assert PREDICT.judge([1.0, 2.0]).verdict == WRONG
 
@@ -436,9 +450,14 @@ def test_choice_that_is_none():
     assert CHOICE.judge("z").sentence == "Choose one of 'a', 'b', 'c', 'd'."
 
 
-def test_explain_needs_a_reason_of_some_length():
+def test_explain_needs_the_reasons_that_carry_the_claim():
     assert EXPLAIN.judge(("b", None)).verdict == NOT_ATTEMPTED
-    assert EXPLAIN.judge(("b", "so")).verdict == WRONG
+    assert "by their numbers" in EXPLAIN.judge(("b", "because it is so, and has always been so")).sentence
+    assert "there are 1, 2, 3, 4, 5" in EXPLAIN.judge(("b", [1, 9])).sentence
+    assert "but not alone" in EXPLAIN.judge(("b", 4)).sentence
+    assert EXPLAIN.judge(("b", [1, 3, 4])).mistake == "linearity"
+    for because in ((4, 1), {1, 4}, "1, 4", "(1) and (4)", np.array([4, 1])):
+        assert EXPLAIN.judge(("(B)", because)).verdict == RIGHT
     assert EXPLAIN.judge(("a", [1, 4])).mistake == "small"
     assert EXPLAIN.judge(("b", [1, 4])).verdict == RIGHT
 
@@ -461,8 +480,9 @@ def test_design_of_the_wrong_form_is_an_error():
 
 def test_wrong_shape_names_both():
     item = Fill(1, "id", reference=lambda x: x, probes=lambda rng: [(rng.normal(size=3),)])
-    sentence = item.judge(lambda x: x[:, None]).sentence
-    assert "(3, 1)" in sentence and "(3,)" in sentence
+    sentence = item.judge(lambda x: np.outer(x, x)).sentence
+    assert "(3, 3)" in sentence and "(3,)" in sentence
+    assert item.judge(lambda x: x[:, None]).verdict == RIGHT  # a column is a vector, too
 
 
 @pytest.mark.parametrize(
@@ -470,14 +490,19 @@ def test_wrong_shape_names_both():
     [
         (np.nan, 1.0, "not a number (NaN)"),
         (np.array([1, np.nan, np.nan]), np.ones(3), r"(NaN) at index [1] and 1 more"),
-        (np.ones((1, 1)), 1.0, "an array of shape (1, 1); a single number (shape ()) is expected"),
+        (np.ones((1, 2)), 1.0, "an array of shape (1, 2); a single number (shape ()) is expected"),
         ((1, 2), (1, 2, 3), "has 2 values; 3 are expected"),
         (1.0, (1, 2), "a float; 2 values are expected"),
         ({"a": 1}, {"a": 1, "b": 2}, "the keys 'a'; expected are the keys 'a', 'b'"),
-        ("text", 1.0, "a str"),
+        ("text", 1.0, "the text 'text'"),
         ((1, np.ones(2)), (1, np.array([1, 2])), "In part [1]: The values differ at index [1]."),
         (1.0 + 1e-5, 1.0, "The values differ."),
-        (None, 1.0, "not a number"),
+        (None, 1.0, "nothing (None)"),
+        (1 + 0.5j, 1.0, "an imaginary part"),
+        (np.ones((3, 2)).cumsum(1), np.ones((2, 3)).cumsum(0), "but transposed"),
+        (np.arange(6.0), np.arange(6.0).reshape(6, 1), "The numbers are right, but in an array of shape (6,)"),
+        ([[1, 2], [3]], np.ones((2, 2)), "parts with different lengths"),
+        ([1, "2"], np.ones(2), "the text '2' in it"),
     ],
 )
 def test_differences_are_said_in_words(yours, expected, words):
@@ -539,15 +564,15 @@ def test_prints_are_dropped(capsys):
 
 
 def test_blanks_and_lines():
-    assert is_blank((None, ...)) and is_blank({"a": None}) and is_blank(np.array([None]))
+    assert is_blank((None, ...)) and is_blank({"a": None}) and is_blank([None])
     assert not is_blank((None, 1)) and not is_blank([]) and not is_blank(0)
 
     class Rude:
         def __repr__(self):
             raise RuntimeError
 
-    assert shown(Rude()) == "<Rude>"
-    assert shown([np.float64(0.1) * 3, (1,), np.array([[1.0], [2.5]])]) == "[0.3, (1,), [[1. ], [2.5]]]"
+    assert shown(Rude()) == "<a Rude>"
+    assert shown([np.float64(0.1) * 3, (1,), np.array([[1.0], [2.5]])]) == "[0.3, (1,), [[1], [2.5]]]"
     assert len(shown("x" * 10_000)) == 240
 
 
@@ -654,7 +679,11 @@ def test_what_comes_late_is_not_collected(monkeypatch):
 
 def test_what_a_long_call_gives_late_is_not_collected(monkeypatch):
     clock, collected = [0.0], []
-    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=time.monotonic, thread_time=lambda: clock[0], process_time=lambda: 0.0))
+    monkeypatch.setattr(
+        limits,
+        "time",
+        SimpleNamespace(monotonic=time.monotonic, thread_time=lambda: clock[0], process_time=lambda: 0.0),
+    )
 
     def slower():
         for hours in (0.4, 0.5, 0.2):
@@ -669,8 +698,6 @@ def test_what_a_long_call_gives_late_is_not_collected(monkeypatch):
 
 
 def test_limit_returns_the_alarm_it_found():
-    import signal
-
     if not hasattr(signal, "setitimer"):
         pytest.skip("no alarms on this system")
     before, theirs = signal.getsignal(signal.SIGALRM), signal.setitimer(signal.ITIMER_REAL, HOUR / 2)
