@@ -26,11 +26,11 @@ class Hostile:
     def __init__(self, error):
         object.__setattr__(self, "error", error)
 
-    def _refuse(self, *_, **__):
+    def refuse(self, *_, **__):
         raise object.__getattribute__(self, "error")
 
-    __array__ = __float__ = __repr__ = __str__ = __eq__ = __len__ = __iter__ = __bool__ = __deepcopy__ = _refuse
-    __getattr__ = __index__ = __getitem__ = __contains__ = __lt__ = __gt__ = __sub__ = __abs__ = _refuse
+    __array__ = __float__ = __repr__ = __str__ = __eq__ = __len__ = __iter__ = __bool__ = __deepcopy__ = refuse
+    __getattr__ = __index__ = __getitem__ = __contains__ = __lt__ = __gt__ = __sub__ = __abs__ = refuse
     __hash__ = None
 
 
@@ -42,19 +42,19 @@ class Array(Hostile):
 
 
 class HostileList(list):
-    __iter__ = __len__ = __eq__ = __repr__ = Hostile._refuse
+    __iter__ = __len__ = __eq__ = __repr__ = Hostile.refuse
     error = ValueError("no")
     __hash__ = None
 
 
 class HostileDict(dict):
-    __iter__ = items = keys = __len__ = __eq__ = __repr__ = Hostile._refuse
+    __iter__ = items = keys = __len__ = __eq__ = __repr__ = Hostile.refuse
     error = ValueError("no")
     __hash__ = None
 
 
 class HostileFloat(float):
-    __eq__ = __abs__ = __float__ = __sub__ = __lt__ = __gt__ = __repr__ = Hostile._refuse
+    __eq__ = __abs__ = __float__ = __sub__ = __lt__ = __gt__ = __repr__ = Hostile.refuse
     error = ValueError("no")
     __hash__ = float.__hash__
 
