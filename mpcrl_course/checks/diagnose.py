@@ -172,7 +172,7 @@ def _which_entries(close: Close, bad: list[list[Leaf]], calls: list[Mapping[str,
         if len(named) == len(close.blocks):
             return ""
         return f"Not right: the block{'s' * (len(named) > 1)} of {_and(named)}. The others are right."
-    if all(mask.all() for mask in masks):
+    if all(mask.all() for mask in masks) or any(mask.ndim == 0 for mask in masks):
         return ""
     if len(leaves) == len(bad):
         under = _where_an_argument_is_true(masks, calls)
@@ -191,6 +191,9 @@ def _which_entries(close: Close, bad: list[list[Leaf]], calls: list[Mapping[str,
             if len(lines) < union.shape[axis] and len(lines) <= 3:
                 said = f"{word}{'s' * (len(lines) > 1)} {_and([str(i) for i in lines])}"
                 return f"Only the {said} (counted from 0) {_is(lines)} wrong; the rest is right."
+    begins = {int(np.argwhere(mask)[0][0]) if mask.any() else 0 for mask in masks}
+    if len(begins) == 1 and (begin := begins.pop()) > 0 and all(len(mask) > 2 for mask in masks):
+        return f"Right up to index {begin - 1}; it differs from index {begin} on."
     wrong, total = sum(int(m.sum()) for m in masks), sum(m.size for m in masks)
     return f"{wrong} of {total} numbers are wrong, the others right." if wrong < total / 2 else ""
 
