@@ -7,6 +7,7 @@ back end; `ipopt` serves everything else.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import cached_property
 from typing import NoReturn
 
@@ -18,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
-from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual, residuals
+from mpcrl_course.mpc.optimality import OPTIMAL, residuals, sharpened
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription, pick
@@ -75,6 +76,7 @@ class LiftedSolver:
         self._built: dict[str, tuple] = {}
         if plugin == "piqp":
             self._curvature = BlockHessian(t)
+            self._multipliers = sharpened(t)
 
     def _equalities(self, kind: str) -> ca.SX:
         """Return x_0 - s, the gaps, and for Q also u_0 - a."""
@@ -133,13 +135,19 @@ class LiftedSolver:
                 question.fail("not converged", f"ipopt's answer leaves a relative KKT residual of {left:.2g}")
             return solution
         try:
-            solution = self.answer(question, guess)
-            if relative_residual(solution) <= OPTIMAL:
+            solution = self._sharpened(self.answer(question, guess))
+            if residuals(solution).max() <= OPTIMAL:
                 return solution
         except SolverError as error:
             if error.status == "unbounded":
                 raise
         return self._careful.solve(question)
+
+    def _sharpened(self, s: Solution) -> Solution:
+        """Return a solution with the multipliers that its rows' distances and its states lead to."""
+        x, u, m = s.x.ravel(), s.u.ravel(), s.multipliers
+        nu, lam_lb, lam_ub = self._multipliers(s.theta, x, u, s.flat_slack, m.lam_lb, m.lam_ub)
+        return replace(s, multipliers=m._replace(nu=nu, lam_lb=lam_lb, lam_ub=lam_ub))
 
     def _held(self, question: Question, u) -> Guess:
         """Return the guess of the state held and inputs u, the first of which is the action if that is given."""
