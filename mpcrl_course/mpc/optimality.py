@@ -252,7 +252,8 @@ def _off(t: Transcription, H, g, against) -> tuple[ca.SX, ca.SX]:
     B, size = ca.jacobian(t.next[0], t.U[:, 0]), _largest(ca.fabs(t.U))
     for k in range(N):
         later = H[(k + 1) * nx : (k + 2) * nx, (k + 1) * nx : (k + 2) * nx]
-        c_k = entries(ca.diag(H)[n_x + k * nu : n_x + (k + 1) * nu] + ca.diag(B.T @ later @ B))
+        own, moved = (entries(ca.diag(part)) for part in (H[n_x + k * nu :, n_x + k * nu :][:nu, :nu], B.T @ later @ B))
+        c_k = [m if c.is_zero() else c for c, m in zip(own, moved)]
         for j, (low, high) in enumerate(zip(problem.input_lower.tolist(), problem.input_upper.tolist())):
             c, u = c_k[j], t.U[j, k]
             if c.is_zero():
