@@ -49,6 +49,8 @@ INFEASIBLE = -1
 FLAT = 1e-13
 #: Relative size of what counts as rounding in the polish.
 ROUNDING = 1e-10
+#: Relative size of the rounding that a sum of such terms is assumed to have.
+EPS = 1e-14
 #: Extended precision, where the machine has it.
 exact = np.longdouble
 #: Active rows nearer to each other than this, as directions, are dependent.
@@ -113,22 +115,22 @@ def _meet(basis, R, G, p, edge) -> tuple[np.ndarray, np.ndarray]:
     return w.astype(float), lam.astype(float)
 
 
-def _polish(w, lam, G, lower, upper, weight) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return w and multipliers to rounding, and whether they are, by Newton steps on the optimality conditions from daqp's active set.
+def _polish(w, lam, G, lower, upper, weight) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return w and multipliers to rounding, and by how much a row is overlooked (inf if they are not), by Newton steps on the optimality conditions from daqp's active set.
 
     A row is free, active (on its bound, pushing with less than its weight) or out (pushing with all of it); given
     which, w and the multipliers of the active ones follow from one orthogonal factorisation. What they say about
     every row is the next guess; where it repeats itself the conditions hold. If it never does, daqp's answer stays.
     """
     before = None
-    w_daqp, lam_daqp, guess, height = w, lam, lam, None
+    w_daqp, lam_daqp, guess, over, under = w, lam, lam, np.zeros(len(lam)), np.zeros(len(lam))
     for _ in range(POLISHES):
         side = np.sign(guess)
         out = (np.abs(guess) >= weight * (1.0 - ROUNDING)) & (side != 0.0)
         active = (side != 0.0) & ~out
         state = np.where(out, 2.0, 1.0) * side
         if before is not None and np.array_equal(state, before):
-            return w, lam, True
+            return w, lam, float(np.where(out, 0.0, np.maximum(over, under)).max(initial=0.0))
         before = state
         lam = np.where(out, side * weight, 0.0)
         basis, R, order = qr(G[active].T, mode="economic", pivoting=True)
@@ -142,7 +144,7 @@ def _polish(w, lam, G, lower, upper, weight) -> tuple[np.ndarray, np.ndarray, bo
         guess = np.where(over > tolerance, lam + over, np.where(under > tolerance, lam - under, lam))
         guess[active] = np.where(lam[active] * side[active] < 0.0, 0.0, guess[active])
         guess[out] = np.where((np.where(side > 0.0, over, under) < -tolerance)[out], 0.5 * guess[out], guess[out])
-    return w_daqp, lam_daqp, False
+    return w_daqp, lam_daqp, np.inf
 
 
 class PrestabilisedSolver:
@@ -212,18 +214,19 @@ class PrestabilisedSolver:
     def _along(self, d, loop, given, action, question: Question, start: float) -> tuple[Solution, bool]:
         """Return the solution with the `given` inputs held, among them those of a given `action`, and if u is sure.
 
-        It is where the active set repeats itself, every input that is held pushes outwards, and rounding of what an
-        input is the sum of is far below `RIGHT`.
+        It is where the active set repeats itself, every input that is held pushes outwards, and rounding of the terms
+        that an input is the sum of is below `RIGHT`.
         """
-        w, lam, sure = self._shortest(self._rows(d, loop, given), question)
+        w, lam, overlooked = self._shortest(self._rows(d, loop, given), question)
         solution, clipped = self._solution(d, loop, given, action, w, lam, question, start)
         held = ~np.isnan(given) & np.isnan(action)
         terms = np.abs(loop.k) + np.einsum("kij,kj->ki", np.abs(loop.K), np.abs(solution.x[:-1]))
-        terms += np.array([np.linalg.norm(F, axis=1) for F in loop.F]) * np.abs(w).max(initial=0.0)
+        of_w = np.array([np.linalg.norm(F, axis=1) for F in loop.F])
+        wrong = EPS * (terms + of_w * np.abs(w).max(initial=0.0)) + of_w * overlooked + clipped
         width = self.t.problem.input_upper - self.t.problem.input_lower
         size = np.where(np.isfinite(width), width, np.abs(solution.u).max(axis=0))
-        rounded = (np.maximum(ROUNDING * terms, clipped) <= RIGHT * size) | ~np.isnan(given)
-        return solution, bool(sure and rounded.all() and self._outwards(solution, given)[held].all())
+        right = (wrong <= RIGHT * size)[np.isnan(given)].all() and self._outwards(solution, given)[held].all()
+        return solution, bool(right)
 
     def _outwards(self, solution: Solution, given) -> np.ndarray:
         """Return which inputs, if held at the bound `given`, push outwards."""
@@ -328,8 +331,11 @@ class PrestabilisedSolver:
             moved=length > UNMOVED * made_of,
         )
 
-    def _shortest(self, rows, question: Question) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Return the optimal w, the multipliers of all rows (positive: upper side), and whether they are sure."""
+    def _shortest(self, rows, question: Question) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the optimal w, multipliers of all rows (positive: upper side), and what is overlooked, inf if not so.
+
+        What is overlooked is a distance in w.
+        """
         over, under = rows.g - rows.upper, rows.lower - rows.g
         beyond, lam = np.maximum(over, under), np.zeros(len(rows.g))
         still = ~rows.moved & (beyond > 1e-15 * rows.size)
@@ -342,7 +348,7 @@ class PrestabilisedSolver:
         length, weight, soft = rows.length[use], rows.weight[use], rows.soft[use]
         unit = np.minimum(beyond[use] / length, weight * length).max(initial=0.0)
         if unit <= 0.0:
-            return np.zeros(rows.G.shape[1]), lam, True
+            return np.zeros(rows.G.shape[1]), lam, 0.0
         scaled = (
             rows.G[use] / length[:, None],
             (rows.lower - rows.g)[use] / (length * unit),
@@ -362,10 +368,10 @@ class PrestabilisedSolver:
             question.fail("infeasible", f"{self._name(int(use[worst]))} cannot be satisfied: {missed_by}")
         if flag < 1:
             question.fail("not converged", SPAN)
-        w, push, sure = _polish(w, push, *scaled)
+        w, push, overlooked = _polish(w, push, *scaled)
         whole = soft & (np.abs(push) >= scaled[3] * (1.0 - ROUNDING))
         lam[use] = np.where(whole, np.sign(push) * weight, push * unit / length)
-        return w * unit, lam, sure
+        return w * unit, lam, overlooked * unit
 
     def _solution(self, d, loop: Loop, given, action, w, lam, question: Question, start: float) -> tuple[Solution, np.ndarray]:
         """Run along the stable loop: states and inputs forwards, multipliers of the dynamics backwards.
