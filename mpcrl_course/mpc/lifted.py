@@ -79,7 +79,7 @@ class LiftedSolver:
         self._built: dict[str, tuple] = {}
         if plugin == "piqp":
             self._curvature = BlockHessian(t)
-            self._multipliers = sharpened(t)
+            self._sharpened = sharpened(t)
 
     def _equalities(self, kind: str) -> ca.SX:
         """Return x_0 - s, the gaps, and for Q also u_0 - a."""
@@ -139,18 +139,20 @@ class LiftedSolver:
             return solution
         try:
             solution = self.answer(question, guess)
-            if relative_residual(solution) <= OPTIMAL and residuals(self._sharpened(solution)).max() <= INTERIOR * OPTIMAL:
+            if self.passes(solution):
                 return solution
         except SolverError as error:
             if error.status == "unbounded":
                 raise
         return self._careful.solve(question)
 
-    def _sharpened(self, s: Solution) -> Solution:
-        """Return a solution with the multipliers that its rows' distances and its states lead to."""
-        x, u, m = s.x.ravel(), s.u.ravel(), s.multipliers
-        nu, lam_lb, lam_ub = self._multipliers(s.theta, x, u, s.flat_slack, m.lam_lb, m.lam_ub)
-        return replace(s, multipliers=m._replace(nu=nu, lam_lb=lam_lb, lam_ub=lam_ub))
+    def passes(self, solution: Solution) -> bool:
+        """Return whether an answer of piqp passes the test of optimality, also with sharpened multipliers."""
+        m = solution.multipliers
+        of_rows = solution.flat_slack, m.lam_lb, m.lam_ub
+        nu, lam_lb, lam_ub = self._sharpened(solution.theta, solution.x.ravel(), solution.u.ravel(), *of_rows)
+        sharp = replace(solution, multipliers=m._replace(nu=nu, lam_lb=lam_lb, lam_ub=lam_ub))
+        return bool(residuals(sharp).max() <= INTERIOR * OPTIMAL) and relative_residual(solution) <= OPTIMAL
 
     def _held(self, question: Question, u) -> Guess:
         """Return the guess of the state held and inputs u, the first of which is the action if that is given."""

@@ -9,6 +9,9 @@ constraint rows h, slack weights w and multipliers nu, lam, mu (of the box on U)
     complementarity   lam (h - sigma - bound) = 0  against |cost| (or rounding of lam h);    likewise sigma and the box
     slacks            0 <= w - lam                 against w
 
+Where states cost far more than an input, its slope consists of terms beside which a wrong input is not seen. So every
+input of a quadratic problem has to be right, too: a Newton step in it, within its box, is at most 1e-6 of that.
+
 At rest all terms may be rounding: a state counts as large as 10^-6 of the terms of the dynamics that it is the sum of,
 the cost as 10^-6 of its own terms, which asks of what cancels there no more than 13 digits.
 
@@ -55,7 +58,8 @@ _COMPILED: WeakKeyDictionary[Transcription, dict[tuple, BufferedFunction]] = Wea
 def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunction:
     """Return a function (theta, s, X, U, slack, nu, lam_lb, lam_ub, mu, q) -> relative KKT residuals.
 
-    They are two: the largest of complementarity, last, and of all other conditions, first.
+    They are three: the largest of all conditions but complementarity, that of complementarity, and that of what the
+    inputs of a quadratic problem are off, which is `OPTIMAL` at `RIGHT`.
 
     Parameters
     ----------
@@ -230,7 +234,7 @@ def relative_residual(solution: Solution) -> float:
 
 
 def residuals(solution: Solution, floor: float = TINY) -> np.ndarray:
-    """Return the two relative residuals of a solution, as `optimality` does; `floor` is that of `optimality`."""
+    """Return the three relative residuals of a solution, as `optimality` does; `floor` is that of `optimality`."""
     compiled = _COMPILED.setdefault(solution.transcription, {})
     key = solution.kind, floor
     if key not in compiled:
@@ -244,30 +248,23 @@ def _off(t: Transcription, H, g, against) -> tuple[ca.SX, ca.SX]:
     """Return by how much every input is off, times its curvature c, and what is allowed, shapes (n_inputs, N).
 
     With the slope g of the Lagrangian in u, box apart, u is off by |u - clip(u - g / c)|: a Newton step within the box.
-    Slopes in which the states' huge costs cancel hide a wrong u in what they are compared with; this does not.
+    c is the curvature of the stage cost, for no other input can take from it; without one, that of the next state's.
     """
     problem = t.problem
     nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
-    n_x, off, allowed = nx * (N + 1), ca.SX.zeros(nu, N), ca.SX.ones(nu, N)
-    B, size = ca.jacobian(t.next[0], t.U[:, 0]), _largest(ca.fabs(t.U))
-    for k in range(N):
-        later = H[(k + 1) * nx : (k + 2) * nx, (k + 1) * nx : (k + 2) * nx]
-        own, moved = (entries(ca.diag(part)) for part in (H[n_x + k * nu :, n_x + k * nu :][:nu, :nu], B.T @ later @ B))
-        c_k = [m if c.is_zero() else c for c, m in zip(own, moved)]
-        for j, (low, high) in enumerate(zip(problem.input_lower.tolist(), problem.input_upper.tolist())):
-            c, u = c_k[j], t.U[j, k]
-            if c.is_zero():
-                continue
-            if np.isfinite([low, high]).any():
-                aim = c * u - g[j, k]
-                aim = ca.fmax(aim, c * low) if np.isfinite(low) else aim
-                off[j, k] = ca.fabs(c * u - (ca.fmin(aim, c * high) if np.isfinite(high) else aim))
-            else:
-                off[j, k] = ca.fabs(g[j, k])
-            if np.isfinite([low, high]).all():
-                allowed[j, k] = RIGHT * (high - low) * c
-            else:
-                allowed[j, k] = RIGHT * size[j] * c + SLOPE_ROUNDED * against[j, k]
+    off, allowed, B = ca.SX.zeros(nu, N), ca.SX.ones(nu, N), ca.jacobian(t.next[0], t.U[:, 0])
+    of_x, of_u = H[nx:, nx:], ca.reshape(ca.diag(H)[nx * (N + 1) :], nu, N)
+    for j, (low, high) in enumerate(zip(problem.input_lower.tolist(), problem.input_upper.tolist())):
+        size, boxed = (high - low, True) if np.isfinite(high - low) else (ca.mmax(ca.fabs(t.U[j, :])), False)
+        for k in range(N):
+            c, u, later = of_u[j, k], t.U[j, k], of_x[k * nx : (k + 1) * nx, k * nx : (k + 1) * nx]
+            if not (c.is_constant() and float(c) > 0.0):
+                c = ca.fmax(ca.if_else(c > 0.0, c, c + B[:, j].T @ later @ B[:, j]), 0.0)
+            aim = c * u - g[j, k]
+            aim = ca.fmax(aim, c * low) if np.isfinite(low) else aim
+            aim = ca.fmin(aim, c * high) if np.isfinite(high) else aim
+            off[j, k] = ca.fabs(c * u - aim) * (c > 0.0)
+            allowed[j, k] = RIGHT * size * c + (0.0 if boxed else SLOPE_ROUNDED * against[j, k])
     return off, allowed
 
 

@@ -34,7 +34,7 @@ import numpy as np
 from scipy.linalg import qr
 
 from mpcrl_course.mpc.errors import SolverError
-from mpcrl_course.mpc.optimality import OPTIMAL, RIGHT, relative_residual, residuals
+from mpcrl_course.mpc.optimality import OPTIMAL, RIGHT, residuals
 from mpcrl_course.mpc.solution import Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription
 
@@ -116,11 +116,13 @@ def _meet(basis, R, G, p, edge) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _polish(w, lam, G, lower, upper, weight) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return w and multipliers to rounding, and by how much a row is overlooked (inf if they are not), by Newton steps on the optimality conditions from daqp's active set.
+    """Return w and multipliers to rounding, and by how much some row is missed.
 
+    They come of Newton steps on the optimality conditions from daqp's active set.
     A row is free, active (on its bound, pushing with less than its weight) or out (pushing with all of it); given
     which, w and the multipliers of the active ones follow from one orthogonal factorisation. What they say about
-    every row is the next guess; where it repeats itself the conditions hold. If it never does, daqp's answer stays.
+    every row is the next guess; where it repeats itself the conditions hold. If it never does, daqp's answer stays, and
+    what it misses is inf.
     """
     before = None
     w_daqp, lam_daqp, guess, over, under = w, lam, lam, np.zeros(len(lam)), np.zeros(len(lam))
@@ -185,11 +187,11 @@ class PrestabilisedSolver:
             given = action
             for _ in range(ATTEMPTS):
                 try:
-                    solution, sure = self._along(d, loop, given, action, question, start)
-                    left, off = relative_residual(solution), residuals(solution)[2]
-                    if left <= OPTIMAL and (sure or off <= OPTIMAL):
+                    solution, right = self._along(d, loop, given, action, question, start)
+                    *others, off = residuals(solution)
+                    left = np.max(others if right else [*others, off])
+                    if left <= OPTIMAL:
                         return solution
-                    left = max(left, off)
                     error = None
                 except SolverError as failed:
                     solution, error = None, failed
@@ -212,17 +214,17 @@ class PrestabilisedSolver:
             d.lower, d.upper = meeting(question, d.lower, d.upper, self.t.row_name)
 
     def _along(self, d, loop, given, action, question: Question, start: float) -> tuple[Solution, bool]:
-        """Return the solution with the `given` inputs held, among them those of a given `action`, and if u is sure.
+        """Return the solution with the `given` inputs held, among them those of a given `action`; and if u is right.
 
-        It is where the active set repeats itself, every input that is held pushes outwards, and rounding of the terms
-        that an input is the sum of is below `RIGHT`.
+        It is where the active set repeats itself, every input that is held pushes outwards, and what rows miss and
+        rounding of the terms that an input is the sum of are below `RIGHT`.
         """
-        w, lam, overlooked = self._shortest(self._rows(d, loop, given), question)
+        w, lam, missed = self._shortest(self._rows(d, loop, given), question)
         solution, clipped = self._solution(d, loop, given, action, w, lam, question, start)
         held = ~np.isnan(given) & np.isnan(action)
         terms = np.abs(loop.k) + np.einsum("kij,kj->ki", np.abs(loop.K), np.abs(solution.x[:-1]))
         of_w = np.array([np.linalg.norm(F, axis=1) for F in loop.F])
-        wrong = EPS * (terms + of_w * np.abs(w).max(initial=0.0)) + of_w * overlooked + clipped
+        wrong = EPS * (terms + of_w * np.abs(w).max(initial=0.0)) + of_w * missed + clipped
         width = self.t.problem.input_upper - self.t.problem.input_lower
         size = np.where(np.isfinite(width), width, np.abs(solution.u).max(axis=0))
         right = (wrong <= RIGHT * size)[np.isnan(given)].all() and self._outwards(solution, given)[held].all()
@@ -332,10 +334,7 @@ class PrestabilisedSolver:
         )
 
     def _shortest(self, rows, question: Question) -> tuple[np.ndarray, np.ndarray, float]:
-        """Return the optimal w, multipliers of all rows (positive: upper side), and what is overlooked, inf if not so.
-
-        What is overlooked is a distance in w.
-        """
+        """Return the optimal w, the multipliers of all rows (positive: upper side), and how far off w may be."""
         over, under = rows.g - rows.upper, rows.lower - rows.g
         beyond, lam = np.maximum(over, under), np.zeros(len(rows.g))
         still = ~rows.moved & (beyond > 1e-15 * rows.size)
@@ -362,18 +361,20 @@ class PrestabilisedSolver:
                 question.fail("not converged", SPAN)
             relaxed = _project(*scaled[:3], np.where(hard, DEAR, scaled[3]))[0]
             height = scaled[0] @ relaxed
-            missed = np.where(hard, np.maximum(scaled[1] - height, height - scaled[2]), -np.inf)
-            worst = int(missed.argmax())
-            missed_by = f"it is missed by {missed[worst] * length[worst] * unit:.3g} at best"
+            by = np.where(hard, np.maximum(scaled[1] - height, height - scaled[2]), -np.inf)
+            worst = int(by.argmax())
+            missed_by = f"it is missed by {by[worst] * length[worst] * unit:.3g} at best"
             question.fail("infeasible", f"{self._name(int(use[worst]))} cannot be satisfied: {missed_by}")
         if flag < 1:
             question.fail("not converged", SPAN)
-        w, push, overlooked = _polish(w, push, *scaled)
+        w, push, missed = _polish(w, push, *scaled)
         whole = soft & (np.abs(push) >= scaled[3] * (1.0 - ROUNDING))
         lam[use] = np.where(whole, np.sign(push) * weight, push * unit / length)
-        return w * unit, lam, overlooked * unit
+        return w * unit, lam, missed * unit
 
-    def _solution(self, d, loop: Loop, given, action, w, lam, question: Question, start: float) -> tuple[Solution, np.ndarray]:
+    def _solution(
+        self, d, loop: Loop, given, action, w, lam, question: Question, start: float
+    ) -> tuple[Solution, np.ndarray]:
         """Run along the stable loop: states and inputs forwards, multipliers of the dynamics backwards.
 
         Returns also by how much every input was clipped to its box.

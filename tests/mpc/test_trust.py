@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError, shift
-from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual
+from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual, residuals
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.problems.linear import linear_mpc
 
@@ -233,6 +233,70 @@ def test_of_ill_conditioned_problems_nearly_all_are_solved_and_none_wrongly(solv
         value = mpc.values([1.0], s[None], None if v.action is None else a[None])[0]
         assert value[0] == pytest.approx(v.value, rel=1e-6)
     assert solved >= 0.95 * n
+
+
+def off(d, v) -> np.ndarray:
+    """How far every input is off, of its box or of its largest size: a Newton step in it, in np.longdouble.
+
+    The cost is 1/2 u'Ru and what is convex in u: no input can be off by much more, however large V is. States run along
+    the open loop, which is exact enough where the inputs are at their box or the plant amplifies little.
+    """
+    x, lam = [v.state.astype(exact)], np.zeros((d.N + 1, len(d.A)), dtype=exact)
+    if d.rows is not None:
+        lam[1:] = v.lam_ub["state"] - v.lam_lb["state"]
+    for u in v.u.astype(exact):
+        x.append(d.A.astype(exact) @ x[-1] + d.B.astype(exact) @ u + d.c.astype(exact))
+    nx, g, later = len(d.A), np.zeros_like(v.u, dtype=exact), 2 * d.P.astype(exact) @ x[-1] + d.C @ lam[-1]
+    for k in reversed(range(d.N)):
+        g[k] = d.R @ v.u[k].astype(exact) + d.f[nx:] + d.B.T @ later
+        later = d.Q.astype(exact) @ x[k] + d.f[:nx] + d.C @ lam[k] + d.A.T @ later
+    step = v.u - np.clip(v.u - g / np.diag(d.R), -d.box, d.box)
+    step[0, : 0 if v.action is None else len(v.action)] = 0
+    return np.abs(step) / size(d, v)
+
+
+HIDDEN = [24, 83, 84, 105, 149, 200, 204, 207]
+
+
+@pytest.mark.parametrize("seed", HIDDEN)
+def test_an_input_that_matters_little_to_the_cost_is_right(seed):
+    """Costs of states dwarf those of an input: both back ends and a batch agree in it all the same."""
+    problem, d, s, a = drawn(np.random.default_rng(seed))
+    action, answers = (a if seed % 3 == 0 else None), []
+    for solver in QUADRATIC:
+        mpc = MPC(problem, solver)
+        v = mpc.V([1.0], s) if action is None else mpc.Q([1.0], s, action)
+        assert judged(d, v) < 1e-6 and off(d, v).max() < 1e-5
+        answers.append(v.u)
+        if action is None:
+            assert (np.abs(mpc.values([1.0], s[None])[1][0] - v.u0) < 1e-6 * size(d, v)).all()
+    assert (np.abs(answers[0] - answers[1]) < 1e-6 * size(d, v)).all()
+
+
+def size(d, v):
+    """Return the width of the box, or the largest input where there is none."""
+    return np.where(np.isfinite(d.box), 2 * d.box, np.abs(v.u).max(axis=0))
+
+
+@pytest.mark.parametrize("seed", HIDDEN)
+def test_an_input_that_is_a_little_wrong_is_not_called_solved(seed, monkeypatch):
+    """Off by 1e-4 of the box, every single one: the back ends look for another answer, and find the right one."""
+    problem, d, s, a = drawn(np.random.default_rng(seed))
+    daqp, piqp = (MPC(problem, solver) for solver in QUADRATIC)
+    v = daqp.V([1.0], s) if seed % 3 else daqp.Q([1.0], s, a)
+    free = np.arange(v.u.size).reshape(v.u.shape)[int(v.action is not None) :].ravel()
+    qp, mu = daqp.back_end.qp(v.kind), (v.lam_input_ub - v.lam_input_lb).ravel()[-len(free) :]
+    net = (v.multipliers.lam_ub - v.multipliers.lam_lb)[qp.moving]
+    for i in free:
+        wrong = v.u.ravel().copy()
+        wrong[i] -= 1e-4 * size(d, v)[i % d.B.shape[1]] * (1.0 if v.u.ravel()[i] > 0.0 else -1.0)
+        spoilt = replace(v, u=wrong.reshape(v.u.shape))
+        assert residuals(spoilt).max() > OPTIMAL and not piqp.back_end.passes(spoilt)
+        lam = np.concatenate([mu[: qp.n_box], net])
+        again = daqp.back_end.solution(qp, v.question, wrong[free], lam, 0.0)
+        assert (np.abs(again.u - v.u) < 1e-6 * size(d, v)).all()
+    monkeypatch.setattr(piqp.back_end, "answer", lambda question, guess: spoilt)
+    assert (np.abs(piqp.answer(v.question).u - v.u) < 1e-6 * size(d, v)).all()
 
 
 @pytest.mark.parametrize("seed", range(6))
