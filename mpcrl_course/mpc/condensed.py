@@ -20,7 +20,7 @@ import numpy as np
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.lifted import LiftedSolver
-from mpcrl_course.mpc.optimality import OPTIMAL, RIGHT, ROUNDED, SHARP, doubt, relative_residual
+from mpcrl_course.mpc.optimality import OPTIMAL, RIGHT, ROUNDED, SHARP, SLOPE_ROUNDED, doubt, relative_residual
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription, pick, rollout, stack
@@ -327,8 +327,10 @@ class CondensedSolver:
         low, high = (np.tile(b, problem.horizon)[-qp.n_z :] for b in (problem.input_lower, problem.input_upper))
         if not np.isfinite(high - low).all():
             largest = np.tile(largest.reshape(len(Z), problem.horizon, -1).max(axis=1), problem.horizon)
-        allowed = RIGHT * np.where(np.isfinite(high - low), high - low, largest[:, -qp.n_z :])
-        step = Z - np.clip(Z - (r - mu) * np.diag(np.linalg.inv(H)), low, high)
+        free = np.diag(np.linalg.inv(H))
+        unboxed = RIGHT * largest[:, -qp.n_z :] + SLOPE_ROUNDED * free * against
+        allowed = np.where(np.isfinite(high - low), RIGHT * (high - low), unboxed)
+        step = Z - np.clip(Z - (r - mu) * free, low, high)
         sure &= (np.abs(step) <= allowed).all(axis=1)
         # what else is violated, by rounding, must not count: in the value it costs its whole weight
         dear = np.where(qp.sense == 8, weight * beyond <= OPTIMAL * cost, beyond <= OPTIMAL * size)

@@ -34,7 +34,7 @@ import numpy as np
 from scipy.linalg import qr
 
 from mpcrl_course.mpc.errors import SolverError
-from mpcrl_course.mpc.optimality import OPTIMAL, RIGHT, residuals
+from mpcrl_course.mpc.optimality import CANCELLED, OPTIMAL, RIGHT, residuals
 from mpcrl_course.mpc.solution import Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription
 
@@ -49,7 +49,7 @@ INFEASIBLE = -1
 FLAT = 1e-13
 #: Relative size of what counts as rounding in the polish.
 ROUNDING = 1e-10
-#: Relative size of the rounding that a sum of such terms is assumed to have.
+#: Rounding of an input along the loop, relative to the terms that it is the sum of.
 EPS = 1e-14
 #: Extended precision, where the machine has it.
 exact = np.longdouble
@@ -226,7 +226,8 @@ class PrestabilisedSolver:
         of_w = np.array([np.linalg.norm(F, axis=1) for F in loop.F])
         wrong = EPS * (terms + of_w * np.abs(w).max(initial=0.0)) + of_w * missed + clipped
         width = self.t.problem.input_upper - self.t.problem.input_lower
-        size = np.where(np.isfinite(width), width, np.abs(solution.u).max(axis=0))
+        largest = np.maximum(np.abs(solution.u), CANCELLED * terms).max(axis=0)  # at rest, u is what terms cancel to
+        size = np.where(np.isfinite(width), width, largest)
         right = (wrong <= RIGHT * size)[np.isnan(given)].all() and self._outwards(solution, given)[held].all()
         return solution, bool(right)
 

@@ -427,6 +427,63 @@ def test_the_careful_back_end_gives_the_same_answers_to_rounding():
         np.testing.assert_allclose(ours.u, fast.u, atol=1e-6)
 
 
+def test_what_daqp_overpays_for_violated_rows_is_taken_off_their_weights(monkeypatch):
+    """It puts an input off by more than 1e-6 of the box where the model is poor; nobody else need be asked."""
+    mpc, rng = linear_mpc(), np.random.default_rng(0)
+    careful, off_by = PrestabilisedSolver(mpc.transcription), []
+    monkeypatch.setattr(mpc.back_end, "careful", None)
+    for _ in range(200):
+        theta, s = mpc.parameters.initial() + 0.2 * rng.standard_normal(16), rng.uniform([-0.5, -1], [1.3, 1])
+        v = mpc.V(theta, s)
+        off_by.append(np.abs(v.u - careful.solve(v.question).u).max())
+    assert max(off_by) < 2e-6
+
+
+@pytest.mark.parametrize("solver", QUADRATIC)
+@pytest.mark.parametrize("seed", range(8))
+def test_at_rest_at_a_far_set_point_without_a_box(seed, solver):
+    """Nothing is to be done, but for what the terms of the slope leave when they cancel."""
+    rng = np.random.default_rng(seed)
+    nx, nu, N = (int(rng.integers(*ends)) for ends in ((1, 4), (1, 3), (1, 15)))
+    A, B, r = rng.standard_normal((nx, nx)), rng.standard_normal((nx, nu)), 1e3 * rng.uniform(-1, 1, nx)
+    A *= rng.uniform(0.3, 1.5) / np.abs(np.linalg.eigvals(A)).max()
+    problem = OptimalControlProblem(
+        n_states=nx,
+        n_inputs=nu,
+        horizon=N,
+        parameters=Parameters(one=1.0),
+        dynamics=lambda x, u, p: A @ x + B @ u + (r - A @ r),
+        stage_cost=lambda k, x, u, p: 10 * ca.sumsqr(x - r) + 0.01 * ca.sumsqr(u),
+        terminal_cost=lambda x, p: ca.sumsqr(x - r),
+    )
+    mpc = MPC(problem, solver)
+    assert np.abs(mpc.V([1.0], r).u).max() < 1e-9 * np.abs(r).max()
+    assert np.abs(mpc.values([1.0], r[None])[1]).max() < 1e-9 * np.abs(r).max()
+
+
+@pytest.mark.parametrize("solver", QUADRATIC)
+@pytest.mark.parametrize("weight", [-0.1, 0.0, 1e-12, 1.0])
+def test_a_weight_of_the_input_that_is_a_parameter_may_vanish(weight, solver):
+    """The next state's cost is what is left of an input's curvature then."""
+    problem = OptimalControlProblem(
+        n_states=1,
+        n_inputs=1,
+        horizon=3,
+        parameters=Parameters(w=1.0),
+        dynamics=lambda x, u, p: 2.0 * x + u,
+        stage_cost=lambda k, x, u, p: x**2 + p.w * u**2,
+        terminal_cost=lambda x, p: x**2,
+        input_lower=-1.0,
+        input_upper=1.0,
+    )
+    P = 1.0
+    for _ in range(3):
+        K = -2.0 * P / (weight + P)
+        P = 1.0 + weight * K**2 + P * (2.0 + K) ** 2
+    v = MPC(problem, solver).V([weight], [0.1])
+    assert v.value == pytest.approx(0.01 * P, rel=1e-7) and v.u0[0] == pytest.approx(0.1 * K, abs=1e-6)
+
+
 def test_a_cost_that_is_flat_in_an_input_is_left_to_the_interior_point_method():
     """The last input costs nothing and moves nothing: no strictly convex problem, and an answer all the same."""
     problem = OptimalControlProblem(
