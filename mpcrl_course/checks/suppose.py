@@ -65,7 +65,8 @@ def _asked(reference: Callable, probe: Probe, name: str, change: Change) -> Any:
 def _changes(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str, Change]]:
     for name, value in arguments.items():
         for said, change in _OF_AN_ARRAY if _is_array(value) else _OF_A_NUMBER if _is_number(value) else ():
-            yield f"Your answer is the right one for {said.format(f'`{name}`')}.", name, _applied(name, change)
+            end = "" if said.endswith("?") else "."
+            yield f"Your answer is the right one for {said.format(f'`{name}`')}{end}", name, _applied(name, change)
     for name, value in arguments.items():
         for other, instead in arguments.items():
             if name != other and _alike(value, instead):
