@@ -86,6 +86,10 @@ predict = Predict(
 # ------------------------------------------------------------------------------- 2: V and Q from one problem
 
 
+class NoSolution(RuntimeError):
+    """No plan satisfies all constraints, or none is the best."""
+
+
 def minimum(opti: ca.Opti, cost: ca.MX) -> float:
     """Minimise `cost` subject to the constraints of `opti`, a quadratic problem, and return the least cost.
 
@@ -97,8 +101,10 @@ def minimum(opti: ca.Opti, cost: ca.MX) -> float:
 
     Raises
     ------
+    NoSolution
+        If there is none; it says why.
     RuntimeError
-        If there is no solution; it says why.
+        If the problem is not a quadratic one, say.
     """
     opti.minimize(cost)
     opti.solver("piqp", {"error_on_fail": False})
@@ -107,14 +113,14 @@ def minimum(opti: ca.Opti, cost: ca.MX) -> float:
     except RuntimeError as error:
         status = str(error).partition("return_status is '")[2].partition("'")[0]
         if status:
-            error = RuntimeError(f"no solution found ({status}): do the constraints contradict each other?")
+            error = NoSolution(f"no solution found ({status}): do the constraints contradict each other?")
         raise error from None
 
 
 def ocp_value(theta, s, a=None) -> float:
     """Return V_theta(s), or Q_theta(s, a) if an action is given.
 
-    For theta (16,), a state s (2,) and an action a (1,).
+    For theta (16,), a state s (2,) and a number a, which may lie outside [-1, 1].
     """
     return mpc.V(theta, s).value if a is None else mpc.Q(theta, s, a).value
 
@@ -122,9 +128,13 @@ def ocp_value(theta, s, a=None) -> float:
 def _written(**slips: Any) -> Callable:
     """Write V and Q once more as a sparse QP, with slips; without any it is right."""
     way: dict[str, Any] = dict(
-        initial=True, fixed=True, clip=False, V0=1, f=1.0, f_discount=1.0, first=0, shift=0, input_weight=0.5,
-        terminal=1.0, slack_weight=0.5, slack_sign=True, slack=True, steps=N, b=1.0, bounds_at=1, moved=1.0,
-        box_from={"V": 0, "Q": 1},
+        # the objective
+        V0={"V": 1, "Q": 1}, first=0, half=0.5, shift=0, discounted=True, input_weight=0.5, f=1.0, f_discount=1.0,
+        slack_weight=1.0, slack_shift=0, slack_discounted=True, slacks=lambda slack, k: slack[:, k],
+        terminal=1.0, terminal_at=N,
+        # the constraints
+        initial=True, tied=[0], clip=False, steps=N, A=lambda A: A, b=1.0, box={"V": range(N), "Q": range(1, N)},
+        lower=1, upper=1, bounds_at=1, bounds=N, x_lb=1, x_ub=1, loosens_lower=1, loosens_upper=1, slack_sign=True,
     )  # fmt: skip
     c = SimpleNamespace(**(way | slips))
 
@@ -133,24 +143,26 @@ def _written(**slips: Any) -> Callable:
         theta, s, a = ca.SX.sym("theta", parameters.size), ca.SX.sym("s", 2), ca.SX.sym("a")
         x, u, slack = ca.SX.sym("x", 2, N + 1), ca.SX.sym("u", 1, N), ca.SX.sym("slack", 2, N)
         p = parameters.unpack(theta)
-        cost = c.V0 * p.V0 + c.terminal * x[:, N].T @ S @ x[:, N]
+        cost = c.V0[kind] * p.V0 + c.terminal * x[:, c.terminal_at].T @ S @ x[:, c.terminal_at]
         zero = [x[:, 0] - s] if c.initial else []
-        if kind == "Q" and c.fixed:
-            zero.append(u[0] - (ca.fmin(ca.fmax(a, -1), 1) if c.clip else a))
+        if kind == "Q":
+            zero += [u[k] - (ca.fmin(ca.fmax(a, -1), 1) if c.clip else a) for k in c.tied]
         rows = []  # >= 0
         for k in range(N):
-            weight = gamma ** (k + c.shift)
+            weight = gamma ** (k + c.shift) if c.discounted else 1.0
+            slack_weight = gamma ** (k + c.shift + c.slack_shift) if c.discounted and c.slack_discounted else 1.0
             if k >= c.first:
                 cost += c.f * c.f_discount**k * ca.dot(p.f, ca.vertcat(x[:, k], u[k]))
-                cost += 0.5 * weight * (ca.sumsqr(x[:, k]) + c.input_weight * u[k] ** 2)
-            cost += c.slack_weight * weight * WEIGHT * ca.sum1(slack[:, k])
+                cost += c.half * weight * (ca.sumsqr(x[:, k]) + c.input_weight * u[k] ** 2)
+            cost += c.half * c.slack_weight * slack_weight * WEIGHT * ca.sum1(c.slacks(slack, k))
             if k < c.steps:
-                zero.append(x[:, k + 1] - p.A @ x[:, k] - p.B * u[k] - c.b * p.b)
-            bounded = x[:, k + c.bounds_at]
-            rows += [bounded - LOWER - c.moved * p.x_lb + slack[:, k], UPPER + c.moved * p.x_ub - bounded + slack[:, k]]
+                zero.append(x[:, k + 1] - c.A(p.A) @ x[:, k] - p.B * u[k] - c.b * p.b)
+            if k < c.bounds:
+                bounded = x[:, k + c.bounds_at]
+                rows.append(c.lower * (bounded - LOWER - c.x_lb * p.x_lb + c.loosens_lower * slack[:, k]))
+                rows.append(c.upper * (UPPER + c.x_ub * p.x_ub - bounded + c.loosens_upper * slack[:, k]))
             rows += [slack[:, k]] if c.slack_sign else []
-            zero += [] if c.slack else [slack[:, k]]
-            rows += [1 - u[k], u[k] + 1] if k >= c.box_from[kind] else []
+            rows += [1 - u[k], u[k] + 1] if k in c.box[kind] else []
         equal = ca.vertcat(*zero)
         qp = {
             "x": ca.vertcat(ca.vec(x), ca.vec(u), ca.vec(slack)),
@@ -165,10 +177,14 @@ def _written(**slips: Any) -> Callable:
         upper = np.concatenate([np.zeros(equal), np.full(solver.size_out("g")[0] - equal, np.inf)])
         solution = solver(p=np.concatenate([theta, s, np.ravel(0.0 if a is None else a)]), lbg=0.0, ubg=upper)
         if not solver.stats()["success"]:
-            raise RuntimeError("no solution")
+            raise NoSolution
         return float(solution["f"])
 
     return value
+
+
+def _zero_taken_for_none(theta, s, a=None):
+    return ocp_value(theta, s, a or None)
 
 
 def _opti_value(theta, s, a=None):
@@ -192,23 +208,24 @@ def _opti_value(theta, s, a=None):
 
 
 def _some_theta(rng: np.random.Generator, width: float = 0.05) -> np.ndarray:
-    return parameters.initial() + rng.uniform(0.4, 1.0, parameters.size) * rng.choice([-width, width], parameters.size)
+    change = rng.uniform(0.4, 1.0, parameters.size) * rng.choice([-width, width], parameters.size)
+    return np.round(parameters.initial() + change, 3)
 
 
 def _ocp_probes(rng: np.random.Generator) -> list[tuple]:
-    def theta():
-        return _some_theta(rng)
-
-    def state(x1, x2):
-        return np.array([rng.uniform(*x1), rng.uniform(*x2)])
+    def call(s, a=None, f_u=0.0):
+        theta = _some_theta(rng) + parameters.pack(np.zeros(parameters.size), f=[0.0, 0.0, f_u])
+        near = np.round(np.add(s, rng.uniform(-0.08, 0.08, 2)), 2)
+        return (theta, near, a) if a in (None, 0.0) else (theta, near, round(a + rng.uniform(-0.08, 0.08), 2))
 
     return [
-        (theta(), state((0.1, 0.4), (0.1, 0.3)), None),
-        (theta(), state((0.6, 0.9), (0.8, 0.95)), None),  # the input bound is active
-        (theta(), state((-0.4, -0.2), (0.1, 0.3)), rng.uniform(0.2, 0.4, 1)),  # the lower bound is violated
-        (theta(), state((0.1, 0.4), (0.1, 0.3)), -rng.uniform(0.3, 0.6, 1)),
-        (theta(), state((0.2, 0.5), (0.5, 0.8)), -rng.uniform(1.1, 1.3, 1)),  # an action outside the box
-        (theta(), state((0.5, 0.9), (1.2, 1.4)), -rng.uniform(0.3, 0.6, 1)),  # the upper bound is violated
+        call((0.25, 0.2)),
+        call((0.25, 0.2), -0.45),
+        call((0.25, 0.2), 0.0),  # an action like any other
+        call((0.3, 0.6), -1.2),  # outside the box
+        call((-0.5, -1.4)),  # both lower bounds are violated, x_1's at every stage; the input is at its upper bound
+        call((1.3, 1.3), 0.5),  # both upper bounds are violated; the input is at its lower bound, also the last one
+        call((0.3, 0.2), f_u=-0.9),  # the last input is at its upper bound
     ]
 
 
@@ -217,7 +234,7 @@ problem = Fill(
     "V and Q from one problem",
     reference=ocp_value,
     probes=_ocp_probes,
-    compare=close(rtol=1e-5, atol=1e-6),
+    compare=close(rtol=1e-4, atol=1e-5),
     when_right="One problem, two values: fixing the first input and dropping its box is all that makes Q out of V.",
     hints=[
         "Write V first (a is None) and run the check: its message is then about Q alone. What does Q know that V "
@@ -228,58 +245,111 @@ problem = Fill(
     ],
     mistakes=[
         Mistake("first input free",
-                "V is right, and Q equals V: nothing ties the first input to the given action.",
-                _written(fixed=False, box_from={"V": 0, "Q": 0})),
+                "Q equals V: nothing ties the first input to the given action.",
+                _written(tied=[], box={"V": range(N), "Q": range(N)})),
         Mistake("first input and its box free",
                 "In Q nothing ties the first input to the given action; and without its box it goes where it likes.",
-                _written(fixed=False)),
-        Mistake("box kept on the first input",
-                "Q fails for an action outside the box. In Q the first input is given, not chosen: what still "
-                "constrains it?", _written(box_from={"V": 0, "Q": 0})),
+                _written(tied=[])),
+        Mistake("a = 0 taken for none",
+                "For a = 0 you return V: your test takes this action for none. In Python 0 counts as false.",
+                _zero_taken_for_none),
+        Mistake("box kept on the given input",
+                "For an action outside the box no plan is left: an input that must equal a has its box as well. In Q "
+                "the action is given, not chosen. What still bounds it?",
+                _written(box={"V": range(N), "Q": range(N)}), raises=True),
+        Mistake("action at the wrong stage",
+                "In Q the action has been given to u_1. It is what is applied now: which input is that?",
+                _written(tied=[1]), raises=True),
+        Mistake("all inputs tied",
+                "In Q every input equals the given action. Only the first is given; the MPC still plans the others.",
+                _written(tied=range(N), box={"V": range(N), "Q": []})),
         Mistake("action clipped",
                 "You have clipped the action to the box. Q values the action it is asked about, also one the MPC "
                 "would never choose.", _written(clip=True)),
         Mistake("no box on the first input of V",
-                "Q is right, V is not: in V the first input is a decision like the others, with the same box.",
-                _written(box_from={"V": 1, "Q": 1})),
+                "In V the first input lacks its box: there it is a decision like the others.",
+                _written(box={"V": range(1, N), "Q": range(1, N)})),
+        Mistake("no box on the last input",
+                "The last input has no box. Its index is N − 1.",
+                _written(box={"V": range(N - 1), "Q": range(1, N - 1)})),
         Mistake("no box at all",
-                "Nothing bounds the inputs: |u_k| ≤ 1 is missing.", _written(box_from={"V": N, "Q": N})),
+                "Nothing bounds the inputs: |u_k| ≤ 1 is missing.", _written(box={"V": [], "Q": []})),
+        Mistake("box only in V",
+                "In Q no input has a box; but only the first is given.", _written(box={"V": range(N), "Q": []})),
         Mistake("initial state free",
                 "The plan does not start in s: the solver has chosen its own x_0.", _written(initial=False)),
         Mistake("last step of the dynamics missing",
                 "The dynamics stop one step early, so x_N is free. There are N steps, for k = 0 … N−1.",
                 _written(steps=N - 1)),
         Mistake("no b", "The model lacks its constant term b.", _written(b=0.0)),
+        Mistake("A transposed", "The model's A is transposed: unpack has already undone how θ stores it.",
+                _written(A=lambda A: A.T)),
         Mistake("first stage cost missing",
                 "The cost of stage 0 is missing: the sum starts at k = 0.", _written(first=1)),
         Mistake("discount one too many",
                 "Every stage is discounted once too often: stage 0 is now, its factor is 1.", _written(shift=1)),
+        Mistake("nothing discounted", "The stage costs are not discounted: γᵏ is missing.",
+                _written(discounted=False)),
+        Mistake("½ missing", "The ½ before γᵏ is missing.", _written(half=1.0)),
         Mistake("terminal cost discounted",
                 "The terminal cost has been discounted. Look again at the formula: this MPC does not.",
                 _written(terminal=gamma**N)),
         Mistake("terminal cost halved",
                 "The terminal cost has no factor ½ here.", _written(terminal=0.5)),
         Mistake("terminal cost missing", "The terminal cost is missing.", _written(terminal=0.0)),
+        Mistake("terminal cost one stage early",
+                "The terminal cost is that of x_{N−1}. The plan has N + 1 states; which is the last?",
+                _written(terminal_at=N - 1)),
         Mistake("f discounted", "The term of f has been discounted. Look again at the formula: here it is not.",
                 _written(f_discount=gamma)),
         Mistake("f missing", "The linear term of f is missing.", _written(f=0.0)),
-        Mistake("V0 missing", "The constant V0 is missing.", _written(V0=0)),
-        Mistake("V0 in every stage", "V0 is counted once for every stage; it stands outside the sum.", _written(V0=N)),
+        Mistake("V0 missing", "The constant V0 is missing.", _written(V0={"V": 0, "Q": 0})),
+        Mistake("V0 missing in Q", "Q lacks V0: it has the same objective as V.",
+                _written(V0={"V": 1, "Q": 0})),
+        Mistake("V0 in every stage", "V0 is counted once for every stage; it stands outside the sum.",
+                _written(V0={"V": N, "Q": N})),
         Mistake("input weight", "The inputs weigh too much: there is a ½ in the bracket before u², besides the one "
                 "outside.", _written(input_weight=1.0)),
         Mistake("slack weight", "The slacks cost twice too much: the ½ γᵏ is for them, too.",
-                _written(slack_weight=1.0)),
+                _written(slack_weight=2.0)),
+        Mistake("slack not discounted", "The slacks are not discounted: they stand in the bracket after γᵏ.",
+                _written(slack_discounted=False)),
+        Mistake("slack discounted once more",
+                "The slacks are discounted once too often. σ_{k+1} stands in the bracket of stage k, after γᵏ.",
+                _written(slack_shift=1)),
+        Mistake("all slacks at every stage",
+                "Every stage pays for the slacks of all stages. In the bracket of stage k only σ_{k+1} stands.",
+                _written(slacks=lambda slack, k: ca.vec(slack))),
         Mistake("slack free of charge", "The slacks cost nothing, so the bounds on the state bind nothing.",
                 _written(slack_weight=0.0)),
         Mistake("slack without a sign",
                 "A slack may be negative here, and staying well inside the bounds earns money.",
                 _written(slack_sign=False)),
-        Mistake("no slack", "The bounds on the state are hard: from some states there is no plan that keeps them. "
-                "What are the slacks for?", _written(slack=False)),
+        Mistake("slack loosens no bound",
+                "From some states no plan keeps the bounds on the state, and your slacks do not loosen them. What are "
+                "they for?", _written(loosens_lower=-1, loosens_upper=-1), raises=True),
+        Mistake("slack tightens the upper bound",
+                "The upper bound on the state is not loosened by its slack: far above it there is no plan.",
+                _written(loosens_upper=-1), raises=True),
+        Mistake("slack tightens the lower bound",
+                "The lower bound on the state is not loosened by its slack: far below it there is no plan.",
+                _written(loosens_lower=-1), raises=True),
+        Mistake("constraints contradict each other",
+                "There is no plan in any call: some constraints contradict each other. Look at each inequality: which "
+                "way does it point?", _written(lower=-1, upper=-1), raises=True),
         Mistake("bounds one stage early", "The bounds hold for x_0 … x_{N−1}. The slack of index k belongs to x_{k+1}.",
                 _written(bounds_at=0)),
+        Mistake("no bounds on the last state", "x_N has no bounds. They hold for x_1 … x_N.", _written(bounds=N - 1)),
+        Mistake("no upper bound on the state", "The upper bound on the state is missing.", _written(upper=0)),
+        Mistake("no lower bound on the state", "The lower bound on the state is missing.", _written(lower=0)),
         Mistake("bounds not moved", "The bounds on the state are the plant's own: θ's back-off x_lb, x_ub is missing.",
-                _written(moved=0.0)),
+                _written(x_lb=0, x_ub=0)),
+        Mistake("upper bound moved the other way",
+                "The upper bound moves the wrong way: x_ub is added to it, as x_lb is to the lower one.",
+                _written(x_ub=-1)),
+        Mistake("lower bound moved the other way",
+                "The lower bound moves the wrong way: x_lb is added to it, as x_ub is to the upper one.",
+                _written(x_lb=-1)),
     ],
     variants=[_written(), _opti_value],
 )  # fmt: skip
