@@ -81,8 +81,7 @@ predict = Predict(
                 "that was left and the action that was taken.",
                 _delta(COST, V_NEXT + RAISE, Q_ZERO + RAISE)),
         Mistake("no error at all",
-                "δ is 0 only where Q(s, a) is what one step really brings, L + γ V(s⁺). Here three measured numbers "
-                "say something else.",
+                "δ is 0 only where Q(s, a) agrees with what the step has shown, L + γ V(s⁺). Do they agree here?",
                 0.0),
         Mistake("Q missing",
                 "This is the target alone. Subtract what the MPC had expected of the action.",
@@ -229,9 +228,9 @@ def _ocp_probes(rng: np.random.Generator) -> list[tuple]:
         call((0.25, 0.2)),
         call((0.25, 0.2), -0.45),
         call((0.25, 0.2), 0.0),  # an action like any other
-        call((0.3, 0.6), -1.2),  # outside the box
-        call((-0.5, -1.4)),  # both lower bounds are violated, x_1's at every stage; the input is at its upper bound
-        call((1.3, 1.3), 0.5),  # both upper bounds are violated; the input is at its lower bound, also the last one
+        call((0.25, 0.2), -1.2),  # outside the box, and less than the MPC would choose
+        call((-0.5, -1.4)),  # both lower bounds are violated at once; the input is at its upper bound
+        call((1.9, 1.3), 0.5),  # both upper bounds are violated at once; all inputs are at their lower bound
         call((0.3, 0.2), f_u=-0.9),  # the last input is at its upper bound
     ]
 
@@ -776,7 +775,7 @@ debug = Debug(
     reference=learn,
     given=loop_as_given,
     probes=_loop_probes,
-    compare=close(rtol=1e-5, atol=1e-7, names=("the TD errors", "θ")),
+    compare=close(rtol=1e-5, atol=1e-7, names=("td", "theta")),
     when_right="Q(s, π(s)) = V(s) holds at one θ only, and between the two solves θ has moved: above all the gradient "
     "was one of another θ.",
     hints=[
@@ -977,7 +976,7 @@ design = Design(
                 "f is not 0: so the MPC minimises another cost than the plant's. Model and bound are enough.",
                 _recognise(lambda p, _: not np.allclose(p.f, 0.0, atol=1e-3)), _theta(f=[0.3, 0.0, 0.0])),
         Mistake("back-off too small",
-                "Nearly: the worst noise still carries x₁ across the bound. How far below its prediction can it fall?",
+                "The worst noise still carries x₁ across the bound. How far below its prediction can it fall?",
                 lambda theta, measured: measured["steps with x1 < 0"] > 0 and _room(theta) < 0,
                 _theta(x_lb=[0.03, 0.0])),
         Mistake("back-off too large",
