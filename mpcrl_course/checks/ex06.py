@@ -140,7 +140,8 @@ def _written(**slips: Any) -> Callable:
         terminal=1.0, terminal_at=N,
         # the constraints
         initial=True, tied=[0], clip=False, steps=N, A=lambda A: A, b=1.0, box={"V": range(N), "Q": range(1, N)},
-        lower=1, upper=1, bounds_at=1, bounds=N, x_lb=1, x_ub=1, loosens_lower=1, loosens_upper=1, slack_sign=True,
+        sides=slice(0, 2), lower=1, upper=1, bounds_at=1, bounds=N, x_lb=1, x_ub=1, loosens_lower=1, loosens_upper=1,
+        slack_sign=True,
     )  # fmt: skip
     c = SimpleNamespace(**(way | slips))
 
@@ -168,7 +169,7 @@ def _written(**slips: Any) -> Callable:
                 rows.append(c.lower * (bounded - LOWER - c.x_lb * p.x_lb + c.loosens_lower * slack[:, k]))
                 rows.append(c.upper * (UPPER + c.x_ub * p.x_ub - bounded + c.loosens_upper * slack[:, k]))
             rows += [slack[:, k]] if c.slack_sign else []
-            rows += [1 - u[k], u[k] + 1] if k in c.box[kind] else []
+            rows += [side for side in (1 - u[k], u[k] + 1)[c.sides] if k in c.box[kind]]
         equal = ca.vertcat(*zero)
         qp = {
             "x": ca.vertcat(ca.vec(x), ca.vec(u), ca.vec(slack)),
@@ -225,13 +226,14 @@ def _ocp_probes(rng: np.random.Generator) -> list[tuple]:
         return (theta, near, a) if a in (None, 0.0) else (theta, near, round(a + rng.uniform(-0.08, 0.08), 2))
 
     return [
-        call((0.25, 0.2)),
+        call((0.7, 0.85)),  # the first input is at its lower bound
         call((0.25, 0.2), -0.45),
         call((0.25, 0.2), 0.0),  # an action like any other
         call((0.25, 0.2), -1.2),  # outside the box, and less than the MPC would choose
-        call((-0.5, -1.4)),  # both lower bounds are violated at once; the input is at its upper bound
-        call((1.9, 1.3), 0.5),  # both upper bounds are violated at once; all inputs are at their lower bound
-        call((0.3, 0.2), f_u=-0.9),  # the last input is at its upper bound
+        call((-0.5, -1.4)),  # both lower bounds are violated at once; the inputs are at their upper bound
+        call((-0.4, -1.2), 0.4),
+        call((1.9, 1.3), 0.5),  # both upper bounds are violated at once; the inputs are at their lower bound
+        call((0.3, 0.2), f_u=-2.5),  # the last inputs are at their upper bound
     ]
 
 
@@ -279,7 +281,12 @@ problem = Fill(
                 "The last input has no box. Its index is N − 1.",
                 _written(box={"V": range(N - 1), "Q": range(1, N - 1)})),
         Mistake("no box at all",
-                "Nothing bounds the inputs: |u_k| ≤ 1 is missing.", _written(box={"V": [], "Q": []})),
+                "Nothing bounds the inputs: |u_k| ≤ 1 is missing, or is not written as linear bounds.",
+                _written(box={"V": [], "Q": []})),
+        Mistake("inputs bounded above only", "Nothing bounds the inputs from below: |u_k| ≤ 1 has two sides.",
+                _written(sides=slice(0, 1))),
+        Mistake("inputs bounded below only", "Nothing bounds the inputs from above: |u_k| ≤ 1 has two sides.",
+                _written(sides=slice(1, 2))),
         Mistake("box only in V",
                 "In Q no input has a box; but only the first is given.", _written(box={"V": range(N), "Q": []})),
         Mistake("initial state free",
