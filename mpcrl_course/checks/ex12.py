@@ -885,8 +885,8 @@ explain = Explain(
     },
     reasons={
         1: "What agent 1 sends first is what it starts from, and that is its own term.",
-        2: "After many rounds all agents hold the same C, whatever each of them has put in.",
-        3: "The entries of the term are products gᵀK̃g' of two of agent 1's gradients.",
+        2: "After many rounds all agents hold the same matrix, C.",
+        3: "The entries of the term are the products gᵀK̃g′ of each two gradients g and g′ of agent 1.",
         4: "θ, states and costs are in no message, so that nothing can be concluded about them.",
         5: "If T is larger than the number of parameters, the term has more entries than there are unknowns in the "
         "gradients.",
