@@ -62,6 +62,7 @@ predict = Predict(
         Mistake("reward", "You have counted L as a reward. Here it is a cost, and costs add up.", _y(SLOW, -COST)),
         Mistake("TD error", "This is the TD error. The target is what Q(s, a) is compared with.", _y(SLOW) - Q_HERE),
         Mistake("stage cost missing", "The stage cost of this step is missing.", GAMMA * SLOW),
+        Mistake("rounded", "So it is but for the rounding: two decimals are asked for.", round(_y(SLOW), 1)),
     ],
 )  # fmt: skip
 
