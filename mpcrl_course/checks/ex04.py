@@ -327,8 +327,8 @@ timing = Fill(
                 "The first number is a mean: one hiccup of the machine moves it. The median is asked for.",
                 _slip_time(centre=np.mean)),
         Mistake("one clock around all",
-                "Both numbers are the mean. One clock around the whole loop knows no single decision, so it cannot tell "
-                "how slow the slow ones are.", _slip_time(centre=np.mean, tail=np.mean)),
+                "Both numbers are the mean. One clock around the whole loop knows no single decision, so it cannot "
+                "tell how slow the slow ones are.", _slip_time(centre=np.mean, tail=np.mean)),
         Mistake("slowest for 99 %",
                 "The second number is the slowest decision: it grows with the number of decisions you look at. The "
                 "99 % quantile is asked for.", _slip_time(tail=1.0)),
@@ -561,8 +561,9 @@ def compare(controllers, plant, starts, steps, seed):
     return _compare(controllers, plant, starts, steps, seed)
 
 
-def _compare(controllers, plant, starts, steps, seed, *, stream="same", start="same", judged="true", sees="measured",
-             cost_of="true", paid="clipped", push=True, width="each", count="share"):  # fmt: skip
+def _compare(controllers, plant, starts, steps, seed, *, stream="same", start="same", judged="after", sees="measured",
+             cost_of="before", paid="clipped", limit=1.0, push=1.0, error=1.0, width="each", count="share",
+             only_first=False):  # fmt: skip
     rng, found, x = np.random.default_rng(seed), {}, np.array(starts, dtype=float)
     for i, (name, controller) in enumerate(controllers.items()):
         if stream == "same":
@@ -576,15 +577,19 @@ def _compare(controllers, plant, starts, steps, seed, *, stream="same", start="s
             if stream == "again every step":
                 rng = np.random.default_rng(seed)
             size = x.shape if width == "each" else (1, 2)
-            measured = x + plant.measurement_noise * rng.standard_normal(size)
+            measured = x + error * plant.measurement_noise * rng.standard_normal(size)
             wanted = controller(measured if sees == "measured" else x)
-            u = np.clip(wanted, -plant.max_torque, plant.max_torque)
-            cost += stage_cost(x if cost_of == "true" else measured, (u if paid == "clipped" else wanted)[:, None])
-            random = plant.process_noise * rng.standard_normal(len(x) if width == "each" else 1)
-            x = dynamics(x, (u + (random if push else 0.0))[:, None], plant)
-            shown = np.clip(x[:, 1], -DISPLAY, DISPLAY)
-            beyond += np.abs(shown if judged == "shown" else x[:, 1]) > SPEED_LIMIT
+            u = np.clip(wanted, -limit * plant.max_torque, limit * plant.max_torque)
+            random = push * plant.process_noise * rng.standard_normal(len(x) if width == "each" else 1)
+            after = dynamics(x, (u + random)[:, None], plant)
+            states = {"before": x, "measured": measured, "after": after, "shown": np.clip(after, -DISPLAY, DISPLAY)}
+            torque = {"clipped": u, "wanted": wanted, "with the random one": u + random}[paid]
+            cost += stage_cost(states[cost_of], torque[:, None])
+            beyond += np.abs(states[judged][:, 1]) > SPEED_LIMIT
+            x = after
         found[name] = cost, beyond / (steps if count == "share" else 1)
+        if only_first:
+            break
     return found
 
 
@@ -592,10 +597,16 @@ def _slip_compare(**slips: Any) -> Callable:
     return lambda controllers, plant, starts, steps, seed: _compare(controllers, plant, starts, steps, seed, **slips)
 
 
-def _compare_drawn_before(controllers, plant, starts, steps, seed):
+def _compare_drawn_before(controllers, plant, starts, steps, seed, order="in turns"):
     rng, found = np.random.default_rng(seed), {}
     n = len(starts)
-    drawn = [(rng.standard_normal((n, 2)), rng.standard_normal(n)) for _ in range(steps)]
+    if order == "in turns":
+        drawn = [(rng.standard_normal((n, 2)), rng.standard_normal(n)) for _ in range(steps)]
+    elif order == "errors first":
+        drawn = list(zip(rng.standard_normal((steps, n, 2)), rng.standard_normal((steps, n)), strict=True))
+    else:
+        pushes = rng.standard_normal((steps, n))
+        drawn = list(zip(rng.standard_normal((steps, n, 2)), pushes, strict=True))
     for name, controller in controllers.items():
         x, cost, fast = starts.copy(), 0.0, 0
         for seen, pushed in drawn:
@@ -605,6 +616,10 @@ def _compare_drawn_before(controllers, plant, starts, steps, seed):
             fast = fast + (np.abs(x[:, 1]) > SPEED_LIMIT)
         found[name] = (cost, fast / steps)
     return found
+
+
+def _slip_drawn_before(order: str) -> Callable:
+    return lambda *given: _compare_drawn_before(*given, order=order)
 
 
 def _compare_side_by_side(controllers, plant, starts, steps, seed):
@@ -626,7 +641,7 @@ def _compare_probes(rng: np.random.Generator) -> list[tuple]:
     for _ in range(2):
         controllers = {"one": Linear(*rng.uniform([7, 1], [12, 3])), "other": Linear(*rng.uniform([7, 1], [12, 3]))}
         plant = PendulumParameters(process_noise=rng.uniform(0.3, 0.6), measurement_noise=rng.uniform(0.02, 0.06))
-        starts = rng.uniform([-1.4, -3.5], [1.4, 3.5], (6, 2))
+        starts = rng.uniform([-1.4, 2.3], [1.4, 3.5], (6, 2)) * [1, -1] ** rng.permutation(6)[:, None]
         probes.append((controllers, plant, starts, 25, int(rng.integers(1, 10_000))))
     return probes
 
@@ -637,6 +652,7 @@ debug = Debug(
     reference=compare,
     given=compare_as_given,
     probes=_compare_probes,
+    properties=[("what is given stays as it is", _left_alone)],
     when_right="Same plant, same starts, same noise: now the difference belongs to the controllers.",
     hints=[
         "Hand in the same controller twice under two names. What should the two rows be, and what are they?",
@@ -649,11 +665,28 @@ debug = Debug(
         Mistake("same noise in every step",
                 "The generator is made anew in every step, so that the same noise comes again and again: that is a "
                 "constant push, not noise.", _slip_compare(stream="again every step")),
-        Mistake("no noise", "The random torque is gone. Noise is not what is wrong with this comparison.",
-                _slip_compare(push=False)),
+        Mistake("no random torque", "The random torque is gone. Noise is not what is wrong with this comparison.",
+                _slip_compare(push=0.0)),
+        Mistake("no noise",
+                "All noise is gone, and with it what the two controllers have to cope with. It may stay, if both meet "
+                "the same.", _slip_compare(push=0.0, error=0.0)),
+        Mistake("measurements made exact",
+                "You have taken away the measurement noise. The random torque is still another for each controller, "
+                "and noise is not what was wrong.", _slip_compare(stream="one for all", error=0.0)),
+        Mistake("errors drawn first",
+                "Fair, but all measurement errors are drawn before all torques: another order of the draws, so that "
+                "the numbers cannot be compared. The repair is smaller.", _slip_drawn_before("errors first")),
+        Mistake("torques drawn first",
+                "Fair, but all random torques are drawn before all measurement errors: another order of the draws, so "
+                "that the numbers cannot be compared. The repair is smaller.", _slip_drawn_before("torques first")),
         Mistake("controller sees the true state",
                 "The controllers see the true state now: the measurement noise is part of the task.",
                 _slip_compare(sees="true")),
+        Mistake("torque not limited", "The torque is not clipped any more. The motor's limit holds for all.",
+                _slip_compare(limit=np.inf)),
+        Mistake("limit gone, bias still there",
+                "The torque is not clipped any more; the motor's limit was not what made it unfair.",
+                _slip_compare(limit=np.inf, stream="one for all")),
         Mistake("one noise for all runs", "All runs of a controller share one noise now: they count as one run.",
                 _slip_compare(width="one")),
         Mistake("starts where the other ended",
@@ -662,6 +695,16 @@ debug = Debug(
         Mistake("violations counted on clipped states",
                 "Violations are counted on the display's speed, which is clipped at the very limit: it cannot exceed "
                 "it. Count on the true states.", _slip_compare(judged="shown")),
+        Mistake("violations counted on measured states",
+                "Violations are counted on what was measured, with its noise. Count on the true states.",
+                _slip_compare(judged="measured")),
+        Mistake("violations counted before the step",
+                "Violations are counted before each step: the start is among them, and the last state is not.",
+                _slip_compare(judged="before")),
+        Mistake("cost after the step", "The cost is that of the state after the step, with the torque before it.",
+                _slip_compare(cost_of="after")),
+        Mistake("random torque paid", "The random torque is paid for, too: the controller has not asked for it.",
+                _slip_compare(paid="with the random one")),
         Mistake("cost of the measured state", "The cost is charged for what was measured. The plant pays for what is.",
                 _slip_compare(cost_of="measured")),
         Mistake("torque not clipped in the cost",
@@ -733,6 +776,23 @@ def _torque(f, q: float, v: float, u: float) -> float:
     return float(np.clip(np.ravel(f(np.array([[q, v]]), np.array([u])))[0], -2.0, 2.0))
 
 
+#: Far from the limit, where no torque of the motor does harm.
+SLOW = [(3.0, 0.2), (-2.8, -0.3), (0.4, 0.1), (-1.2, -0.2), (1.6, 0.4)]
+
+
+def _when_slow(f, u: float) -> np.ndarray:
+    return np.array([_torque(f, q, v, u) for q, v in SLOW])
+
+
+def _leaves_slow_alone(f) -> bool:
+    return all(np.allclose(_when_slow(f, u), u) for u in (-0.8, 0.6))
+
+
+def _against(f, q: float, v: float, u: float) -> float:
+    """The least torque against the velocity near the limit, at a state and at its mirror image."""
+    return min(-_torque(f, q, v, u), _torque(f, -q, -v, -u))
+
+
 def _one_side(x, u):
     return np.minimum(u, barrier_torques(x, 5.9, 0.3)[1])
 
@@ -776,26 +836,52 @@ design = Design(
                                  ((2.0, 5.95, 2.0), (-2.0, -5.95, -2.0), (1.5, 6.3, 1.5))),
                 lambda x, u: u),
         Mistake("bounds swapped",
-                "Nearly at rest it gives full torque, whatever the network wants: are low and high in their places?",
-                lambda f, m: all(abs(_torque(f, 3.0, 0.2, u)) > 1.99 for u in (0.7, -0.4)), _swapped),
+                "Nearly at rest it gives full torque to one side, whatever the network wants: are low and high in "
+                "their places?",
+                lambda f, m: any(all((side * _when_slow(f, u) > 1.99).all() for u in (0.7, -0.4)) for side in (1, -1)),
+                _swapped),
         Mistake("ignores the network",
                 "Far from the limit your torque does not depend on the network's: the least change there is none.",
-                lambda f, m: abs(_torque(f, 3.0, 0.5, 1.0) - _torque(f, 3.0, 0.5, -1.0)) < 1e-9,
-                lambda x, u: -0.5 * x[:, 1]),
+                lambda f, m: np.allclose(_when_slow(f, 1.0), _when_slow(f, -1.0)), lambda x, u: -0.5 * x[:, 1]),
+        Mistake("changes it everywhere",
+                "Far from the limit, nearly at rest, your torque is not the network's. Where nothing is at stake, the "
+                "least change is none.",
+                lambda f, m: all((abs(_when_slow(f, u) - u) > 1e-3).all() for u in (0.6, -0.8)), lambda x, u: u / 2),
         Mistake("one side only", "Only one direction of turning is guarded.",
                 lambda f, m: (_torque(f, 2.5, 5.95, 2.0) < 1.9) != (_torque(f, -2.5, -5.95, -2.0) > -1.9), _one_side),
+        Mistake("with the velocity",
+                "Near the limit your torque works with the velocity, though the network asks for none: it gets faster.",
+                lambda f, m: _against(f, 2.0, 5.8, 0.0) < -1e-3 and _against(f, -1.0, 5.8, 0.0) < -1e-3,
+                lambda x, u: np.where(np.abs(x[:, 1]) > 5, 2 * np.sign(x[:, 1]), u)),
+        Mistake("lets go",
+                "Near the limit your torque is zero, and there gravity alone makes it faster. It has to brake.",
+                lambda f, m: all(abs(_torque(f, side * q, side * v, side * u)) < 1e-9 for side in (1, -1)
+                                 for q, v, u in ((2.0, 5.8, 2.0), (2.4, 5.95, 1.0), (1.2, 5.9, 2.0))),
+                lambda x, u: np.where(np.abs(x[:, 1]) > 5, 0, u)),
         Mistake("brakes when it is too late",
                 "At 5.9 rad/s, falling, the network may still push with full force; the brake comes beyond the limit.",
                 lambda f, m: _torque(f, 2.5, 5.9, 2.0) > 1.9 and _torque(f, 2.5, 6.2, 2.0) < 1.0,
                 lambda x, u: np.where(np.abs(x[:, 1]) > MAX_SPEED, -2 * np.sign(x[:, 1]), u)),
+        Mistake("a switch",
+                "From some speed on it brakes with full force, also where gravity brakes already and the network does "
+                "no harm: that is not the least change.",
+                lambda f, m: _leaves_slow_alone(f) and _against(f, -1.5, 5.5, 0.0) > 1.99,
+                lambda x, u: np.where(np.abs(x[:, 1]) > 5, -2 * np.sign(x[:, 1]), u)),
         Mistake("too timid",
-                "Safe, but it no longer swings up: far below the limit the torque is taken away already.",
-                lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["upright in the last second"] < 0.6,
-                _barrier(6.0, 0.1)),
+                "Safe, but too few swing up: at half the speed that is allowed, the torque is taken away already.",
+                lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["upright in the last second"] < 0.6
+                and _against(f, 2.0, 3.2, 2.0) > -1.9, _barrier(6.0, 0.1)),
         Mistake("looks one step ahead only",
                 "It lets the speed come right up to the limit, and then one step of full torque is too weak to stop "
                 "the fall: begin earlier (κ < 1).",
-                lambda f, m: m["steps beyond 6 rad/s"] > 0.005 and _torque(f, 2.0, 4.5, 2.0) > 1.9, _barrier(6.0, 1.0)),
+                lambda f, m: m["steps beyond 6 rad/s"] > 0.005 and _leaves_slow_alone(f)
+                and _against(f, 2.0, 5.0, 2.0) < -1.99 and _against(f, -1.5, 5.5, 1.0) < -0.99
+                and _against(f, 2.0, 5.9, 2.0) > 1.99, _barrier(6.0, 1.0)),
+        Mistake("not enough",
+                "It changes little and brakes near the limit, as it should; but the fall and the noise carry it "
+                "beyond. Brake a little earlier, or keep more distance.",
+                lambda f, m: 0.002 < m["steps beyond 6 rad/s"] < 0.012 and _leaves_slow_alone(f)
+                and _against(f, 2.0, 5.9, 2.0) > 1.99, _barrier(6.0, 0.5)),
         Mistake("dear", "Safe, but the swing pays for it: smaller margins, or a later brake.",
                 lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["extra cost"] > 50.0, _barrier(5.68, 0.3)),
     ],
@@ -807,16 +893,25 @@ design = Design(
 explain = Explain(
     7,
     "an interval that covers zero",
-    reference="c",
+    reference="e",
     choices={
         "a": "The two controllers are equally good: the difference is not significant.",
         "b": "MPC is better, since the mean difference is in its favour; five seeds are just too few to show it.",
-        "c": "Whichever is better, the difference is at most about 11 in the mean: these data cannot tell its sign, "
-        "and rule out a larger one at this confidence.",
-        "d": "With a probability of 95 % a run of MPC is cheaper than a run of DDPG from the same start.",
-        "e": "Nothing: an interval that covers zero is a failed experiment, to be repeated with new seeds until it "
+        "c": "With a probability of 95 % a run of MPC is cheaper than a run of DDPG from the same start.",
+        "d": "Nothing: an interval that covers zero is a failed experiment, to be repeated with new seeds until it "
         "does not.",
+        "e": "Whichever is better, the difference is at most about 11 in the mean: these data cannot tell its sign, "
+        "and rule out a larger one at this confidence.",
     },
+    reasons={
+        1: "Both ends, −11 and 5, are mean differences that fit these data.",
+        2: "Most of the interval lies below zero, so that with a probability of 95 % MPC is the cheaper one.",
+        3: "If the mean difference were beyond either end, data like these would come in fewer than one of twenty such "
+        "experiments.",
+        4: "Both controllers met the same starts and noise, so that what both suffered from cancels.",
+        5: "Zero lies in the interval, so that it is more likely than any other difference.",
+    },
+    carrying=(1, 3),
     when_right="An interval says more than a verdict: how large a difference there may still be.",
     hints=[
         "Read the two ends of the interval one by one: what difference is still possible, and which one is not?",
@@ -831,9 +926,17 @@ explain = Explain(
                 "The sign of the mean is what the interval says you cannot trust: with other seeds it may well turn.",
                 "b"),
         Mistake("single runs",
-                "The interval is that of the mean difference. Single runs differ by far more, both ways.", "d"),
+                "The interval is that of the mean difference. Single runs differ by far more, both ways.", "c"),
         Mistake("until it is significant",
-                "Repeating until the interval leaves zero makes it leave zero in the end, for no reason at all.", "e"),
+                "Repeating until the interval leaves zero makes it leave zero in the end, for no reason at all.", "d"),
+        Mistake("most of it is below zero",
+                "Reason 2 is false: 95 % belongs to the interval as a whole, and part of it lies above zero.", 2),
+        Mistake("pairing",
+                "Reason 4 is true: it makes the interval as narrow as it is. What an interval allows one to say does "
+                "not follow from it.", 4),
+        Mistake("zero is likely",
+                "Reason 5 is false: that a value lies inside does not make it likelier than its neighbours, and the "
+                "best guess is the middle, −3.", 5),
     ],
 )  # fmt: skip
 
