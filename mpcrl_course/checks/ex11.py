@@ -62,9 +62,8 @@ predict = Predict(
         Mistake("one too many",
                 "It has fallen to 1 % an iteration earlier. (Have you counted the start, or rounded up twice?)",
                 (44.01, 45.0)),
-        Mistake("e for the power",
-                "Nearly: you have taken the logarithm of the factor to be −1/(1 + ρ), as if it were that of "
-                "e to that power.", (46.0, 47.0)),
+        Mistake("logarithm", "Nearly: by then a little less than 1 % is left. (ln(1 − x) is not quite −x.)",
+                (46.0, 47.0)),
         Mistake("0.1 % for 1 %", "That is for 0.1 %. A hundredth is 0.01.", (65.0, 66.0)),
         Mistake("1 % in every iteration",
                 "You have taken 1 % off in every iteration. How much is it with ρ = 9?", (98.9, 100.1)),
