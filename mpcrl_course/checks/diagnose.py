@@ -28,11 +28,14 @@ class Diagnosis:
         Which call shows it best: the smallest that is wrong.
     located
         Whether the sentence says more than that values differ.
+    explained
+        Whether it says how, so that no other explanation is sought.
     """
 
     sentence: str
     place: int
     located: bool
+    explained: bool
 
 
 def diagnose(close: Close, calls: Sequence[Mapping[str, Any]], yours: Sequence, expected: Sequence) -> Diagnosis:
@@ -54,7 +57,7 @@ def diagnose(close: Close, calls: Sequence[Mapping[str, Any]], yours: Sequence, 
     leaves = [close.leaves(yours[i], expected[i]) for i in wrong]
     if any(isinstance(found, str) for found in leaves):
         place = next(i for i, found in zip(wrong, leaves) if isinstance(found, str))
-        return Diagnosis(_joined(which, str(agreements[place])), place, True)
+        return Diagnosis(_joined(which, str(agreements[place])), place, True, True)
     pairs = [found for found in leaves if not isinstance(found, str)]
     for i, found in zip(wrong, pairs, strict=True):
         for leaf in found:
@@ -62,14 +65,15 @@ def diagnose(close: Close, calls: Sequence[Mapping[str, Any]], yours: Sequence, 
             if lost.any():
                 part = f"In part {leaf.name}: " if leaf.name else ""
                 said = f"{part}Your answer is not a number (NaN){where(lost)}."
-                return Diagnosis(_joined(which, said), i, True)
+                return Diagnosis(_joined(which, said), i, True, False)
     parts = _which_parts(close, pairs)
     bad = [[leaf for leaf in found if not parts or leaf.name in parts[1]] for found in pairs]
     entries = _which_entries(close, bad, [calls[i] for i in wrong])
     how = _how(close, bad, [calls[i] for i in wrong], pairs)
-    located = bool(which or parts or entries or how)
-    said = _joined(which, parts[0] if parts else "", entries, how) if located else str(agreements[place])
-    return Diagnosis(said, place, located)
+    side = "" if how else _one_sided(close, bad)
+    located = bool(which or parts or entries or how or side)
+    said = _joined(which, parts[0] if parts else "", entries, how, side) if located else str(agreements[place])
+    return Diagnosis(said, place, located, bool(how))
 
 
 def _joined(*sentences: str) -> str:
@@ -258,7 +262,7 @@ def _how(close: Close, bad: list[list[Leaf]], calls: list[Mapping[str, Any]], pa
         if found:
             return found
     mapped = (said for said, f in _MAPS if fits(f(e) for _, e in numbers))
-    return _order(close, bad, pairs) or next(mapped, "") or _one_sided(close, bad)
+    return _order(close, bad, pairs) or next(mapped, "")
 
 
 def _one_sided(close: Close, bad: list[list[Leaf]]) -> str:

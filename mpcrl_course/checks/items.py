@@ -315,7 +315,8 @@ class Fill(Item):
             calls = [named(self.reference, probes[i]) for i in good]
             found = diagnose(self.compare, calls, [yours[i] for i in good], [expected[i] for i in good])
             place = good[found.place]
-            return suppose(self.reference, probes, yours, self._agree, place) or found.sentence, place
+            said = "" if found.explained else suppose(self.reference, probes, yours, self._agree, place)
+            return said or found.sentence, place
         agreement = self._agreement(yours[wrong[0]], expected[wrong[0]])
         return (agreement if isinstance(agreement, str) else "It differs from what is expected."), wrong[0]
 
