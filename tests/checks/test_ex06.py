@@ -86,12 +86,6 @@ def test_what_the_notebook_says_is_what_the_check_does():
         assert f"- **{number}** " in text
 
 
-def test_no_picture_shows_the_numbers_of_a_reference_that_stands_in():
-    pictures = [text for text in texts(NOTEBOOK).values() if "show(fig" in text and "def look" not in text]
-    assert len(pictures) == 4
-    assert all("check.stands_in(" in text for text in pictures)
-
-
 def test_minimum_says_that_there_is_no_solution():
     opti = ca.Opti("conic")
     x = opti.variable()
