@@ -29,7 +29,7 @@ from .diagnose import diagnose
 from .progress import NOT_ATTEMPTED, RAISED, RIGHT, WRONG
 from .sandbox import mending
 from .suppose import suppose
-from .values import Unreadable, copied, is_blank, kind_of, shown
+from .values import Unreadable, copied, harmless, is_blank, kind_of, shown
 from .watch import Probe, Property, Raised, in_words, is_time_out, is_unwritten, named, observe
 
 RELATIONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}
@@ -318,7 +318,7 @@ class Fill(Item):
                 return f"Here an error is expected ({expected[place].type}); your function returns a value.", place
         if isinstance(self.compare, Close):
             (again,) = observe(answer, probes[wrong[0] : wrong[0] + 1], limit=self.time_limit)
-            leaves = self.compare.leaves(again, yours[wrong[0]])
+            leaves = harmless(lambda: self.compare.leaves(again, yours[wrong[0]]), "")
             if not isinstance(leaves, str) and any(self.compare.differing(leaf).any() for leaf in leaves):
                 said = "Asked twice the same, it gives two answers: does it draw at random, or keep something?"
                 return said, wrong[0]
@@ -351,10 +351,18 @@ class Fill(Item):
         differing = [i for i, (one, other) in enumerate(zip(some, others, strict=False)) if not agree(i, one, other)]
         return differing + list(range(min(len(some), len(others)), len(some)))
 
+    def _exactly(self) -> Fill:
+        # Its comparison without tolerance, for rounding: is it the same computation?
+        return (
+            replace(self, compare=replace(self.compare, rtol=1e-9, atol=1e-12))
+            if isinstance(self.compare, Close)
+            else self
+        )
+
     def _recognise(self, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Mistake | None:
         # A mistake is recognised if the answer equals it at all places where it differs from the reference.
-        # If several are, the one that explains most of the answer.
-        calls, best, fewest = len(probes), None, len(yours) + 1
+        # If several are, the one that explains most of the answer, and then the one that is nearer to it.
+        calls, best, fewest = len(probes), None, (len(yours) + 1, 0)
         first = self._differing(yours, expected, calls)[0]
         for mistake in self.mistakes:
             if isinstance(yours[first], Raised) and not mistake.raises:
@@ -375,8 +383,9 @@ class Fill(Item):
                 ]
             else:
                 unexplained += [i for i in shows if isinstance(wrong[i], Raised)]
-            if shows and set(shows).isdisjoint(unexplained) and len(unexplained) < fewest:
-                best, fewest = mistake, len(unexplained)
+            left = len(unexplained), len(self._exactly()._differing(yours, wrong, calls))
+            if shows and set(shows).isdisjoint(unexplained) and left < fewest:
+                best, fewest = mistake, left
         return best
 
     def right_answers(self) -> list[Any]:
@@ -403,8 +412,7 @@ class Debug(Fill):
         result = super().assess(answer, probes, yours, expected)
         if result.verdict in (WRONG, RAISED):
             given = observe(self.given, probes, self.properties, self.time_limit, ours=True)
-            exactly = replace(self, compare=close(1e-9, 1e-12)) if isinstance(self.compare, Close) else self
-            if len(given) == len(yours) and not exactly._differing(yours, given, len(probes)):
+            if len(given) == len(yours) and not self._exactly()._differing(yours, given, len(probes)):
                 return Result(NOT_ATTEMPTED, "It still behaves as the code you were given.", result.details[:1])
         return result
 
