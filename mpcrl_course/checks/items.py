@@ -317,9 +317,10 @@ class Fill(Item):
             if isinstance(expected[place], Raised):
                 return f"Here an error is expected ({expected[place].type}); your function returns a value.", place
         if isinstance(self.compare, Close):
+            compare = self.compare
             (again,) = observe(answer, probes[wrong[0] : wrong[0] + 1], limit=self.time_limit)
-            leaves = harmless(lambda: self.compare.leaves(again, yours[wrong[0]]), "")
-            if not isinstance(leaves, str) and any(self.compare.differing(leaf).any() for leaf in leaves):
+            leaves = harmless(lambda: compare.leaves(again, yours[wrong[0]]), "")
+            if not isinstance(leaves, str) and any(compare.differing(leaf).any() for leaf in leaves):
                 said = "Asked twice the same, it gives two answers: does it draw at random, or keep something?"
                 return said, wrong[0]
             good = [i for i in range(len(probes)) if not isinstance(expected[i], Raised)]
