@@ -480,7 +480,11 @@ def _slow_processes(rng: np.random.Generator) -> list[tuple]:
         likely = rng.dirichlet(np.full(3, 0.7), (3, 2))
         L = rng.uniform(1.2, 2.0, (3, 2)).round(2)
         if alone:
-            likely[:2, :, :2], likely[:2, :, 2], likely[2] = rng.dirichlet(np.full(2, 0.7), (2, 2)), 0.0, [0.0, 0.0, 1.0]
+            likely[:2, :, :2], likely[:2, :, 2], likely[2] = (
+                rng.dirichlet(np.full(2, 0.7), (2, 2)),
+                0.0,
+                [0.0, 0.0, 1.0],
+            )
             L[2] = [1.0, 1.1]
         P = rng.multinomial(20, likely) / 20.0  # short numbers, to be read
         V = _exact(P, scale * L, gamma, None, None)

@@ -1,0 +1,41 @@
+"""Answers by people who saw only the notebooks: the wrong ones are told where they go wrong, the right ones are right."""
+
+import importlib
+
+import pytest
+
+from mpcrl_course.checks.engine import RAISED, RIGHT, WRONG
+from tests.notebooks import EXERCISES, exercise
+
+
+def answers(kind):
+    for name in EXERCISES:
+        for number, what, answer in getattr(importlib.import_module(f"tests.data.wrong.ex{name[:2]}"), kind):
+            yield pytest.param(name, number, answer, id=f"{name[:2]}.{number} {what}")
+
+
+def judged(name, number, answer):
+    return exercise(name).items[number].judge(answer, exercise(name).seed)
+
+
+def is_told(result):
+    """Whether the student learns more than that values differ: a known slip, or where and how."""
+    vague = ("The values differ", "It differs", "It is too large; this", "It is too small; this")
+    return result.mistake is not None or not any(words in result.sentence for words in vague)
+
+
+@pytest.mark.parametrize(("name", "number", "answer"), answers("WRONG"))
+def test_a_wrong_answer_is_wrong(name, number, answer):
+    assert judged(name, number, answer).verdict in (WRONG, RAISED)
+
+
+@pytest.mark.parametrize(("name", "number", "answer"), answers("RIGHT"))
+def test_a_right_answer_is_right(name, number, answer):
+    assert judged(name, number, answer).verdict == RIGHT
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_most_wrong_answers_are_told_where_or_how(name):
+    results = [judged(*param.values) for param in answers("WRONG") if param.values[0] == name]
+    assert len(results) >= 20
+    assert sum(map(is_told, results)) >= 0.85 * len(results)
