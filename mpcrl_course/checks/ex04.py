@@ -877,7 +877,7 @@ design = Design(
                 "It lets the speed come right up to the limit, and then one step of full torque is too weak to stop "
                 "the fall: begin earlier (κ < 1).",
                 lambda f, m: m["steps beyond 6 rad/s"] > 0.005 and _leaves_slow_alone(f)
-                and _against(f, 2.0, 5.0, 2.0) < -1.99 and _against(f, -1.5, 5.5, 1.0) < -0.99
+                and _against(f, 2.0, 4.8, 2.0) < -1.99 and _against(f, -1.5, 5.5, 1.0) < -0.99
                 and _against(f, 2.0, 5.9, 2.0) > 1.99, _barrier(6.0, 1.0)),
         Mistake("not enough",
                 "It changes little and brakes near the limit, as it should; but the fall and the noise carry it "
