@@ -28,11 +28,14 @@ class Diagnosis:
         Which call shows it best: the smallest that is wrong.
     located
         Whether the sentence says more than that values differ.
+    explained
+        Whether it says how, so that no other explanation is sought.
     """
 
     sentence: str
     place: int
     located: bool
+    explained: bool
 
 
 def diagnose(close: Close, calls: Sequence[Mapping[str, Any]], yours: Sequence, expected: Sequence) -> Diagnosis:
@@ -54,7 +57,7 @@ def diagnose(close: Close, calls: Sequence[Mapping[str, Any]], yours: Sequence, 
     leaves = [close.leaves(yours[i], expected[i]) for i in wrong]
     if any(isinstance(found, str) for found in leaves):
         place = next(i for i, found in zip(wrong, leaves) if isinstance(found, str))
-        return Diagnosis(_joined(which, str(agreements[place])), place, True)
+        return Diagnosis(_joined(which, str(agreements[place])), place, True, True)
     pairs = [found for found in leaves if not isinstance(found, str)]
     for i, found in zip(wrong, pairs, strict=True):
         for leaf in found:
@@ -62,14 +65,15 @@ def diagnose(close: Close, calls: Sequence[Mapping[str, Any]], yours: Sequence, 
             if lost.any():
                 part = f"In part {leaf.name}: " if leaf.name else ""
                 said = f"{part}Your answer is not a number (NaN){where(lost)}."
-                return Diagnosis(_joined(which, said), i, True)
+                return Diagnosis(_joined(which, said), i, True, False)
     parts = _which_parts(close, pairs)
     bad = [[leaf for leaf in found if not parts or leaf.name in parts[1]] for found in pairs]
     entries = _which_entries(close, bad, [calls[i] for i in wrong])
     how = _how(close, bad, [calls[i] for i in wrong], pairs)
-    located = bool(which or parts or entries or how)
-    said = _joined(which, parts[0] if parts else "", entries, how) if located else str(agreements[place])
-    return Diagnosis(said, place, located)
+    side = "" if how else _one_sided(close, bad)
+    located = bool(which or parts or entries or how or side)
+    said = _joined(which, parts[0] if parts else "", entries, how, side) if located else str(agreements[place])
+    return Diagnosis(said, place, located, bool(how))
 
 
 def _joined(*sentences: str) -> str:
@@ -110,10 +114,8 @@ _CONDITIONS: list[tuple[str, Callable[[Any], bool]]] = [
     ("is None", lambda v: v is None),
     ("is given (not None)", lambda v: v is not None),
     ("is 0", lambda v: _number(v) == 0),
-    ("is not 0", lambda v: abs(_number(v)) > 0),
     ("is negative", lambda v: _number(v) < 0),
     ("is positive", lambda v: _number(v) > 0),
-    ("is 1", lambda v: _number(v) == 1),
     ("has negative entries", lambda v: bool((_array(v) < 0).any())),
     ("has entries that are true", lambda v: bool(_array(v, "b").any())),
     ("has more than one row", lambda v: len(_array(v)) > 1),
@@ -172,7 +174,7 @@ def _which_entries(close: Close, bad: list[list[Leaf]], calls: list[Mapping[str,
         if len(named) == len(close.blocks):
             return ""
         return f"Not right: the block{'s' * (len(named) > 1)} of {_and(named)}. The others are right."
-    if all(mask.all() for mask in masks):
+    if all(mask.all() for mask in masks) or any(mask.ndim == 0 for mask in masks):
         return ""
     if len(leaves) == len(bad):
         under = _where_an_argument_is_true(masks, calls)
@@ -191,6 +193,10 @@ def _which_entries(close: Close, bad: list[list[Leaf]], calls: list[Mapping[str,
             if len(lines) < union.shape[axis] and len(lines) <= 3:
                 said = f"{word}{'s' * (len(lines) > 1)} {_and([str(i) for i in lines])}"
                 return f"Only the {said} (counted from 0) {_is(lines)} wrong; the rest is right."
+    begins = sorted(int(np.argwhere(mask)[0][0]) if mask.any() else 0 for mask in masks)
+    if begins[0] > 0 and all(len(mask) > 2 for mask in masks):
+        later = f", in other calls from {begins[-1]}" if begins[-1] > begins[0] else ""
+        return f"Right at first: it differs from index {begins[0]} on{later}."
     wrong, total = sum(int(m.sum()) for m in masks), sum(m.size for m in masks)
     return f"{wrong} of {total} numbers are wrong, the others right." if wrong < total / 2 else ""
 
@@ -209,9 +215,11 @@ def _where_an_argument_is_true(masks: list[np.ndarray], calls: list[Mapping[str,
     return ""
 
 
-def _region(choose: Callable[[np.ndarray], Any], least: int, ndims: Sequence[int]) -> Callable:
+def _region(choose: Callable[[np.ndarray], Any], least: int, ndims: Sequence[int], square: bool = False) -> Callable:
     def region(mask: np.ndarray) -> np.ndarray | None:
         if mask.ndim not in ndims or mask.shape[0] < least:
+            return None
+        if square and mask.shape[0] != mask.shape[1]:
             return None
         chosen = np.zeros(mask.shape, dtype=bool)
         chosen[choose(mask)] = True
@@ -228,10 +236,10 @@ _REGIONS: list[tuple[str, Callable[[np.ndarray], np.ndarray | None]]] = [
     ("the last row is", _region(lambda m: -1, 2, [2, 3])),
     ("the first column is", _region(lambda m: np.s_[:, 0], 1, [2])),
     ("the last column is", _region(lambda m: np.s_[:, -1], 1, [2])),
-    ("the diagonal is", _region(lambda m: np.diag_indices(min(m.shape)), 2, [2])),
-    ("what lies above the diagonal is", _region(lambda m: np.triu_indices(m.shape[0], 1, m.shape[1]), 2, [2])),
-    ("what lies below the diagonal is", _region(lambda m: np.tril_indices(m.shape[0], -1, m.shape[1]), 2, [2])),
-    ("what lies off the diagonal is", _region(lambda m: np.eye(*m.shape) == 0, 2, [2])),
+    ("the diagonal is", _region(lambda m: np.diag_indices(len(m)), 2, [2], True)),
+    ("what lies above the diagonal is", _region(lambda m: np.triu_indices(len(m), 1), 2, [2], True)),
+    ("what lies below the diagonal is", _region(lambda m: np.tril_indices(len(m), -1), 2, [2], True)),
+    ("what lies off the diagonal is", _region(lambda m: np.eye(len(m)) == 0, 2, [2], True)),
     ("the first and the last entry are", _region(lambda m: [0, -1], 3, [1])),
 ]
 
@@ -253,7 +261,16 @@ def _how(close: Close, bad: list[list[Leaf]], calls: list[Mapping[str, Any]], pa
         found = _factor(close, numbers, calls) or _offset(close, numbers, calls)
         if found:
             return found
-    return _order(close, bad, pairs) or next((said for said, f in _MAPS if fits(f(e) for _, e in numbers)), "")
+    mapped = (said for said, f in _MAPS if fits(f(e) for _, e in numbers))
+    return _order(close, bad, pairs) or next(mapped, "")
+
+
+def _one_sided(close: Close, bad: list[list[Leaf]]) -> str:
+    gaps = np.hstack([(leaf.yours - leaf.expected)[close.differing(leaf)] for found in bad for leaf in found])
+    if len(gaps) < 5 or not ((gaps > 0).all() or (gaps < 0).all()):
+        return ""
+    side = "large" if gaps[0] > 0 else "small"
+    return f"Every wrong number is too {side}, by {abs(gaps).min():.3g} to {abs(gaps).max():.3g}."
 
 
 def _near(close: Close, yours: np.ndarray, guess: np.ndarray) -> bool:
@@ -280,6 +297,8 @@ def _factor(close: Close, numbers: list, calls: list[Mapping[str, Any]]) -> str:
             return ""
         factors.append(c)
     factor = np.array(factors)
+    if (abs(factor - 1) < 1e-3).all():
+        return ""
     if np.ptp(factor) <= 1e-5 * abs(factor).max() and (len(factor) > 1 or numbers[0][0].size > 1):
         return f"Right but for a constant factor: yours is {factor.mean():.4g} times what is expected."
     for name in calls[0]:

@@ -28,6 +28,7 @@ from .compare import Agreement, Close, Compare, close
 from .diagnose import diagnose
 from .progress import NOT_ATTEMPTED, RAISED, RIGHT, WRONG
 from .sandbox import mending
+from .suppose import suppose
 from .values import Unreadable, copied, is_blank, kind_of, shown
 from .watch import Probe, Property, Raised, in_words, is_time_out, is_unwritten, named, observe
 
@@ -183,7 +184,8 @@ class Predict(Item):
             low, high = self.span(mistake)
             if low <= number <= high:
                 return Result(WRONG, mistake.sentence, yours, mistake.name)
-        return Result(WRONG, "This is not it, nor one of the slips we know. A hint may help.", yours)
+        side = "large" if number > self.reference else "small"
+        return Result(WRONG, f"It is too {side}; this is none of the slips we know. A hint may help.", yours)
 
     @property
     def precision(self) -> str:
@@ -312,9 +314,14 @@ class Fill(Item):
             good = [i for i in range(len(probes)) if not isinstance(expected[i], Raised)]
             calls = [named(self.reference, probes[i]) for i in good]
             found = diagnose(self.compare, calls, [yours[i] for i in good], [expected[i] for i in good])
-            return found.sentence, good[found.place]
+            place = good[found.place]
+            said = "" if found.explained else suppose(self.reference, probes, yours, self._agree, place)
+            return said or found.sentence, place
         agreement = self._agreement(yours[wrong[0]], expected[wrong[0]])
         return (agreement if isinstance(agreement, str) else "It differs from what is expected."), wrong[0]
+
+    def _agree(self, yours: Any, expected: Any) -> bool:
+        return self._agreement(yours, expected) is True
 
     def _agreement(self, yours: Any, expected: Any) -> Agreement:
         if isinstance(yours, Raised) or isinstance(expected, Raised):
@@ -327,7 +334,7 @@ class Fill(Item):
     def _differing(self, some: list[Any], others: list[Any], calls: int) -> list[int]:
         def agree(place: int, one: Any, other: Any) -> bool:
             if place < calls or isinstance(one, Raised) or isinstance(other, Raised):
-                return self._agreement(one, other) is True
+                return self._agree(one, other)
             return (one is True) == (other is True)  # a property holds or not, whatever it says
 
         differing = [i for i, (one, other) in enumerate(zip(some, others, strict=False)) if not agree(i, one, other)]

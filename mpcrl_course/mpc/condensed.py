@@ -20,7 +20,7 @@ import numpy as np
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.mpc.lifted import LiftedSolver
-from mpcrl_course.mpc.optimality import OPTIMAL, ROUNDED, SHARP, doubt, relative_residual
+from mpcrl_course.mpc.optimality import OPTIMAL, RIGHT, ROUNDED, SHARP, SLOPE_ROUNDED, doubt, relative_residual
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription, pick, rollout, stack
@@ -154,7 +154,7 @@ class CondensedSolver:
         except SolverError:
             return self.careful(question)
         qp.model = model
-        return self.solution(qp, question, z, lam, start)
+        return self.solution(qp, question, z, lam, start, model=model)
 
     def careful(self, question: Question) -> Solution:
         """Answer a question to which daqp's answer did not pass the test of optimality, or was none."""
@@ -164,7 +164,7 @@ class CondensedSolver:
             if error.status == "not converged":  # such as a cost that is flat in some input
                 try:
                     solution = self._interior.answer(question)
-                    if relative_residual(solution) <= OPTIMAL:
+                    if self._interior.passes(solution):
                         return solution
                 except SolverError as other:
                     if other.status != "not converged":
@@ -179,10 +179,14 @@ class CondensedSolver:
     def _interior(self) -> LiftedSolver:
         return LiftedSolver(self.t, "piqp")
 
-    def solution(self, qp: CondensedQP, question: Question, z, lam, start: float, accept: float = OPTIMAL) -> Solution:
+    def solution(
+        self, qp: CondensedQP, question: Question, z, lam, start: float, accept: float = OPTIMAL, model=None
+    ) -> Solution:
         """Return the prediction, slacks and multipliers of daqp's answer (z, lam); `start`: since when it took.
 
-        If its relative KKT residual is larger than what we `accept`, the careful back end answers.
+        If its relative KKT residual is larger than what we `accept`, daqp's `model`, if given, solves once more with
+        what it paid too much for violated rows taken off their weights; if that does not help, or no model is given,
+        the careful back end answers.
         """
         problem = self.t.problem
         value, x, u, nu, slack, lam_lb, lam_ub, doubts = qp.expand(question.theta, question.fixed, z, lam, question.q)
@@ -201,6 +205,15 @@ class CondensedSolver:
         )
         if doubts[0] <= 0.0 or (accept > OPTIMAL and relative_residual(answer) <= accept):
             return answer
+        if model is not None and qp.any_soft:
+            weight = qp.matrices(question.theta)[2]
+            less = weight - np.where(qp.sense == 8, np.maximum(np.abs(lam) - weight, 0.0), 0.0)
+            if (less < weight).any():
+                model.soft_weights(qp.reciprocal, qp.reciprocal, less, less)
+                try:
+                    return self.solution(qp, question, *self.solve_qp(qp, question, model), start, accept)
+                except SolverError:
+                    pass
         return self.careful(question)  # also if something is not a number
 
     def condense(self, qp: CondensedQP, question: Question) -> tuple[np.ndarray, ...]:
@@ -308,6 +321,17 @@ class CondensedSolver:
         size += np.where(np.isfinite(edge), np.abs(edge), 0.0)
         close = (out | (push * np.abs(height - edge) <= OPTIMAL * (cost + ROUNDED * push * size))).all(axis=1)
         sure = (np.abs(r) <= np.where(out.any(axis=1), OPTIMAL, SHARP)[:, None] * against).all(axis=1)
+        # and a Newton step in every input, the others free, within the box, is small
+        problem, mu, largest = self.t.problem, np.zeros_like(Z), np.zeros((len(Z), self.t.U.numel()))
+        mu[:, : qp.n_box], largest[:, -qp.n_z :] = lam[:, : qp.n_box], np.abs(Z)
+        low, high = (np.tile(b, problem.horizon)[-qp.n_z :] for b in (problem.input_lower, problem.input_upper))
+        if not np.isfinite(high - low).all():
+            largest = np.tile(largest.reshape(len(Z), problem.horizon, -1).max(axis=1), problem.horizon)
+        free = np.diag(np.linalg.inv(H))
+        unboxed = RIGHT * largest[:, -qp.n_z :] + SLOPE_ROUNDED * free * against
+        allowed = np.where(np.isfinite(high - low), RIGHT * (high - low), unboxed)
+        step = Z - np.clip(Z - (r - mu) * free, low, high)
+        sure &= (np.abs(step) <= allowed).all(axis=1)
         # what else is violated, by rounding, must not count: in the value it costs its whole weight
         dear = np.where(qp.sense == 8, weight * beyond <= OPTIMAL * cost, beyond <= OPTIMAL * size)
         return sure & close & (out | dear).all(axis=1)

@@ -7,6 +7,7 @@ back end; `ipopt` serves everything else.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import cached_property
 from typing import NoReturn
 
@@ -18,12 +19,15 @@ from scipy.sparse.csgraph import connected_components
 
 from mpcrl_course.mpc.errors import SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
-from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual, residuals
+from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual, residuals, sharpened
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.mpc.solution import Guess, Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription, pick
 
-TOLERANCES = {"eps_abs": 1e-10, "eps_rel": 1e-11, "eps_duality_gap_abs": 1e-10, "eps_duality_gap_rel": 1e-11}
+TOLERANCES = {"eps_abs": 1e-14, "eps_rel": 1e-14, "eps_duality_gap_abs": 1e-14, "eps_duality_gap_rel": 1e-14}
+#: Times `OPTIMAL`: what an interior point's answer may leave once its multipliers are sharpened. It leaves more than a
+#: vertex does, and its inputs are off by a tenth of it or less.
+INTERIOR = 10.0
 SILENT = {"print_level": 0, "sb": "yes"}
 TO_THE_END = {"tol": 1e-11, "compl_inf_tol": 1e-10, "acceptable_iter": 0, "max_iter": 500}
 EXACT_BOUNDS = {"bound_relax_factor": 0.0, "honor_original_bounds": "yes"}
@@ -75,6 +79,7 @@ class LiftedSolver:
         self._built: dict[str, tuple] = {}
         if plugin == "piqp":
             self._curvature = BlockHessian(t)
+            self._sharpened = sharpened(t)
 
     def _equalities(self, kind: str) -> ca.SX:
         """Return x_0 - s, the gaps, and for Q also u_0 - a."""
@@ -134,12 +139,20 @@ class LiftedSolver:
             return solution
         try:
             solution = self.answer(question, guess)
-            if relative_residual(solution) <= OPTIMAL:
+            if self.passes(solution):
                 return solution
         except SolverError as error:
             if error.status == "unbounded":
                 raise
         return self._careful.solve(question)
+
+    def passes(self, solution: Solution) -> bool:
+        """Return whether an answer of piqp passes the test of optimality, also with sharpened multipliers."""
+        m = solution.multipliers
+        of_rows = solution.flat_slack, m.lam_lb, m.lam_ub
+        nu, lam_lb, lam_ub = self._sharpened(solution.theta, solution.x.ravel(), solution.u.ravel(), *of_rows)
+        sharp = replace(solution, multipliers=m._replace(nu=nu, lam_lb=lam_lb, lam_ub=lam_ub))
+        return bool(residuals(sharp).max() <= INTERIOR * OPTIMAL) and relative_residual(solution) <= OPTIMAL
 
     def _held(self, question: Question, u) -> Guess:
         """Return the guess of the state held and inputs u, the first of which is the action if that is given."""

@@ -9,6 +9,9 @@ constraint rows h, slack weights w and multipliers nu, lam, mu (of the box on U)
     complementarity   lam (h - sigma - bound) = 0  against |cost| (or rounding of lam h);    likewise sigma and the box
     slacks            0 <= w - lam                 against w
 
+Where states cost far more than an input, its slope consists of terms beside which a wrong input is not seen. So every
+input of a quadratic problem has to be right, too: a Newton step in it, within its box, is at most 1e-6 of that.
+
 At rest all terms may be rounding: a state counts as large as 10^-6 of the terms of the dynamics that it is the sum of,
 the cost as 10^-6 of its own terms, which asks of what cancels there no more than 13 digits.
 
@@ -38,6 +41,10 @@ OPTIMAL = 1e-7
 #: Stationarity of a condensed answer, relative, where no soft row is violated: daqp pays for those a little more than
 #: their weight, elsewhere it is exact to rounding. Around a far set-point most of what is compared with cancels.
 SHARP = 1e-11
+#: An input off by more than this, of its box or of its largest size, is wrong, however little it matters to the cost.
+RIGHT = 1e-6
+#: Relative size of what counts as rounding of a slope.
+SLOPE_ROUNDED = 1e-15
 #: Times `OPTIMAL`: the relative size of what counts as rounding of a row, 1e-13.
 ROUNDED = 1e-6
 #: What is to cancel counts as nothing below this: a plan that rests at 0 is left there by iterations to rounding.
@@ -51,7 +58,8 @@ _COMPILED: WeakKeyDictionary[Transcription, dict[tuple, BufferedFunction]] = Wea
 def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunction:
     """Return a function (theta, s, X, U, slack, nu, lam_lb, lam_ub, mu, q) -> relative KKT residuals.
 
-    They are two: the largest of complementarity, last, and of all other conditions, first.
+    They are three: the largest of all conditions but complementarity, that of complementarity, and that of what the
+    inputs of a quadratic problem are off, which is `OPTIMAL` at `RIGHT`.
 
     Parameters
     ----------
@@ -90,6 +98,10 @@ def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunc
     if first:
         r_u[:first, 0] = 0.0
     ratios = [fabs(r_u) / (ca.repmat(against_u, 1, N) + floor)]
+    steps = [ca.SX(0.0)]
+    if t.quadratic:
+        off, allowed = _off(t, H, r_u - mu, ca.reshape(own[n_x:] + fabs(f_y[:, n_x:]).T @ fabs(later), nu, N))
+        steps += entries(ca.vec(OPTIMAL * off / (allowed + floor)))[first:]
     x = columns(t.X)
     ratios += [fabs(ca.reshape(r[:n_x], nx, N + 1)) / (ca.repmat(against_x, 1, N + 1) + floor)]
     ratios += [
@@ -123,7 +135,7 @@ def optimality(t: Transcription, kind: str, floor: float = TINY) -> BufferedFunc
             if k < N:
                 excess, lam = sign * (t.U[j, k:] - bound[j]), ca.fmax(sign * mu[j, k:], 0.0)
                 side(excess, lam, size_u[j] + abs(bound[j]))
-    worst = [ca.mmax(ca.vertcat(*[ca.vec(ca.densify(part)) for part in parts])) for parts in (ratios, products)]
+    worst = [ca.mmax(ca.vertcat(*[ca.vec(ca.densify(part)) for part in parts])) for parts in (ratios, products, steps)]
     worst[0] += TINY**10 * (ca.sumsqr(r) + cost)  # fmax overlooks what is not a number; this does not
     inputs = [t.theta, s, t.X, t.U, slack, t.nu, t.lam_lb, t.lam_ub, mu, t.perturbation]
     return BufferedFunction(f"optimality_{kind}", inputs, [ca.cse(ca.vertcat(*worst))])
@@ -159,7 +171,9 @@ def doubt(t: Transcription, kind: str) -> ca.Function:
     lower, upper = _finite(t.lower, t.has_lower), _finite(t.upper, t.has_upper)
     size = fabs(h_y) @ fabs(y) + fabs(lower) + fabs(upper)
     tolerance = ca.if_else(ca.sum1(slack) > 0.0, OPTIMAL, SHARP) if t.soft.any() else SHARP
-    excesses, products = entries(ca.vec(fabs(r) - tolerance * against))[first:], []
+    off, allowed = _off(t, H, r - mu, against)
+    excesses = entries(ca.vec(ca.fmax(fabs(r) - tolerance * against, off - allowed)))[first:]
+    products: list = []
 
     def side(value, low, high, lam, size, slack=0.0, weight=None):
         """Add what a value between two bounds violates, and lam times its distance to the bound that lam belongs to."""
@@ -192,13 +206,35 @@ def doubt(t: Transcription, kind: str) -> ca.Function:
     return ca.Function(f"doubt_{kind}", inputs, [ca.cse(worst)])
 
 
+def sharpened(t: Transcription) -> BufferedFunction:
+    """Return a function (theta, X, U, slack, lam_lb, lam_ub) -> nu, lam_lb, lam_ub of an interior point's answer.
+
+    A row away from its bound pushes with nothing, one that is violated with its whole weight, and nu follows: what an
+    interior point leaves of them would hide in the multipliers what is wrong with u.
+    """
+    y, slack = ca.vertcat(ca.vec(t.X), ca.vec(t.U)), ca.SX.sym("slack", t.n_rows)
+    sizes = [_largest(ca.fabs(part)) for part in (t.X, t.U)]
+    h_y = ca.jacobian(t.h, y)
+    size_h = ca.fabs(h_y) @ ca.vertcat(*[ca.repmat(d, p.shape[1], 1) for d, p in zip(sizes, (t.X, t.U))])
+    size_h += ca.fabs(t.h - h_y @ y)
+    lams = []
+    for bound, sign, lam, has in ((t.lower, -1.0, t.lam_lb, t.has_lower), (t.upper, 1.0, t.lam_ub, t.has_upper)):
+        edge = _finite(bound, has)
+        much, beyond = OPTIMAL * (size_h + ca.fabs(edge)), sign * (t.h - edge)
+        out = ca.logic_and(slack > much, beyond > much)
+        lams.append(ca.if_else(beyond - slack < -much, 0.0, ca.if_else(out, t.weight, lam)))
+    lams = [ca.densify(lam) for lam in lams]
+    inputs = [t.theta, t.X, t.U, slack, t.lam_lb, t.lam_ub]
+    return BufferedFunction("sharpened", inputs, [t.adjoint(*inputs[:3], *lams).T, *lams], matrices={0})
+
+
 def relative_residual(solution: Solution) -> float:
     """Return the relative KKT residual of a solution, nan if any of its numbers is not finite."""
-    return float(residuals(solution).max())
+    return float(residuals(solution)[:2].max())
 
 
 def residuals(solution: Solution, floor: float = TINY) -> np.ndarray:
-    """Return the two relative residuals of a solution, as `optimality` does; `floor` is that of `optimality`."""
+    """Return the three relative residuals of a solution, as `optimality` does; `floor` is that of `optimality`."""
     compiled = _COMPILED.setdefault(solution.transcription, {})
     key = solution.kind, floor
     if key not in compiled:
@@ -206,6 +242,30 @@ def residuals(solution: Solution, floor: float = TINY) -> np.ndarray:
     x, u, m = solution.x.ravel(), solution.u.ravel(), solution.multipliers
     mu, flat = (m.lam_input_ub - m.lam_input_lb).ravel(), (solution.flat_slack, m.nu.ravel(), m.lam_lb, m.lam_ub)
     return compiled[key](solution.theta, solution.state, x, u, *flat, mu, solution.question.q)[0]
+
+
+def _off(t: Transcription, H, g, against) -> tuple[ca.SX, ca.SX]:
+    """Return by how much every input is off, times its curvature c, and what is allowed, shapes (n_inputs, N).
+
+    With the slope g of the Lagrangian in u, box apart, u is off by |u - clip(u - g / c)|: a Newton step within the box.
+    c is the curvature of the stage cost, for no other input can take from it; without one, that of the next state's.
+    """
+    problem = t.problem
+    nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
+    off, allowed, B = ca.SX.zeros(nu, N), ca.SX.ones(nu, N), ca.jacobian(t.next[0], t.U[:, 0])
+    of_x, of_u = H[nx:, nx:], ca.reshape(ca.diag(H)[nx * (N + 1) :], nu, N)
+    for j, (low, high) in enumerate(zip(problem.input_lower.tolist(), problem.input_upper.tolist())):
+        size, boxed = (high - low, True) if np.isfinite(high - low) else (ca.mmax(ca.fabs(t.U[j, :])), False)
+        for k in range(N):
+            c, u, later = of_u[j, k], t.U[j, k], of_x[k * nx : (k + 1) * nx, k * nx : (k + 1) * nx]
+            if not (c.is_constant() and float(c) > 0.0):
+                c = ca.fmax(ca.if_else(c > 0.0, c, c + B[:, j].T @ later @ B[:, j]), 0.0)
+            aim = c * u - g[j, k]
+            aim = ca.fmax(aim, c * low) if np.isfinite(low) else aim
+            aim = ca.fmin(aim, c * high) if np.isfinite(high) else aim
+            off[j, k] = ca.fabs(c * u - aim) * (c > 0.0)
+            allowed[j, k] = RIGHT * size * c + (0.0 if boxed else SLOPE_ROUNDED * against[j, k])
+    return off, allowed
 
 
 def _largest(matrix):

@@ -34,7 +34,7 @@ import numpy as np
 from scipy.linalg import qr
 
 from mpcrl_course.mpc.errors import SolverError
-from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual
+from mpcrl_course.mpc.optimality import CANCELLED, OPTIMAL, RIGHT, residuals
 from mpcrl_course.mpc.solution import Multipliers, Question, Solution, meeting
 from mpcrl_course.mpc.transcription import Transcription
 
@@ -49,6 +49,8 @@ INFEASIBLE = -1
 FLAT = 1e-13
 #: Relative size of what counts as rounding in the polish.
 ROUNDING = 1e-10
+#: Rounding of an input along the loop, relative to the terms that it is the sum of.
+EPS = 1e-14
 #: Extended precision, where the machine has it.
 exact = np.longdouble
 #: Active rows nearer to each other than this, as directions, are dependent.
@@ -113,22 +115,24 @@ def _meet(basis, R, G, p, edge) -> tuple[np.ndarray, np.ndarray]:
     return w.astype(float), lam.astype(float)
 
 
-def _polish(w, lam, G, lower, upper, weight) -> tuple[np.ndarray, np.ndarray]:
-    """Return w and multipliers to rounding, by Newton steps on the optimality conditions from daqp's active set.
+def _polish(w, lam, G, lower, upper, weight) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return w and multipliers to rounding, and by how much some row is missed.
 
+    They come of Newton steps on the optimality conditions from daqp's active set.
     A row is free, active (on its bound, pushing with less than its weight) or out (pushing with all of it); given
     which, w and the multipliers of the active ones follow from one orthogonal factorisation. What they say about
-    every row is the next guess; where it repeats itself the conditions hold. If it never does, daqp's answer stays.
+    every row is the next guess; where it repeats itself the conditions hold. If it never does, daqp's answer stays, and
+    what it misses is inf.
     """
     before = None
-    w_daqp, lam_daqp, guess, height = w, lam, lam, None
+    w_daqp, lam_daqp, guess, over, under = w, lam, lam, np.zeros(len(lam)), np.zeros(len(lam))
     for _ in range(POLISHES):
         side = np.sign(guess)
         out = (np.abs(guess) >= weight * (1.0 - ROUNDING)) & (side != 0.0)
         active = (side != 0.0) & ~out
         state = np.where(out, 2.0, 1.0) * side
         if before is not None and np.array_equal(state, before):
-            return w, lam
+            return w, lam, float(np.where(out, 0.0, np.maximum(over, under)).max(initial=0.0))
         before = state
         lam = np.where(out, side * weight, 0.0)
         basis, R, order = qr(G[active].T, mode="economic", pivoting=True)
@@ -142,7 +146,7 @@ def _polish(w, lam, G, lower, upper, weight) -> tuple[np.ndarray, np.ndarray]:
         guess = np.where(over > tolerance, lam + over, np.where(under > tolerance, lam - under, lam))
         guess[active] = np.where(lam[active] * side[active] < 0.0, 0.0, guess[active])
         guess[out] = np.where((np.where(side > 0.0, over, under) < -tolerance)[out], 0.5 * guess[out], guess[out])
-    return w_daqp, lam_daqp
+    return w_daqp, lam_daqp, np.inf
 
 
 class PrestabilisedSolver:
@@ -183,8 +187,10 @@ class PrestabilisedSolver:
             given = action
             for _ in range(ATTEMPTS):
                 try:
-                    solution = self._along(d, loop, given, action, question, start)
-                    if (left := relative_residual(solution)) <= OPTIMAL:
+                    solution, right = self._along(d, loop, given, action, question, start)
+                    *others, off = residuals(solution)
+                    left = np.max(others if right else [*others, off])
+                    if left <= OPTIMAL:
                         return solution
                     error = None
                 except SolverError as failed:
@@ -207,11 +213,28 @@ class PrestabilisedSolver:
         if self.t.n_rows:
             d.lower, d.upper = meeting(question, d.lower, d.upper, self.t.row_name)
 
-    def _along(self, d, loop, given, action, question: Question, start: float) -> Solution:
-        """Return the solution with the `given` inputs held, among them those of a given `action`."""
-        rows = self._rows(d, loop, given)
-        w, lam = self._shortest(rows, question)
-        return self._solution(d, loop, given, action, w, lam, question, start)
+    def _along(self, d, loop, given, action, question: Question, start: float) -> tuple[Solution, bool]:
+        """Return the solution with the `given` inputs held, among them those of a given `action`; and if u is right.
+
+        It is where the active set repeats itself, every input that is held pushes outwards, and what rows miss and
+        rounding of the terms that an input is the sum of are below `RIGHT`.
+        """
+        w, lam, missed = self._shortest(self._rows(d, loop, given), question)
+        solution, clipped = self._solution(d, loop, given, action, w, lam, question, start)
+        held = ~np.isnan(given) & np.isnan(action)
+        terms = np.abs(loop.k) + np.einsum("kij,kj->ki", np.abs(loop.K), np.abs(solution.x[:-1]))
+        of_w = np.array([np.linalg.norm(F, axis=1) for F in loop.F])
+        wrong = EPS * (terms + of_w * np.abs(w).max(initial=0.0)) + of_w * missed + clipped
+        width = self.t.problem.input_upper - self.t.problem.input_lower
+        largest = np.maximum(np.abs(solution.u), CANCELLED * terms).max(axis=0)  # at rest, u is what terms cancel to
+        size = np.where(np.isfinite(width), width, largest)
+        right = (wrong <= RIGHT * size)[np.isnan(given)].all() and self._outwards(solution, given)[held].all()
+        return solution, bool(right)
+
+    def _outwards(self, solution: Solution, given) -> np.ndarray:
+        """Return which inputs, if held at the bound `given`, push outwards."""
+        m = solution.multipliers
+        return np.where(given == self.t.problem.input_lower, m.lam_input_lb, m.lam_input_ub) > 0.0
 
     def _saturated(self, d, loop: Loop, given, action, solution: Solution | None) -> np.ndarray:
         """Return which inputs to hold at a bound next, as `given`.
@@ -229,9 +252,8 @@ class PrestabilisedSolver:
                 u = np.where(np.isnan(action[k]), np.clip(u, lower, upper), u)
                 new[k, held], x = u[held], d.A @ x + d.B @ u + d.f
             return new
-        m, held = solution.multipliers, ~np.isnan(given) & np.isnan(action)
-        right = np.where(given == lower, m.lam_input_lb, m.lam_input_ub) > 0.0
-        new[held & right] = given[held & right]
+        right = ~np.isnan(given) & np.isnan(action) & self._outwards(solution, given)
+        new[right] = given[right]
         return new
 
     def _loop(self, d, question: Question, given: np.ndarray) -> Loop:
@@ -312,8 +334,8 @@ class PrestabilisedSolver:
             moved=length > UNMOVED * made_of,
         )
 
-    def _shortest(self, rows, question: Question) -> tuple[np.ndarray, np.ndarray]:
-        """Return the optimal w and the multipliers of all rows (positive: upper side)."""
+    def _shortest(self, rows, question: Question) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the optimal w, the multipliers of all rows (positive: upper side), and how far off w may be."""
         over, under = rows.g - rows.upper, rows.lower - rows.g
         beyond, lam = np.maximum(over, under), np.zeros(len(rows.g))
         still = ~rows.moved & (beyond > 1e-15 * rows.size)
@@ -326,7 +348,7 @@ class PrestabilisedSolver:
         length, weight, soft = rows.length[use], rows.weight[use], rows.soft[use]
         unit = np.minimum(beyond[use] / length, weight * length).max(initial=0.0)
         if unit <= 0.0:
-            return np.zeros(rows.G.shape[1]), lam
+            return np.zeros(rows.G.shape[1]), lam, 0.0
         scaled = (
             rows.G[use] / length[:, None],
             (rows.lower - rows.g)[use] / (length * unit),
@@ -340,28 +362,34 @@ class PrestabilisedSolver:
                 question.fail("not converged", SPAN)
             relaxed = _project(*scaled[:3], np.where(hard, DEAR, scaled[3]))[0]
             height = scaled[0] @ relaxed
-            missed = np.where(hard, np.maximum(scaled[1] - height, height - scaled[2]), -np.inf)
-            worst = int(missed.argmax())
-            missed_by = f"it is missed by {missed[worst] * length[worst] * unit:.3g} at best"
+            by = np.where(hard, np.maximum(scaled[1] - height, height - scaled[2]), -np.inf)
+            worst = int(by.argmax())
+            missed_by = f"it is missed by {by[worst] * length[worst] * unit:.3g} at best"
             question.fail("infeasible", f"{self._name(int(use[worst]))} cannot be satisfied: {missed_by}")
         if flag < 1:
             question.fail("not converged", SPAN)
-        w, push = _polish(w, push, *scaled)
+        w, push, missed = _polish(w, push, *scaled)
         whole = soft & (np.abs(push) >= scaled[3] * (1.0 - ROUNDING))
         lam[use] = np.where(whole, np.sign(push) * weight, push * unit / length)
-        return w * unit, lam
+        return w * unit, lam, missed * unit
 
-    def _solution(self, d, loop: Loop, given, action, w, lam, question: Question, start: float) -> Solution:
-        """Run along the stable loop: states and inputs forwards, multipliers of the dynamics backwards."""
+    def _solution(
+        self, d, loop: Loop, given, action, w, lam, question: Question, start: float
+    ) -> tuple[Solution, np.ndarray]:
+        """Run along the stable loop: states and inputs forwards, multipliers of the dynamics backwards.
+
+        Returns also by how much every input was clipped to its box.
+        """
         t, problem = self.t, self.t.problem
         nx, nu, N = problem.n_states, problem.n_inputs, problem.horizon
         push, box = lam[: t.n_rows], lam[t.n_rows :].reshape(N, nu)
-        X, U, first = np.empty((N + 1, nx)), np.empty((N, nu)), 0
+        X, U, clipped, first = np.empty((N + 1, nx)), np.empty((N, nu)), np.empty((N, nu)), 0
         X[0] = question.state
         for k in range(N):
             n = loop.F[k].shape[1]
-            U[k] = loop.K[k] @ X[k] + loop.k[k] + loop.F[k] @ w[first : first + n]
-            U[k] = np.where(np.isnan(action[k]), np.clip(U[k], problem.input_lower, problem.input_upper), action[k])
+            u = loop.K[k] @ X[k] + loop.k[k] + loop.F[k] @ w[first : first + n]
+            U[k] = np.where(np.isnan(action[k]), np.clip(u, problem.input_lower, problem.input_upper), action[k])
+            clipped[k] = np.abs(U[k] - u)
             X[k + 1], first = d.A @ X[k] + d.B @ U[k] + d.f, first + n
         y = np.concatenate([X.ravel(), U.ravel()])
         cost, slope, h = (part.full().ravel() for part in self._at(question.theta, question.q, y))
@@ -374,7 +402,7 @@ class PrestabilisedSolver:
             held = ~np.isnan(given[k]) & np.isnan(action[k])
             box[k, held] = (d.B.T @ nu_[k + 1] - of_u[k])[held]
             nu_[k] = (d.A + d.B @ loop.K[k]).T @ nu_[k + 1] - loop.K[k].T @ (of_u[k] + box[k]) - of_x[k]
-        return Solution(
+        solution = Solution(
             question=question,
             value=float(cost.item() + d.weight @ slack),
             x=X,
@@ -387,6 +415,7 @@ class PrestabilisedSolver:
             time=time.perf_counter() - start,
             transcription=t,
         )
+        return solution, clipped
 
     def _name(self, i: int) -> str:
         """Return the name of the i-th of all rows, for messages."""

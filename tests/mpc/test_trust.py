@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, SolverError, shift
-from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual
+from mpcrl_course.mpc.optimality import OPTIMAL, relative_residual, residuals
 from mpcrl_course.mpc.prestabilised import PrestabilisedSolver
 from mpcrl_course.problems.linear import linear_mpc
 
@@ -235,6 +235,70 @@ def test_of_ill_conditioned_problems_nearly_all_are_solved_and_none_wrongly(solv
     assert solved >= 0.95 * n
 
 
+def off(d, v) -> np.ndarray:
+    """How far every input is off, of its box or of its largest size: a Newton step in it, in np.longdouble.
+
+    The cost is 1/2 u'Ru and what is convex in u: no input can be off by much more, however large V is. States run along
+    the open loop, which is exact enough where the inputs are at their box or the plant amplifies little.
+    """
+    x, lam = [v.state.astype(exact)], np.zeros((d.N + 1, len(d.A)), dtype=exact)
+    if d.rows is not None:
+        lam[1:] = v.lam_ub["state"] - v.lam_lb["state"]
+    for u in v.u.astype(exact):
+        x.append(d.A.astype(exact) @ x[-1] + d.B.astype(exact) @ u + d.c.astype(exact))
+    nx, g, later = len(d.A), np.zeros_like(v.u, dtype=exact), 2 * d.P.astype(exact) @ x[-1] + d.C @ lam[-1]
+    for k in reversed(range(d.N)):
+        g[k] = d.R @ v.u[k].astype(exact) + d.f[nx:] + d.B.T @ later
+        later = d.Q.astype(exact) @ x[k] + d.f[:nx] + d.C @ lam[k] + d.A.T @ later
+    step = v.u - np.clip(v.u - g / np.diag(d.R), -d.box, d.box)
+    step[0, : 0 if v.action is None else len(v.action)] = 0
+    return np.abs(step) / size(d, v)
+
+
+HIDDEN = [24, 83, 84, 105, 149, 200, 204, 207]
+
+
+@pytest.mark.parametrize("seed", HIDDEN)
+def test_an_input_that_matters_little_to_the_cost_is_right(seed):
+    """Costs of states dwarf those of an input: both back ends and a batch agree in it all the same."""
+    problem, d, s, a = drawn(np.random.default_rng(seed))
+    action, answers = (a if seed % 3 == 0 else None), []
+    for solver in QUADRATIC:
+        mpc = MPC(problem, solver)
+        v = mpc.V([1.0], s) if action is None else mpc.Q([1.0], s, action)
+        assert judged(d, v) < 1e-6 and off(d, v).max() < 1e-5
+        answers.append(v.u)
+        if action is None:
+            assert (np.abs(mpc.values([1.0], s[None])[1][0] - v.u0) < 1e-6 * size(d, v)).all()
+    assert (np.abs(answers[0] - answers[1]) < 1e-6 * size(d, v)).all()
+
+
+def size(d, v):
+    """Return the width of the box, or the largest input where there is none."""
+    return np.where(np.isfinite(d.box), 2 * d.box, np.abs(v.u).max(axis=0))
+
+
+@pytest.mark.parametrize("seed", HIDDEN)
+def test_an_input_that_is_a_little_wrong_is_not_called_solved(seed, monkeypatch):
+    """Off by 1e-4 of the box, every single one: the back ends look for another answer, and find the right one."""
+    problem, d, s, a = drawn(np.random.default_rng(seed))
+    daqp, piqp = (MPC(problem, solver) for solver in QUADRATIC)
+    v = daqp.V([1.0], s) if seed % 3 else daqp.Q([1.0], s, a)
+    free = np.arange(v.u.size).reshape(v.u.shape)[int(v.action is not None) :].ravel()
+    qp, mu = daqp.back_end.qp(v.kind), (v.lam_input_ub - v.lam_input_lb).ravel()[-len(free) :]
+    net = (v.multipliers.lam_ub - v.multipliers.lam_lb)[qp.moving]
+    for i in free:
+        wrong = v.u.ravel().copy()
+        wrong[i] -= 1e-4 * size(d, v)[i % d.B.shape[1]] * (1.0 if v.u.ravel()[i] > 0.0 else -1.0)
+        spoilt = replace(v, u=wrong.reshape(v.u.shape))
+        assert residuals(spoilt).max() > OPTIMAL and not piqp.back_end.passes(spoilt)
+        lam = np.concatenate([mu[: qp.n_box], net])
+        again = daqp.back_end.solution(qp, v.question, wrong[free], lam, 0.0)
+        assert (np.abs(again.u - v.u) < 1e-6 * size(d, v)).all()
+    monkeypatch.setattr(piqp.back_end, "answer", lambda question, guess: spoilt)
+    assert (np.abs(piqp.answer(v.question).u - v.u) < 1e-6 * size(d, v)).all()
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_units_change_no_answer(seed):
     """V, Q, policy, derivatives of a problem in units of 10^-6 to 10^6 against the same in plain ones."""
@@ -361,6 +425,63 @@ def test_the_careful_back_end_gives_the_same_answers_to_rounding():
         ours = careful.solve(fast.question)
         assert ours.residual < 1e-13 and ours.value == pytest.approx(fast.value, rel=1e-12)
         np.testing.assert_allclose(ours.u, fast.u, atol=1e-6)
+
+
+def test_what_daqp_overpays_for_violated_rows_is_taken_off_their_weights(monkeypatch):
+    """It puts an input off by more than 1e-6 of the box where the model is poor; nobody else need be asked."""
+    mpc, rng = linear_mpc(), np.random.default_rng(0)
+    careful, off_by = PrestabilisedSolver(mpc.transcription), []
+    monkeypatch.setattr(mpc.back_end, "careful", None)
+    for _ in range(200):
+        theta, s = mpc.parameters.initial() + 0.2 * rng.standard_normal(16), rng.uniform([-0.5, -1], [1.3, 1])
+        v = mpc.V(theta, s)
+        off_by.append(np.abs(v.u - careful.solve(v.question).u).max())
+    assert max(off_by) < 2e-6
+
+
+@pytest.mark.parametrize("solver", QUADRATIC)
+@pytest.mark.parametrize("seed", range(8))
+def test_at_rest_at_a_far_set_point_without_a_box(seed, solver):
+    """Nothing is to be done, but for what the terms of the slope leave when they cancel."""
+    rng = np.random.default_rng(seed)
+    nx, nu, N = (int(rng.integers(*ends)) for ends in ((1, 4), (1, 3), (1, 15)))
+    A, B, r = rng.standard_normal((nx, nx)), rng.standard_normal((nx, nu)), 1e3 * rng.uniform(-1, 1, nx)
+    A *= rng.uniform(0.3, 1.5) / np.abs(np.linalg.eigvals(A)).max()
+    problem = OptimalControlProblem(
+        n_states=nx,
+        n_inputs=nu,
+        horizon=N,
+        parameters=Parameters(one=1.0),
+        dynamics=lambda x, u, p: A @ x + B @ u + (r - A @ r),
+        stage_cost=lambda k, x, u, p: 10 * ca.sumsqr(x - r) + 0.01 * ca.sumsqr(u),
+        terminal_cost=lambda x, p: ca.sumsqr(x - r),
+    )
+    mpc = MPC(problem, solver)
+    assert np.abs(mpc.V([1.0], r).u).max() < 1e-9 * np.abs(r).max()
+    assert np.abs(mpc.values([1.0], r[None])[1]).max() < 1e-9 * np.abs(r).max()
+
+
+@pytest.mark.parametrize("solver", QUADRATIC)
+@pytest.mark.parametrize("weight", [-0.1, 0.0, 1e-12, 1.0])
+def test_a_weight_of_the_input_that_is_a_parameter_may_vanish(weight, solver):
+    """The next state's cost is what is left of an input's curvature then."""
+    problem = OptimalControlProblem(
+        n_states=1,
+        n_inputs=1,
+        horizon=3,
+        parameters=Parameters(w=1.0),
+        dynamics=lambda x, u, p: 2.0 * x + u,
+        stage_cost=lambda k, x, u, p: x**2 + p.w * u**2,
+        terminal_cost=lambda x, p: x**2,
+        input_lower=-1.0,
+        input_upper=1.0,
+    )
+    P = 1.0
+    for _ in range(3):
+        K = -2.0 * P / (weight + P)
+        P = 1.0 + weight * K**2 + P * (2.0 + K) ** 2
+    v = MPC(problem, solver).V([weight], [0.1])
+    assert v.value == pytest.approx(0.01 * P, rel=1e-7) and v.u0[0] == pytest.approx(0.1 * K, abs=1e-6)
 
 
 def test_a_cost_that_is_flat_in_an_input_is_left_to_the_interior_point_method():
