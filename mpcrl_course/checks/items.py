@@ -501,8 +501,8 @@ class Explain(Item):
     """
 
     choices: Mapping[str, str] = field(kw_only=True)
-    reasons: Mapping[int, str] = field(default_factory=dict, kw_only=True)
-    carrying: Sequence[int] = field(default=(), kw_only=True)
+    reasons: Mapping[int, str] = field(kw_only=True)
+    carrying: Sequence[int] = field(kw_only=True)
 
     kind: ClassVar[str] = "explain"
 

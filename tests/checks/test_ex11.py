@@ -70,7 +70,7 @@ def test_a_message_names_the_parts_that_differ():
         return c, [np.append(new[:1], old[1:]) for new, old in zip(climbed, y, strict=True)], z
 
     result = ex11.admm.judge(only_the_own_price_climbs)
-    assert result.mistake is None and result.sentence.startswith("y[0], y[1]")
+    assert result.mistake is None and result.sentence.startswith("y is wrong, c and z are right.")
     assert "2 values; 3 are expected" in ex11.admm.judge(lambda agents, hold, y, z, rho: (y, z)).sentence
 
 

@@ -1,4 +1,4 @@
-"""Answers by people who saw only the notebooks: the wrong ones are told where they go wrong, the right ones are right."""
+"""Answers by people who saw only the notebooks: wrong ones are told where they go wrong, right ones are right."""
 
 import functools
 import importlib
