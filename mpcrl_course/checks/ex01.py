@@ -534,7 +534,8 @@ debug = Debug(
                 "The accuracy has become relative to V. It is asked for in the units of V, and at every state.",
                 _solve(lambda change, gamma, accuracy, V: np.abs(change).max() <= accuracy * np.abs(V).max())),
         Mistake("a fixed share of the accuracy",
-                "A hundredth is enough at γ = 0.98, but not nearer to 1. How far V may still move depends on γ.",
+                "A fixed share of the accuracy is enough up to some γ, and not nearer to 1: how far V may still move "
+                "depends on γ.",
                 _solve(lambda change, gamma, accuracy, V: np.abs(change).max() <= accuracy / 100)),
         Mistake("a fixed threshold",
                 "A fixed threshold does for one accuracy and one γ. Both are arguments here.",

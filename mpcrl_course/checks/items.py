@@ -453,7 +453,11 @@ class Design(Item):
         (measured,) = observe(measure, [(answer,)], limit=self.time_limit)
         if isinstance(measured, Raised):
             slow = f"Measuring it computed for more than {self.time_limit:g} s and was stopped."
-            sentence = slow if is_time_out(measured) else "It cannot be measured."
+            sentence = (
+                slow
+                if is_time_out(measured)
+                else f"It cannot be measured: {(measured.message or measured.type).rstrip('.')}."
+            )
             return Result(RAISED, sentence, (("yours", shown(seen)), ("error", str(measured))))
         details: list[tuple[str, str]] = []
         missed: list[str] = []
