@@ -575,7 +575,9 @@ debug = Debug(
         Mistake("first plan to its end",
                 "The inputs are those of the first plan, one after the other: that is open loop. Plan again at every "
                 "step.", _drive(action=lambda plan, k, first: first.u[min(k, len(first.u) - 1)])),
-        Mistake("never planned again", "The first input of the first plan is applied again and again: the plant moves, the plan's start does not.",
+        Mistake("never planned again",
+                "The first input of the first plan is applied again and again. The plant moves; the start of the plan "
+                "does not.",
                 _drive(again=lambda k: False)),
         Mistake("every other step",
                 "The loop plans at every other step only, and applies the same first input twice.",
