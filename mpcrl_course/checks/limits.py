@@ -179,10 +179,13 @@ def _within_by_thread(seconds: float, work: Callable[[], object]) -> bool:
             work()
         finally:
             # No call comes before this line, so nothing can interrupt it. After it at most one exception arrives,
-            # which is under way already: here, where `except` sees it, or it is called back.
+            # which is under way already: here, where `except` sees it. It must arrive: called back, it would leave
+            # the interpreter waiting for it for ever, and a traced function would never begin.
             leaving = True
             with throwing:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(me, None)
+                pass
+            for _ in range(100):
+                pass
             done.release()
     except TookTooLong:
         return False

@@ -646,6 +646,12 @@ def test_work_that_ends_with_its_time_leaves_no_exception_on_its_way(way, monkey
     for _ in range(100):
         way(0.001, compute)
         sum(range(1000))  # a late exception would arrive here
+    trace = sys.gettrace()
+    sys.settrace(lambda *_: None)  # one that was called back would let no traced function begin
+    try:
+        assert (lambda: 3)() == 3
+    finally:
+        sys.settrace(trace)
 
 
 def test_solver_that_swallows_interruptions_is_stopped(capfd):
