@@ -10,6 +10,7 @@ import numpy as np
 
 from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, problems, statistics
 from mpcrl_course.envs.pendulum import NOMINAL
+from mpcrl_course.policies import integrated
 
 
 @cache
@@ -25,6 +26,7 @@ def made(name: str):
         "mdp": lambda: dp.FiniteMDP(np.full((2, 2, 2), 0.5), [[1.0, 0.5], [0.2, 0.7]], 0.9),
         "grid": lambda: dp.pendulum_grid(3, 3),
         "actor": lambda: learners.ActorCritic(3, [-2.0], [2.0], np.random.default_rng(0), width=4),
+        "phi": lambda: integrated.network(np.random.default_rng(0), width=4),
         "scenarios": lambda: policies.NetworkScenarios(made("network"), lambda x, d, p: x + d[0], [[0.1], [0.0]]),
         "file": lambda: {"nominal actor": np.array([learners.ActorCritic(3, [-2.0], [2.0], rng()).actor.theta])},
     }
@@ -257,6 +259,16 @@ CALLS = {
     "chance_back_off": lambda: call(policies.chance_back_off, sigma=1.0, epsilon=0.1, samples=[0.1, 0.2]),
     "energy_rule": lambda: call(policies.energy_rule, x=np.array([S])),
     "first_plan": lambda: call(policies.first_plan, mpc=made("mpc"), theta=theta("mpc"), s=S),
+    "ResidualModel": lambda: call(policies.ResidualModel, phi=made("phi")),
+    "integrated_mpc": lambda: call(
+        policies.integrated_mpc,
+        phi=made("phi"),
+        model=envs.CartPoleParameters(),
+        horizon=2,
+        solver="ipopt",
+        cost=made("phi"),
+        split=True,
+    ),
     "kalman_gain": lambda: call(policies.kalman_gain, model=NOMINAL, torque_noise=0.3, angle_noise=0.02),
     "linear_back_off": lambda: call(
         policies.linear_back_off, mpc=made("mpc"), theta=theta("mpc"), errors=np.full((3, 2), 0.1), level=0.9
@@ -349,6 +361,25 @@ CALLS = {
     ),
     "QLearning scheduled": lambda: call(lambda step_size: learner(step_size=lambda k: step_size).step(), step_size=0.1),
     "Replay": lambda: call(learners.Replay, size=4, batch=2, latest=1),
+    "cartpole_transitions": lambda: call(
+        learners.cartpole_transitions,
+        plant=envs.CartPoleParameters(),
+        x=np.zeros((2, 4)),
+        u=np.zeros((2, 1)),
+        rng=rng(),
+        copies=2,
+        anywhere=3,
+    ),
+    "fit": lambda: call(
+        learners.fit,
+        network=made("phi").copy(),
+        x=np.zeros((3, 5)),
+        y=np.ones((3, 2)),
+        rng=rng(),
+        steps=3,
+        batch=2,
+        rate=0.1,
+    ),
     "TabularQLearning": lambda: call(
         learners.TabularQLearning,
         transition=lambda s, a: (1.0, 0, False),

@@ -11,6 +11,7 @@ from mpcrl_course.policies.back_off import (
 from mpcrl_course.policies.energy import energy_rule
 from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torques, predictive_filter
 from mpcrl_course.policies.identifying import IdentifyingPolicy
+from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
 from mpcrl_course.policies.observer import AngleOnly, kalman_gain
 from mpcrl_course.policies.receding import Receding, first_plan
@@ -22,6 +23,7 @@ __all__ = [
     "IdentifyingPolicy",
     "NetworkScenarios",
     "Receding",
+    "ResidualModel",
     "Scenarios",
     "back_off",
     "barrier_filter",
@@ -30,6 +32,7 @@ __all__ = [
     "chance_back_off",
     "energy_rule",
     "first_plan",
+    "integrated_mpc",
     "kalman_gain",
     "linear_back_off",
     "mass_scenarios",
