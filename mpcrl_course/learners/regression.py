@@ -1,9 +1,9 @@
 """Regression: a network learns to predict, by Adam on the mean square of its errors.
 
-    min_theta  mean |(phi_theta(x_i) - y_i) / d|^2,        d_j the standard deviation of y_j
+    min_theta  mean |phi_theta(x_i) - (y_i - c) / d|^2,        c_j, d_j the mean and standard deviation of y_j
 
-One fit, and no learner that acts: what is predicted stands in the data. The last layer is scaled by d afterwards, so
-that the network gives y itself.
+One fit, and no learner that acts: what is predicted stands in the data. The last layer is multiplied by d afterwards,
+and c added to it, so that the network gives y itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def fit(network: MLP, x, y, rng: np.random.Generator, steps: int = 6000, batch: 
     Parameters
     ----------
     network : MLP
-        Without bounds of its outputs. Its weights are where the fit of y / d starts.
+        Without bounds of its outputs. Its weights are where the fit of (y - c) / d starts.
     x : array_like, shape (n, n_inputs)
     y : array_like, shape (n, n_outputs)
     rng : numpy.random.Generator
@@ -38,9 +38,9 @@ def fit(network: MLP, x, y, rng: np.random.Generator, steps: int = 6000, batch: 
     if not len(x) == len(y) > 0:
         raise ValueError(f"x and y are pairs, but there are {len(x)} and {len(y)}")
     dtype = network.theta.dtype
-    scale = y.std(axis=0)
+    centre, scale = y.mean(axis=0), y.std(axis=0)
     scale[scale == 0.0] = 1.0
-    x, target, adam = x.astype(dtype), (y / scale).astype(dtype), Adam(network.theta.size, rate, dtype)
+    x, target, adam = x.astype(dtype), ((y - centre) / scale).astype(dtype), Adam(network.theta.size, rate, dtype)
     for k in range(steps):
         if k == int(0.6 * steps):
             adam.rate = rate / 6.0
@@ -49,6 +49,7 @@ def fit(network: MLP, x, y, rng: np.random.Generator, steps: int = 6000, batch: 
         gradient, _ = network.backward(tape, (found - target[i]) / batch, inputs=False)
         adam.descend(network.theta, gradient)
     network.W3 *= scale
+    network.W3[-1] += centre
     return network
 
 

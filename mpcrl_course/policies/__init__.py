@@ -1,6 +1,6 @@
 """Ways to act: one file per box of the taxonomy."""
 
-from mpcrl_course.policies import back_off
+from mpcrl_course.policies import back_off, guesses
 from mpcrl_course.policies.back_off import (
     cartpole_back_off,
     chance_back_off,
@@ -10,6 +10,7 @@ from mpcrl_course.policies.back_off import (
 )
 from mpcrl_course.policies.energy import energy_rule
 from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torques, predictive_filter
+from mpcrl_course.policies.guesses import Nearest, Predicted, compare_guesses
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
@@ -21,7 +22,9 @@ __all__ = [
     "AngleOnly",
     "Filter",
     "IdentifyingPolicy",
+    "Nearest",
     "NetworkScenarios",
+    "Predicted",
     "Receding",
     "ResidualModel",
     "Scenarios",
@@ -30,8 +33,10 @@ __all__ = [
     "barrier_torques",
     "cartpole_back_off",
     "chance_back_off",
+    "compare_guesses",
     "energy_rule",
     "first_plan",
+    "guesses",
     "integrated_mpc",
     "kalman_gain",
     "linear_back_off",

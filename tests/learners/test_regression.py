@@ -15,14 +15,14 @@ U = np.full((40, 1), 2.0)
 
 
 def test_it_learns_a_function_in_its_own_units():
-    """Outputs of very different size: each is learned relative to its own."""
+    """Outputs of very different size, one far from 0: each is learned relative to its own spread."""
     rng = np.random.default_rng(0)
     x = rng.uniform(-2.0, 2.0, (400, 2))
-    y = np.stack([1e4 * np.sin(x[:, 0]), 1e-3 * x[:, 0] * x[:, 1], 0.0 * x[:, 0]], axis=1)
+    y = np.stack([1e4 * np.sin(x[:, 0]) + 1e6, 1e-3 * x[:, 0] * x[:, 1], 0.0 * x[:, 0]], axis=1)
     net = MLP(2, 3, rng, width=16, activation="tanh", dtype=np.float64)
     assert fit(net, x, y, rng, steps=2000) is net
     fresh = rng.uniform(-1.8, 1.8, (200, 2))
-    truth = np.stack([1e4 * np.sin(fresh[:, 0]), 1e-3 * fresh[:, 0] * fresh[:, 1]], axis=1)
+    truth = np.stack([1e4 * np.sin(fresh[:, 0]) + 1e6, 1e-3 * fresh[:, 0] * fresh[:, 1]], axis=1)
     missed = net(fresh)
     assert (np.abs(missed[:, :2] - truth).mean(axis=0) < 0.05 * truth.std(axis=0)).all()
     assert np.abs(missed[:, 2]).max() < 0.05
