@@ -15,6 +15,7 @@ from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
 from mpcrl_course.policies.observer import AngleOnly, kalman_gain
+from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 
@@ -24,6 +25,7 @@ __all__ = [
     "IdentifyingPolicy",
     "Nearest",
     "NetworkScenarios",
+    "OnDemand",
     "Predicted",
     "Receding",
     "ResidualModel",
@@ -34,6 +36,7 @@ __all__ = [
     "cartpole_back_off",
     "chance_back_off",
     "compare_guesses",
+    "departed",
     "energy_rule",
     "first_plan",
     "guesses",

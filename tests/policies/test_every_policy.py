@@ -14,6 +14,7 @@ from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import integrated_mpc, network
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.observer import AngleOnly
+from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.policies.scenario import mass_scenarios
 from mpcrl_course.problems.linear import linear_mpc
@@ -43,6 +44,7 @@ POLICIES = {
         lambda: Receding(integrated_mpc(network(np.random.default_rng(0), width=4), horizon=8)),
         CartPoleParameters(),
     ),
+    "on demand": (lambda: OnDemand(pendulum_mpc(horizon=20), departed(0.05, [1.0, 2.0])), LATE),
     "network MPC": (lambda: Receding(ADMM(NET, iterations=20)), NETWORK),
     "network scenarios": (network_scenarios, NETWORK),
     "mass scenarios": (lambda: mass_scenarios((0.8, 1.2), horizon=20), NOMINAL),
