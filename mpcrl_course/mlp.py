@@ -182,6 +182,13 @@ class MLP:
         np.matmul(layers.h2.T, dy, out=layers.W3)
         return layers.gradient.copy(), dx
 
+    def jacobian(self, x) -> tuple[np.ndarray, np.ndarray]:
+        """Return y (batch, n_outputs) and its Jacobian in x, (batch, n_outputs, n_inputs), for x (batch, n_inputs)."""
+        y, tape = self.forward(x)
+        units = np.eye(self.sizes[-1])
+        slopes = [self.backward(tape, np.tile(unit, (len(y), 1)), weights=False)[1] for unit in units]
+        return y, np.stack(slopes, axis=1)
+
     def expression(self, x, theta=None):
         """Return the network as a CasADi expression of the column x (n_inputs, 1): a column (n_outputs, 1).
 

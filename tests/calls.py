@@ -10,6 +10,8 @@ import numpy as np
 
 from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, problems, statistics
 from mpcrl_course.envs.pendulum import NOMINAL
+from mpcrl_course.mlp import MLP
+from mpcrl_course.policies import integrated
 
 
 @cache
@@ -25,6 +27,8 @@ def made(name: str):
         "mdp": lambda: dp.FiniteMDP(np.full((2, 2, 2), 0.5), [[1.0, 0.5], [0.2, 0.7]], 0.9),
         "grid": lambda: dp.pendulum_grid(3, 3),
         "actor": lambda: learners.ActorCritic(3, [-2.0], [2.0], np.random.default_rng(0), width=4),
+        "planner": lambda: MLP(3, 11, np.random.default_rng(0), width=4),
+        "phi": lambda: integrated.network(np.random.default_rng(0), width=4),
         "scenarios": lambda: policies.NetworkScenarios(made("network"), lambda x, d, p: x + d[0], [[0.1], [0.0]]),
         "file": lambda: {"nominal actor": np.array([learners.ActorCritic(3, [-2.0], [2.0], rng()).actor.theta])},
     }
@@ -257,6 +261,52 @@ CALLS = {
     "chance_back_off": lambda: call(policies.chance_back_off, sigma=1.0, epsilon=0.1, samples=[0.1, 0.2]),
     "energy_rule": lambda: call(policies.energy_rule, x=np.array([S])),
     "first_plan": lambda: call(policies.first_plan, mpc=made("mpc"), theta=theta("mpc"), s=S),
+    "Nearest": lambda: call(
+        policies.Nearest, x=np.zeros((2, 4, 2)), u=np.zeros((2, 3, 1)), angle=0, scale=np.array([1.0, 2.0])
+    ),
+    "Nearest.call": lambda: call(policies.Nearest(np.zeros((2, 4, 2)), np.zeros((2, 3, 1)), 0, [1.0, 1.0]), s=S),
+    "OnDemand": lambda: call(
+        policies.OnDemand,
+        mpc=made("mpc"),
+        flag=lambda s, plan: True,
+        theta=theta("mpc"),
+        delay=1,
+        stack=None,
+        first=policies.first_plan,
+    ),
+    "departed": lambda: call(policies.departed, epsilon=0.1, scale=np.array([1.0, 2.0])),
+    "Predicted": lambda: call(policies.Predicted, network=made("planner"), N=3, angle=0, lower=-1.0, upper=1.0),
+    "Predicted.call": lambda: call(policies.Predicted(made("planner"), 3, 0, -1.0, 1.0), s=S),
+    "compare_guesses": lambda: call(
+        policies.compare_guesses,
+        mpc=made("pendulum"),
+        theta=theta("pendulum"),
+        guesses={"held": lambda s: policies.guesses.held(s, 3)},
+        starts=[S],
+    ),
+    "compare_guesses of what a guess says": lambda: call(
+        lambda warm_start: policies.compare_guesses(
+            made("pendulum"), theta("pendulum"), {"mine": lambda s: warm_start}, [S]
+        ),
+        warm_start=(np.zeros((4, 2)), np.zeros((3, 1))),
+    ),
+    "guesses.held": lambda: call(policies.guesses.held, s=S, N=2, n_inputs=1),
+    "guesses.line": lambda: call(policies.guesses.line, s=S, N=2, angle=0),
+    "guesses.windows": lambda: call(
+        policies.guesses.windows, x=np.zeros((4, 2, 2)), u=np.zeros((3, 2, 1)), N=2, every=1
+    ),
+    "guesses.mirrored": lambda: call(policies.guesses.mirrored, x=np.zeros((2, 4, 2)), u=np.zeros((2, 3, 1))),
+    "guesses.lesson": lambda: call(policies.guesses.lesson, x=np.zeros((2, 4, 2)), u=np.zeros((2, 3, 1)), angle=0),
+    "ResidualModel": lambda: call(policies.ResidualModel, phi=made("phi")),
+    "integrated_mpc": lambda: call(
+        policies.integrated_mpc,
+        phi=made("phi"),
+        model=envs.CartPoleParameters(),
+        horizon=2,
+        solver="ipopt",
+        cost=made("phi"),
+        split=True,
+    ),
     "kalman_gain": lambda: call(policies.kalman_gain, model=NOMINAL, torque_noise=0.3, angle_noise=0.02),
     "linear_back_off": lambda: call(
         policies.linear_back_off, mpc=made("mpc"), theta=theta("mpc"), errors=np.full((3, 2), 0.1), level=0.9
@@ -349,6 +399,25 @@ CALLS = {
     ),
     "QLearning scheduled": lambda: call(lambda step_size: learner(step_size=lambda k: step_size).step(), step_size=0.1),
     "Replay": lambda: call(learners.Replay, size=4, batch=2, latest=1),
+    "cartpole_transitions": lambda: call(
+        learners.cartpole_transitions,
+        plant=envs.CartPoleParameters(),
+        x=np.zeros((2, 4)),
+        u=np.zeros((2, 1)),
+        rng=rng(),
+        copies=2,
+        anywhere=3,
+    ),
+    "fit": lambda: call(
+        learners.fit,
+        network=made("phi").copy(),
+        x=np.zeros((3, 5)),
+        y=np.ones((3, 2)),
+        rng=rng(),
+        steps=3,
+        batch=2,
+        rate=0.1,
+    ),
     "TabularQLearning": lambda: call(
         learners.TabularQLearning,
         transition=lambda s, a: (1.0, 0, False),

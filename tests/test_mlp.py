@@ -104,6 +104,16 @@ def test_memory_is_used_again_but_never_while_a_tape_needs_it(activation):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize(("activation", "bounded"), CASES)
+def test_the_jacobian_against_finite_differences(activation, bounded):
+    net, x, h = network(activation, bounded), np.random.default_rng(8).normal(size=(4, 3)), 1e-6
+    y, J = net.jacobian(x)
+    np.testing.assert_array_equal(y, net.forward(x)[0])
+    assert J.shape == (4, 2, 3)
+    for j, e in enumerate(np.eye(3) * h):
+        np.testing.assert_allclose(J[:, :, j], (net(x + e) - net(x - e)) / (2.0 * h), atol=1e-8)
+
+
 def test_a_wrong_number_of_inputs_is_named():
     net = network()
     with pytest.raises(ValueError, match=r"\(5, 3\) and \(5, 1\).*\(batch, 3\)"):

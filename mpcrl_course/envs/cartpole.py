@@ -2,7 +2,8 @@
 
 State (p, q, v, w): position p of the cart in m; angle q of the pole in rad, 0 upright, positive counter-clockwise;
 their velocities v in m/s and w in rad/s. Input: the force F on the cart in N. The pole is a point mass m at the end
-of a massless rod of length l, its tip at (p - l sin q, l cos q). With D = M + m sin(q)^2 and G = F - friction v
+of a massless rod of length l, its tip at (p - l sin q, l cos q). With D = M + m sin(q)^2 and
+G = F - friction v - coulomb tanh(v / 0.1)
 
     v' = (G + m sin q (g cos q - l w^2)) / D
     w' = (v' cos q + g sin q) / l           (a pendulum of length l whose pivot, the cart, accelerates by v')
@@ -28,6 +29,7 @@ WEIGHTS = np.array([0.1, 1.0, 0.01, 0.01, 0.001])  # of p^2, (2 sin(q/2))^2, v^2
 TRACK_WEIGHT = 300.0  # cost of a metre beyond TRACK
 #: Cost of running into the track's end: more than hanging down beside it for 200 steps.
 CRASH_COST = 1000.0
+STICK = 0.1  # m/s: at this speed Coulomb's friction has tanh(1) = 0.76 of its size
 
 
 class Noise(NamedTuple):
@@ -55,6 +57,9 @@ class CartPoleParameters(PlantParameters):
         Masses M of the cart and m of the pole, kg.
     length, gravity, friction : float
         m, m/s^2, N s/m (viscous, of the cart).
+    coulomb : float
+        Dry friction of the cart, N: the same at any speed but for the smooth passage through 0 (`STICK`). No model of
+        an MPC of ours has it.
     max_force : float
         Actuator limit, N.
     delay : int
@@ -68,6 +73,7 @@ class CartPoleParameters(PlantParameters):
     length: float = 0.5
     gravity: float = 9.81
     friction: float = 0.0
+    coulomb: float = 0.0
     max_force: float = 15.0
     delay: int = 0
     process_noise: float = 0.0
@@ -77,7 +83,7 @@ class CartPoleParameters(PlantParameters):
     limit = property(lambda self: (self.max_force,))
 
     def __post_init__(self):
-        self._check("cart_mass mass length gravity max_force", "friction delay process_noise measurement_noise")
+        self._check("cart_mass mass length gravity max_force", "friction coulomb delay process_noise measurement_noise")
 
     def draw(self, rng, n: int, steps: int) -> Noise:
         """Draw the noise of n runs of so many `steps`; `rng` is a generator or a seed."""
@@ -111,14 +117,14 @@ def derivative(x, u, p: CartPoleParameters = MODEL):
     x : CasADi column (4,) or ndarray, shape (..., 4)
     u : CasADi column (1,) or ndarray, shape (..., 1)
         Force (N), not clipped.
-    p : CartPoleParameters, or anything with cart_mass, mass, length, gravity and friction
+    p : CartPoleParameters, or anything with cart_mass, mass, length, gravity and friction (and coulomb, else 0)
         The entries may be CasADi symbols, such as the parameters of an optimal-control problem.
     """
     symbolic = isinstance(x, (ca.SX, ca.MX, ca.DM)) or isinstance(u, (ca.SX, ca.MX, ca.DM))
     x, u = (x, u) if symbolic else (asfloats(x, "x"), asfloats(u, "u"))
     q, v, w, force = (x[1], x[2], x[3], u[0]) if symbolic else (x[..., 1], x[..., 2], x[..., 3], u[..., 0])
     sin, cos = (ca.sin(q), ca.cos(q)) if symbolic else (np.sin(q), np.cos(q))
-    push = force - p.friction * v
+    push = force - p.friction * v - getattr(p, "coulomb", 0.0) * (ca.tanh if symbolic else np.tanh)(v / STICK)
     inertia = p.cart_mass + p.mass * sin**2
     v_dot = (push + p.mass * sin * (p.gravity * cos - p.length * w**2)) / inertia
     w_dot = (v_dot * cos + p.gravity * sin) / p.length

@@ -6,6 +6,7 @@ from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step, distributed_step
 from mpcrl_course.learners.log import Log, saved_log
 from mpcrl_course.learners.q_learning import QLearning
+from mpcrl_course.learners.regression import cartpole_transitions, fit
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
@@ -21,11 +22,13 @@ __all__ = [
     "QLearning",
     "Replay",
     "TabularQLearning",
+    "cartpole_transitions",
     "central_step",
     "constant",
     "distributed_step",
     "epsilon_greedy",
     "exponential",
+    "fit",
     "greedy",
     "noisy_action",
     "pendulum_policy",

@@ -19,11 +19,12 @@ from mpcrl_course.mpc.problem import OptimalControlProblem
 from mpcrl_course.mpc.real_time import RealTimeSolver
 from mpcrl_course.mpc.scaling import ScaledSolver
 from mpcrl_course.mpc.solution import Guess, Question, Solution
+from mpcrl_course.mpc.split import SplitRealTimeSolver
 from mpcrl_course.mpc.transcription import Transcription
 from mpcrl_course.validation import FEW, floats, instance, reals
 
-#: See `RealTimeSolver`.
-RTI_OPTIONS = ("residual", "line_search", "fallback")
+#: See `RealTimeSolver` and, of a split, `SplitRealTimeSolver`.
+RTI_OPTIONS = ("residual", "line_search", "fallback", "split")
 #: What back ends say of numbers that are none.
 NO_NUMBER = ("not finite", "not a number", "Invalid_Number")
 #: Larger states and inputs are refused: squares of squares of them are no numbers any more.
@@ -41,7 +42,7 @@ class MPC:
         by the active-set method daqp, one with a long horizon by the sparse interior-point method piqp, and any
         other one by ipopt. 'rti' is real-time iteration: V and policy improve their `warm_start` by one step.
     **options
-        Of real-time iteration only: see `RealTimeSolver`.
+        Of real-time iteration only: see `RealTimeSolver` and, of `split`, `SplitRealTimeSolver`.
 
     Attributes
     ----------
@@ -101,7 +102,12 @@ class MPC:
             t = Transcription(units.scaled())
             if options.get("residual") is not None:
                 options["residual"] = units.own(options["residual"])
-        back_end = LiftedSolver(t, "ipopt") if solver == "ipopt" else RealTimeSolver(t, **options)
+            if "split" in options:
+                raise ValueError(
+                    "a split needs states and inputs whose cost has a curvature near one: choose other units"
+                )
+        kind = SplitRealTimeSolver if "split" in options else RealTimeSolver
+        back_end = LiftedSolver(t, "ipopt") if solver == "ipopt" else kind(t, **options)
         return back_end if units.plain else ScaledSolver(self.transcription, units, back_end)
 
     def V(self, theta, s, *, perturbation=None, warm_start: Solution | tuple | None = None) -> Solution:

@@ -199,9 +199,14 @@ class RealTimeSolver:
         self._evaluate = BufferedFunction(
             "evaluate", inputs, [merit, slack, alone * (t.lower > t.h), alone * (t.h > t.upper)]
         )
+        self._first = self._costate(t)
+
+    @staticmethod
+    def _costate(t: Transcription) -> BufferedFunction:
+        """Return the function that gives the multiplier nu_0 of the initial state, from the plan and the others."""
         stationarity = ca.gradient(t.lagrangian(), t.X)[:, 0] - t.nu[:, 0]  # in x_0, without nu_0: that is -nu_0
-        inputs = [*inputs[:3], t.sigma, t.nu, t.lam_lb, t.lam_ub, t.perturbation]
-        self._first = BufferedFunction("first", inputs, [-stationarity])
+        inputs = [t.theta, t.X, t.U, t.sigma, t.nu, t.lam_lb, t.lam_ub, t.perturbation]
+        return BufferedFunction("first", inputs, [-stationarity])
 
     def solve(self, question: Question, guess: Solution | Guess | None = None) -> Solution:
         """Answer a question about V by one iteration from the `guess` (`shift` that of the step before first)."""

@@ -1,6 +1,6 @@
 """Ways to act: one file per box of the taxonomy."""
 
-from mpcrl_course.policies import back_off
+from mpcrl_course.policies import back_off, guesses
 from mpcrl_course.policies.back_off import (
     cartpole_back_off,
     chance_back_off,
@@ -10,9 +10,12 @@ from mpcrl_course.policies.back_off import (
 )
 from mpcrl_course.policies.energy import energy_rule
 from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torques, predictive_filter
+from mpcrl_course.policies.guesses import Nearest, Predicted, compare_guesses
 from mpcrl_course.policies.identifying import IdentifyingPolicy
+from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
 from mpcrl_course.policies.observer import AngleOnly, kalman_gain
+from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 
@@ -20,16 +23,24 @@ __all__ = [
     "AngleOnly",
     "Filter",
     "IdentifyingPolicy",
+    "Nearest",
     "NetworkScenarios",
+    "OnDemand",
+    "Predicted",
     "Receding",
+    "ResidualModel",
     "Scenarios",
     "back_off",
     "barrier_filter",
     "barrier_torques",
     "cartpole_back_off",
     "chance_back_off",
+    "compare_guesses",
+    "departed",
     "energy_rule",
     "first_plan",
+    "guesses",
+    "integrated_mpc",
     "kalman_gain",
     "linear_back_off",
     "mass_scenarios",

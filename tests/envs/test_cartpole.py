@@ -21,12 +21,15 @@ def test_the_equations_of_motion_are_those_of_the_lagrangian():
     speed = ca.jtimes(tip, x, dx)
     kinetic = 0.5 * P.cart_mass * dx[0] ** 2 + 0.5 * P.mass * ca.sumsqr(speed)
     momentum = ca.gradient(kinetic, dx)
-    force = ca.vertcat(3.0 - P.friction * dx[0], 0.0)
+    force = ca.vertcat(3.0 - P.friction * dx[0] - 0.8 * ca.tanh(dx[0] / 0.1), 0.0)
     L = kinetic - P.mass * P.gravity * tip[1]
     residual = ca.jtimes(momentum, dx, ddx) + ca.jtimes(momentum, x, dx) - ca.gradient(L, x) - force
-    rate = cartpole.derivative(X, np.array([3.0]), P)
-    np.testing.assert_allclose(ca.Function("r", [x, dx, ddx], [residual])(X[:2], X[2:], rate[2:]), 0.0, atol=1e-12)
-    np.testing.assert_array_equal(rate[:2], X[2:])
+    for v in (-0.7, 0.05):  # dry friction at its full size, and on its way through 0
+        now = np.array([*X[:2], v, X[3]])
+        rate = cartpole.derivative(now, np.array([3.0]), replace(P, coulomb=0.8))
+        left = ca.Function("r", [x, dx, ddx], [residual])(now[:2], now[2:], rate[2:])
+        np.testing.assert_allclose(left, 0.0, atol=1e-12)
+        np.testing.assert_array_equal(rate[:2], now[2:])
 
 
 def test_energy_is_kept_without_friction_and_force():
@@ -131,6 +134,21 @@ def test_starts_lie_where_they_are_said_to():
 
 def test_bad_parameters_are_refused():
     env = CartPole()
-    for change in ({"mass": 0.0}, {"length": np.nan}, {"friction": -1.0}, {"delay": 0.5}, {"gravity": np.inf}):
+    for change in (
+        {"mass": 0.0},
+        {"length": np.nan},
+        {"friction": -1.0},
+        {"coulomb": -1.0},
+        {"delay": 0.5},
+        {"gravity": np.inf},
+    ):
         with pytest.raises(ValueError, match=next(iter(change))):
             env.change(**change)
+
+
+def test_dry_friction_holds_the_cart_against_a_small_force():
+    """Pushed by half the dry friction, it creeps: at the speed where tanh(v / 0.1) = 1/2."""
+    x, sticky = np.array([0.0, np.pi, 0.0, 0.0]), replace(P, coulomb=2.0, friction=0.0)
+    for _ in range(3000):
+        x = dynamics(x, np.array([1.0]), sticky)
+    assert x[2] == pytest.approx(0.1 * np.arctanh(0.5), rel=1e-6)

@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 
 from mpcrl_course.closed_loop import rowwise, run
+from mpcrl_course.envs.cartpole import CartPoleParameters
 from mpcrl_course.envs.linear import LinearParameters
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters
 from mpcrl_course.network import ADMM
 from mpcrl_course.policies.filters import barrier_filter, predictive_filter
 from mpcrl_course.policies.identifying import IdentifyingPolicy
+from mpcrl_course.policies.integrated import integrated_mpc, network
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.observer import AngleOnly
+from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.policies.scenario import mass_scenarios
 from mpcrl_course.problems.linear import linear_mpc
@@ -37,6 +40,11 @@ POLICIES = {
     "linear MPC": (lambda: Receding(linear_mpc()), LINEAR),
     "pendulum MPC": (lambda: Receding(pendulum_mpc(horizon=20)), NOMINAL),
     "pendulum MPC, late": (lambda: Receding(pendulum_mpc(horizon=20), delay=2), LATE),
+    "integrated": (
+        lambda: Receding(integrated_mpc(network(np.random.default_rng(0), width=4), horizon=8)),
+        CartPoleParameters(),
+    ),
+    "on demand": (lambda: OnDemand(pendulum_mpc(horizon=20), departed(0.05, [1.0, 2.0])), LATE),
     "network MPC": (lambda: Receding(ADMM(NET, iterations=20)), NETWORK),
     "network scenarios": (network_scenarios, NETWORK),
     "mass scenarios": (lambda: mass_scenarios((0.8, 1.2), horizon=20), NOMINAL),
