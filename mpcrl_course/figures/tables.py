@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
+from numbers import Integral, Real
+from os import PathLike
+from textwrap import dedent
+from typing import Any
+
+from mpcrl_course.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -56,35 +64,129 @@ class Card:
 
 @dataclass(frozen=True)
 class Table:
-    """A small table that shows itself in a notebook and prints as text.
+    """A small table that shows itself in a notebook and prints as text; columns of numbers are flush right.
 
     Parameters
     ----------
     caption
         A line above it.
-    header, rows
-        Texts; all rows as long as the header.
+    header
+        Of each column, with the unit of its numbers: "time (ms)".
+    rows
+        Each as long as the header: texts, numbers, `Interval`s, or None where there is nothing. They are kept as they
+        are given, so that `rows` has every digit.
+    formats
+        How the numbers of a column are written, by its head: {"time (ms)": ".1f"}. By default three digits, more
+        before the point.
+
+    Raises
+    ------
+    ValueError
+        A row is not as long as the header, or a format is for a column that is not there.
     """
 
     caption: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Any]]
+    formats: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        wrong = [row for row in self.rows if len(row) != len(self.header)]
+        if wrong:
+            raise ValueError(f"a row has {len(wrong[0])} entries, but the header {len(self.header)}: {wrong[0]}")
+        if set(self.formats) - set(self.header):
+            raise ValueError(f"no column is called {sorted(set(self.formats) - set(self.header))[0]!r}")
 
     def __str__(self) -> str:
-        lines = [list(self.header), *map(list, self.rows)]
+        lines = [list(self.header), *self._texts()]
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
+        sides = [">" if right else "<" for right in self._right()]
         text = [
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+            "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
+            for line in lines
         ]
         return "\n".join([self.caption, text[0], "  ".join("-" * width for width in widths), *text[1:]])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col" style="text-align:left">{escape(cell)}</th>' for cell in self.header)
-        rows = "".join(
-            "<tr>" + "".join(f'<td style="text-align:left">{escape(cell)}</td>' for cell in row) + "</tr>"
-            for row in self.rows
-        )
-        caption = f"<caption>{escape(self.caption)}</caption>"
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        styles = [f'style="text-align:{"right" if right else "left"}"' for right in self._right()]
+
+        def line(cells, tag, scope=""):
+            inside = (f"<{tag}{scope} {s}>{escape(c)}</{tag}>" for c, s in zip(cells, styles, strict=True))
+            return f"<tr>{''.join(inside)}</tr>"
+
+        head, rows = line(self.header, "th", ' scope="col"'), "".join(line(cells, "td") for cells in self._texts())
+        caption = f'<caption style="caption-side:top;text-align:left">{escape(self.caption)}</caption>'
+        return f"<table>{caption}<thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+    def csv(self) -> str:
+        """Return the rows as comma-separated values, every digit; half the width of intervals in columns of its own."""
+        halves = [any(isinstance(row[k], Interval) for row in self.rows) for k in range(len(self.header))]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for row in [self.header, *self.rows]:
+            line: list[Any] = []
+            for cell, half in zip(row, halves, strict=True):
+                pair = cell if isinstance(cell, Interval) else (cell, f"{cell}, ±" if row is self.header else None)
+                line += pair if half else [cell]
+            writer.writerow(line)
+        return text.getvalue()
+
+    def to_csv(self, path: str | PathLike) -> None:
+        """Write `csv` to the file `path`."""
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            file.write(self.csv())
+
+    def _right(self) -> list[bool]:
+        # Which columns hold numbers, and nothing else.
+        columns = [[row[k] for row in self.rows if row[k] is not None] for k in range(len(self.header))]
+        return [bool(column) and all(isinstance(cell, (Real, Interval)) for cell in column) for column in columns]
+
+    def _texts(self) -> list[list[str]]:
+        forms = [self.formats.get(head, "") for head in self.header]
+        return [[_written(cell, form) for cell, form in zip(row, forms, strict=True)] for row in self.rows]
+
+
+def _written(cell: Any, form: str) -> str:
+    if cell is None or isinstance(cell, (str, bool)):
+        return {None: "–", True: "yes", False: "no"}.get(cell, cell)
+    if not form and isinstance(cell, Real) and not isinstance(cell, Integral):
+        form = ".0f" if 100 <= abs(cell) < 1e6 else ".3g"
+    return format(cell, form)
+
+
+@dataclass(frozen=True)
+class Pseudocode:
+    """A method in numbered lines; shows itself as a box in a notebook and prints as text.
+
+    Parameters
+    ----------
+    title
+        Of the box.
+    text
+        The lines; what a line is indented by is kept, blank lines are not.
+    """
+
+    title: str
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines, without what all of them are indented by."""
+        return [line.rstrip() for line in dedent(self.text).splitlines() if line.strip()]
+
+    def __str__(self) -> str:
+        return "\n".join([self.title, *(f"{k:3d}  {line}" for k, line in enumerate(self.lines, 1))])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        # an ordered list, which a screen reader counts; non-breaking blanks keep the indentation
+        lines = ""
+        for line in self.lines:
+            words = line.lstrip()
+            lines += f"<li>{'&nbsp;' * (len(line) - len(words))}{escape(words)}</li>"
+        listed = f'<ol style="font-family:monospace;margin:4px 0;padding-left:3em">{lines}</ol>'
+        box = "border:1px solid #767676;padding:4px 10px;display:inline-block;max-width:100%"
+        return f'<div style="{box}"><b>{escape(self.title)}</b>{listed}</div>'
