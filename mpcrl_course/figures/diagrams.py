@@ -127,11 +127,7 @@ def _draw_box(ax, box: Box, lit: bool) -> None:
 
 
 def _draw_arrow(ax, boxes: Mapping[str, Box], arrow: Arrow) -> None:
-    start, end = boxes[arrow.start], boxes[arrow.end]
-    # without corners an arrow leaves its box level or upright, if the other one is beside it or above it
-    corners = [np.array(corner) for corner in arrow.via]
-    first, last = (corners[0], corners[-1]) if corners else (np.array(end[:2]), np.array(start[:2]))
-    path = np.array([_border(start, first), *corners, _border(end, last)], dtype=float)
+    path = route(boxes, arrow)
     colour = COLOURS["blue"] if arrow.learns else "#222222"
     ax.add_patch(
         FancyArrowPatch(
@@ -152,16 +148,31 @@ def _draw_arrow(ax, boxes: Mapping[str, Box], arrow: Arrow) -> None:
         ax.text(x, y, arrow.text, fontsize=10, color=colour, zorder=3, gid="arrow", **place)
 
 
-def _border(box: Box, towards) -> np.ndarray:
+def route(boxes: Mapping[str, Box], arrow: Arrow) -> np.ndarray:
+    """Return the corners of the way of an `arrow` between its `boxes`, from border to border, shape (n, 2).
+
+    It is level or upright between boxes that are beside or above each other, and straight across their borders.
+    """
+    start, end = boxes[arrow.start], boxes[arrow.end]
+    corners = [np.array(corner, dtype=float) for corner in arrow.via]
+    if corners:
+        return np.array([_border(start, corners[0]), *corners, _border(end, corners[-1])])
+    centres, halves = np.array([start[:2], end[:2]], dtype=float), np.array([start[3:], end[3:]]) / 2
+    low, high = (centres - halves).max(axis=0), (centres + halves).min(axis=0)
+    first, last = np.where(low <= high, (low + high) / 2, centres)  # what both of them span, they share
+    return np.array([_border(start, last), _border(end, first)])
+
+
+def _border(box: Box, towards: np.ndarray) -> np.ndarray:
     # Where an arrow meets a box: straight across its side if `towards` is beside or above it, else towards its centre.
-    centre, half = np.array([box.x, box.y]), np.array([box.width, box.height]) / 2
-    away = np.array(towards, dtype=float) - centre
+    half = np.array([box.width, box.height]) / 2
+    away = towards - (box.x, box.y)
     beside = np.abs(away) <= half
-    if not box.width:
-        return centre
-    if beside.any() and not beside.all():
-        return centre + np.where(beside, away, np.sign(away) * half)
-    return centre + away * np.min(half / np.maximum(np.abs(away), 1e-12))
+    if beside.all() or not half.any():
+        return np.array([box.x, box.y], dtype=float)
+    if beside.any():
+        return (box.x, box.y) + np.where(beside, away, np.sign(away) * half)
+    return (box.x, box.y) + away * np.min(half / np.abs(away))
 
 
 #: The map of the field: what an MPC can be around a learned policy, and the lecture about it.

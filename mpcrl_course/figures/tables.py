@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -11,6 +12,8 @@ from numbers import Integral, Real
 from os import PathLike
 from textwrap import dedent
 from typing import Any
+
+import numpy as np
 
 from mpcrl_course.statistics import Interval
 
@@ -141,7 +144,10 @@ class Table:
     def _right(self) -> list[bool]:
         # Which columns hold numbers, and nothing else.
         columns = [[row[k] for row in self.rows if row[k] is not None] for k in range(len(self.header))]
-        return [bool(column) and all(isinstance(cell, (Real, Interval)) for cell in column) for column in columns]
+        return [
+            bool(column) and all(isinstance(cell, (Real, Interval)) and not isinstance(cell, bool) for cell in column)
+            for column in columns
+        ]
 
     def _texts(self) -> list[list[str]]:
         forms = [self.formats.get(head, "") for head in self.header]
@@ -149,11 +155,15 @@ class Table:
 
 
 def _written(cell: Any, form: str) -> str:
-    if cell is None or isinstance(cell, (str, bool)):
-        return {None: "–", True: "yes", False: "no"}.get(cell, cell)
-    if not form and isinstance(cell, Real) and not isinstance(cell, Integral):
-        form = ".0f" if 100 <= abs(cell) < 1e6 else ".3g"
-    return format(cell, form)
+    if cell is None:
+        return "–"
+    if isinstance(cell, (bool, np.bool_)):
+        return "yes" if cell else "no"
+    if isinstance(cell, Real) and not isinstance(cell, Integral):
+        cell = float(cell)
+        form = form or (".0f" if 100 <= abs(cell) < 1e6 else ".3g")
+    text = cell if isinstance(cell, str) else format(cell, form)
+    return text[1:] if re.fullmatch(r"-0[.0]*%?", text) else text  # what rounds to zero has no sign
 
 
 @dataclass(frozen=True)
