@@ -177,11 +177,11 @@ def _border(box: Box, towards: np.ndarray) -> np.ndarray:
 
 #: The map of the field: what an MPC can be around a learned policy, and the lecture about it.
 COURSE = {
-    "expert": "a teacher: an expert actor whose actions the policy imitates (lecture 08)",
-    "before": "before the policy: a generator of references or plans that the policy observes (lecture 10)",
-    "policy": "the deployed policy itself, with networks in five places (lectures 05 to 07)",
-    "after": "after the policy: a filter that changes its action as little as safety demands (lecture 10)",
-    "critic": "a judge: the critic that tells the policy what its actions cost (lecture 09)",
+    "expert": "an expert actor, whose actions the policy imitates (lecture 08)",
+    "before": "a generator of references before the policy (10)",
+    "policy": "the deployed policy itself (05 to 07)",
+    "after": "a safety filter after it (10)",
+    "critic": "the critic that judges its actions (09)",
 }
 
 
@@ -288,6 +288,6 @@ def actor_critic() -> tuple[dict[str, Box], list[Arrow]]:
 
 def _caption(lit: str | Sequence[str]) -> str:
     keys = [lit] if isinstance(lit, str) else list(lit)
-    words = "The map of the field. Around a plant, its policy and the critic that judges it, an MPC can be "
-    words += "; ".join(COURSE.values()) + ". Solid arrows carry signals of the loop, dashed ones what is learned from."
+    words = f"The map of the field. Around a plant, an MPC can be {'; '.join(COURSE.values())}. "
+    words += "Solid arrows are signals of the loop, dashed ones what the policy learns from."
     return words + (f" Lit: {' and '.join(keys)}." if keys else "")

@@ -173,19 +173,19 @@ def reveal(key: str, value: Any) -> None:
     if asked.choices and value not in asked.choices:
         raise ValueError(f"value {value!r} is none of the choices {', '.join(asked.choices)}")
     asked.answer = value if asked.choices else real(value, "value")
-    display(Card(f"{asked.text} {asked.written(asked.answer)}", asked.verdict()))
+    display(Card(f"Measured: {asked.written(asked.answer)}", asked.verdict(), footer=[asked.text]))
 
 
 def tally() -> Table:
     """Tabulate the predictions whose answer was shown: question, guess, answer, and how many were right."""
     shown = [asked for asked in ASKED.values() if asked.answer is not None]
-    rows = [
-        (asked.text, asked.written(asked.guess), asked.written(asked.answer), "right" if asked.right else "–")
-        for asked in shown
-    ]
+    rows = []
+    for asked in shown:
+        verdict = "–" if asked.guess is None else "right" if asked.right else "wrong"
+        rows.append((asked.text, asked.written(asked.guess), asked.written(asked.answer), verdict))
     made = sum(asked.guess is not None for asked in shown)
     caption = f"{sum(asked.right for asked in shown)} right of {made} guessed, of {len(shown)} predictions"
-    return Table(caption, ["question", "your guess", "measured", ""], rows)
+    return Table(caption, ["question", "your guess", "measured", "verdict"], rows)
 
 
 def _number(text: str) -> float | None:

@@ -79,8 +79,8 @@ class Table:
         Each as long as the header: texts, numbers, `Interval`s, or None where there is nothing. They are kept as they
         are given, so that `rows` has every digit.
     formats
-        How the numbers of a column are written, by its head: {"time (ms)": ".1f"}. By default three digits, more
-        before the point.
+        How the numbers of a column are written, by its head: {"time (ms)": ".1f"}. By default all have as many places
+        as give the largest three digits and the smallest two.
 
     Raises
     ------
@@ -150,8 +150,20 @@ class Table:
         ]
 
     def _texts(self) -> list[list[str]]:
-        forms = [self.formats.get(head, "") for head in self.header]
+        columns = [[row[k] for row in self.rows] for k in range(len(self.header))]
+        forms = [self.formats.get(head) or _form(column) for head, column in zip(self.header, columns, strict=True)]
         return [[_written(cell, form) for cell, form in zip(row, forms, strict=True)] for row in self.rows]
+
+
+def _form(column: Sequence[Any]) -> str:
+    # So many places for all that the largest number has three digits and the smallest two; if they differ too much
+    # for this, three digits for each.
+    floats = [cell for cell in column if isinstance(cell, Real) and not isinstance(cell, Integral)]
+    sizes = [abs(float(cell)) for cell in floats if cell and np.isfinite(float(cell))]
+    if not sizes:
+        return ".0f" if floats else ""
+    low, high = (int(np.floor(np.log10(size))) for size in (min(sizes), max(sizes)))
+    return f".{max(0, 2 - high, 1 - low)}f" if high - low <= 3 and -4 <= high < 6 else ".3g"
 
 
 def _written(cell: Any, form: str) -> str:
@@ -159,10 +171,9 @@ def _written(cell: Any, form: str) -> str:
         return "–"
     if isinstance(cell, (bool, np.bool_)):
         return "yes" if cell else "no"
-    if isinstance(cell, Real) and not isinstance(cell, Integral):
-        cell = float(cell)
-        form = form or (".0f" if 100 <= abs(cell) < 1e6 else ".3g")
-    text = cell if isinstance(cell, str) else format(cell, form)
+    if isinstance(cell, str):
+        return cell
+    text = format(cell, form) if isinstance(cell, Integral) or not isinstance(cell, Real) else format(float(cell), form)
     return text[1:] if re.fullmatch(r"-0[.0]*%?", text) else text  # what rounds to zero has no sign
 
 

@@ -37,7 +37,7 @@ def test_a_number_is_kept_and_its_answer_shown_beside_it(shown):
     field.value = "12,5 ms"
     assert said.value == "Kept: 12.5 ms." and asked().guess == 12.5
     reveal("key", 10.0)
-    assert str(shown[-1]) == "How long? 10.0 ms. You guessed 12.5 ms: too large by 2.5 ms."
+    assert str(shown[-1]) == "Measured: 10.0 ms. You guessed 12.5 ms: too large by 2.5 ms.\n    How long?"
     reveal("key", 13.0)
     assert shown[-1].sentence == "You guessed 12.5 ms: right."  # within a tenth
 
@@ -71,7 +71,7 @@ def test_a_choice_is_right_or_not(shown):
     field.value = "plain"
     assert said.value == "Kept: plain."
     reveal("key", "learned")
-    assert str(shown[-1]) == "Which? learned. You guessed plain: not so."
+    assert str(shown[-1]) == "Measured: learned. You guessed plain: not so.\n    Which?"
     reveal("key", "plain")
     assert shown[-1].sentence == "You guessed plain: right."
 
@@ -109,7 +109,7 @@ def test_the_tally_counts_what_was_shown():
     table = tally()
     assert table.caption == "1 right of 2 guessed, of 3 predictions"
     assert table.rows[0] == ("How many a?", "1", "1", "right")
-    assert table.rows[1] == ("How many b?", "5", "1", "–")
+    assert table.rows[1] == ("How many b?", "5", "1", "wrong")
     assert table.rows[2] == ("How many c?", "–", "1", "–")
 
 
@@ -117,7 +117,7 @@ def test_without_a_guess_everything_runs(shown):
     predict("Which?", CHOICES, key="key")
     assert shown == []  # there is no notebook here
     reveal("key", "plain")
-    assert str(shown[-1]) == "Which? plain. No guess was made."
+    assert str(shown[-1]) == "Measured: plain. No guess was made.\n    Which?"
     assert tally().caption == "0 right of 0 guessed, of 1 predictions"
 
 
@@ -137,7 +137,8 @@ def test_a_script_says_the_answer_and_that_no_guess_was_made():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert ran.stdout.splitlines() == [
-        "How many? 3. No guess was made.",
+        "Measured: 3. No guess was made.",
+        "    How many?",
         "0 right of 0 guessed, of 1 predictions",
     ]
 

@@ -28,10 +28,20 @@ def test_numbers_are_flush_right_and_rounded_only_where_they_are_shown():
     assert TABLE.rows is ROWS and repr(TABLE) == str(TABLE)
 
 
-def test_by_default_three_digits_are_shown_and_more_before_the_point():
-    numbers = [0.0001234, 0.5, 12.345, 1234.5, 123456789.0, -0.0, np.float32(2.5), np.nan]
-    shown = [line.strip() for line in str(Table("", ["x"], [[x] for x in numbers])).splitlines()[3:]]
-    assert shown == ["0.000123", "0.5", "12.3", "1234", "1.23e+08", "0", "2.5", "nan"]
+@pytest.mark.parametrize(
+    ("numbers", "shown"),
+    [
+        ([1.254, 1.3, -0.0], ["1.25", "1.30", "0.00"]),
+        ([158.31, 1.26, 12], ["158.3", "1.3", "12.0"]),
+        ([12345.6, 1234.5], ["12346", "1234"]),
+        ([0.0001234, 12.345, np.float32(2.5)], ["0.000123", "12.3", "2.5"]),
+        ([123456789.0, np.nan], ["1.23e+08", "nan"]),
+        ([0.0, np.inf], ["0", "inf"]),
+        ([3, 1000], ["3", "1000"]),
+    ],
+)
+def test_by_default_a_column_has_as_many_places_as_its_numbers_need(numbers, shown):
+    assert [line.strip() for line in str(Table("", ["x"], [[x] for x in numbers])).splitlines()[3:]] == shown
 
 
 def test_html_has_the_caption_and_aligns_each_column():
