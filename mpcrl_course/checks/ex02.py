@@ -565,9 +565,6 @@ debug = Debug(
                 _drive(action=lambda plan, k, first: plan.u[1])),
         Mistake("end of the plan", "It plans from the last state of the plan, which lies the whole horizon ahead.",
                 _drive(state=lambda s, before, plan: plan.x[-1])),
-        Mistake("always from the start",
-                "Every plan begins where the one before did: in the first state of all. The plant has moved.",
-                _drive(state=lambda s, before, plan: plan.x[0])),
         Mistake("model's own state",
                 "It plans from what the model says of the measured state, one step on: x_1 of A x + B u without noise.",
                 _drive(state=lambda s, before, plan: A @ before + B * plan.u0)),
@@ -578,7 +575,9 @@ debug = Debug(
         Mistake("first plan to its end",
                 "The inputs are those of the first plan, one after the other: that is open loop. Plan again at every "
                 "step.", _drive(action=lambda plan, k, first: first.u[min(k, len(first.u) - 1)])),
-        Mistake("never planned again", "The first input of the first plan is applied again and again.",
+        Mistake("never planned again",
+                "The first input of the first plan is applied again and again. The plant moves; the start of the plan "
+                "does not.",
                 _drive(again=lambda k: False)),
         Mistake("every other step",
                 "The loop plans at every other step only, and applies the same first input twice.",
