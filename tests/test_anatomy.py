@@ -1,5 +1,10 @@
 """Lectures have the anatomy that `tests.anatomy` asks for, and it sees what has not."""
 
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 
 from mpcrl_course.lectures import LECTURES
@@ -78,3 +83,20 @@ def test_the_state_of_widgets_is_seen():
 )
 def test_a_cell_that_computes_does_not_only_plot(source, plots):
     assert only_plots(source) == plots
+
+
+def test_the_example_of_the_page_runs_without_a_guess():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Add a lecture")[1]
+    example = re.search(r"^```python\n(.*?)^```", page, re.M | re.S).group(1) + "print(table)\nprint(tally())"
+    environ = {**os.environ, "MPLBACKEND": "agg", "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-W", "error", "-c", example]
+    ran = subprocess.run(command, env=environ, capture_output=True, encoding="utf-8")
+    assert ran.returncode == 0, ran.stderr
+    said = [
+        "The map of the field",
+        "Lit: policy.",
+        "Measured: 22 %. No guess was made.",
+        "parallel    122 ± 11",
+        "of 1 pred",
+    ]
+    assert [words for words in said if words not in ran.stdout] == []
