@@ -108,9 +108,10 @@ def diagram(boxes: Mapping[str, Box], arrows: Sequence[Arrow], caption: str, lit
     boxes, arrows, lit
         As in `draw`.
     caption : str
-        Visible, and the alt text.
+        Visible, and the alt text; which boxes are lit is added.
     """
-    show(draw(boxes, arrows, lit), caption)
+    keys = [lit] if isinstance(lit, str) else list(lit)
+    show(draw(boxes, arrows, lit), caption + (f" Lit: {' and '.join(keys)}." if keys else ""))
 
 
 def _draw_box(ax, box: Box, lit: bool) -> None:
@@ -176,37 +177,16 @@ def _border(box: Box, towards: np.ndarray) -> np.ndarray:
 
 
 #: The map of the field: what an MPC can be around a learned policy, and the lecture about it.
-COURSE = {
-    "expert": "an expert actor, whose actions the policy imitates (lecture 08)",
-    "before": "a generator of references before the policy (10)",
-    "policy": "the deployed policy itself (05 to 07)",
-    "after": "a safety filter after it (10)",
-    "critic": "the critic that judges its actions (09)",
-}
-
-
-def course_boxes(lit: str | Sequence[str] = ()) -> None:
-    """Show the map of the field: the places around actor and critic that an MPC can take.
-
-    Parameters
-    ----------
-    lit : str or sequence of str
-        Of "expert", "before", "policy", "after" and "critic", those that the lecture is about.
-    """
-    diagram(*field_map(), _caption(lit), lit)
-
-
-def field_map() -> tuple[dict[str, Box], list[Arrow]]:
-    """Return boxes and arrows of the map of the field."""
-    boxes = {
+FIELD: tuple[dict[str, Box], list[Arrow]] = (
+    {
         "expert": Box(2.75, 3.0, "expert actor\nMPC teaches (08)", 1.6),
         "before": Box(0.95, 1.9, "before\nreference (10)", 1.35),
         "policy": Box(2.75, 1.9, "deployed policy\nMPC acts (05–07)", 1.6),
         "after": Box(4.45, 1.9, "after\nsafety filter (10)", 1.4),
         "plant": Box(5.85, 1.9, "plant", 0.8),
         "critic": Box(2.75, 0.8, "critic\nMPC judges (09)", 1.6),
-    }
-    arrows = [
+    },
+    [
         Arrow("before", "policy"),
         Arrow("policy", "after"),
         Arrow("after", "plant", "$a$"),
@@ -214,80 +194,68 @@ def field_map() -> tuple[dict[str, Box], list[Arrow]]:
         Arrow("critic", "policy", "improve", learns=True),
         Arrow("plant", "critic", "$s$, $a$, cost", via=((5.85, 0.8),)),
         Arrow("plant", "before", "$s$, also to policy, filter and expert", via=((5.85, 0.2), (0.95, 0.2))),
-    ]
-    return boxes, arrows
+    ],
+)
 
-
-def closed_loop_boxes(lit: str | Sequence[str] = ()) -> None:
-    """Show the closed loop of controller and plant, with disturbance, measurement and noise.
-
-    Parameters
-    ----------
-    lit : str or sequence of str
-        Of "controller", "plant" and "sensor", those that the lecture is about.
-    """
-    caption = (
-        "The closed loop: the controller sends the input u to the plant, which a disturbance e acts upon, too; its "
-        "state x is measured with noise as y, and y is all that the controller sees."
-    )
-    diagram(*loop(), caption, lit)
-
-
-def loop() -> tuple[dict[str, Box], list[Arrow]]:
-    """Return boxes and arrows of the closed loop."""
-    boxes = {
+LOOP: tuple[dict[str, Box], list[Arrow]] = (
+    {
         "controller": Box(1.4, 1.5, "controller\n$u = \\pi(y)$", 1.5),
         "plant": Box(4.4, 1.5, "plant\n$x^+ = f(x, u, e)$", 1.6),
-        "sensor": Box(4.4, 0.5, "measurement", 1.3, 0.4),
+        "measurement": Box(4.4, 0.5, "measurement", 1.3, 0.4),
         "e": Box(4.4, 2.2, width=0.0, height=0.0),
         "noise": Box(6.1, 0.5, width=0.0, height=0.0),
-    }
-    arrows = [
+    },
+    [
         Arrow("controller", "plant", "input $u$"),
         Arrow("e", "plant", "disturbance $e$"),
-        Arrow("plant", "sensor", "state $x$"),
-        Arrow("noise", "sensor", "noise"),
-        Arrow("sensor", "controller", "measured $y$", via=((1.4, 0.5),)),
-    ]
-    return boxes, arrows
+        Arrow("plant", "measurement", "state $x$"),
+        Arrow("noise", "measurement", "noise"),
+        Arrow("measurement", "controller", "measured $y$", via=((1.4, 0.5),)),
+    ],
+)
 
-
-def actor_critic_boxes(lit: str | Sequence[str] = ()) -> None:
-    """Show actor and critic: who acts, who judges, and what each learns from.
-
-    Parameters
-    ----------
-    lit : str or sequence of str
-        Of "actor", "critic", "plant" and "memory", those that the lecture is about.
-    """
-    caption = (
-        "Actor and critic: the actor sends the action a to the plant; the transition (s, a, cost, next s) goes into a "
-        "memory; from batches of it the critic learns by its temporal-difference error what an action costs, and the "
-        "actor follows the critic's gradient in a (both dashed)."
-    )
-    diagram(*actor_critic(), caption, lit)
-
-
-def actor_critic() -> tuple[dict[str, Box], list[Arrow]]:
-    """Return boxes and arrows of actor and critic."""
-    boxes = {
+ACTOR_CRITIC: tuple[dict[str, Box], list[Arrow]] = (
+    {
         "actor": Box(1.3, 1.9, "actor\n$a = \\mu_\\theta(s)$", 1.5),
         "plant": Box(5.0, 1.9, "plant"),
         "memory": Box(5.0, 0.6, "memory"),
         "critic": Box(1.3, 0.6, "critic\n$Q_w(s, a)$", 1.5),
-    }
-    arrows = [
+    },
+    [
         Arrow("actor", "plant", "action $a$"),
         Arrow("plant", "actor", "state $s$", via=((5.0, 2.6), (1.3, 2.6))),
         Arrow("plant", "memory", "$(s, a, L, s^+)$", below=True),
         Arrow("memory", "critic", "batches: $\\delta$", learns=True),
         Arrow("critic", "actor", "$\\nabla_a Q_w$", learns=True),
-    ]
-    return boxes, arrows
+    ],
+)
 
 
-def _caption(lit: str | Sequence[str]) -> str:
-    keys = [lit] if isinstance(lit, str) else list(lit)
-    words = f"The map of the field. Around a plant, an MPC can be {'; '.join(COURSE.values())}. "
-    words += "Solid arrows are signals of the loop, dashed ones what the policy learns from."
-    return words + (f" Lit: {' and '.join(keys)}." if keys else "")
+def course_boxes(lit: str | Sequence[str] = ()) -> None:
+    """Show the map of the field; `lit` are those of the boxes of `FIELD` that the lecture is about."""
+    caption = (
+        "The map of the field. Around a plant, an MPC can be an expert actor, whose actions the policy imitates "
+        "(lecture 08); a generator of references before the policy (10); the deployed policy itself (05 to 07); a "
+        "safety filter after it (10); the critic that judges its actions (09). Solid arrows are signals of the loop, "
+        "dashed ones what the policy learns from."
+    )
+    diagram(*FIELD, caption, lit)
+
+
+def closed_loop_boxes(lit: str | Sequence[str] = ()) -> None:
+    """Show the closed loop of controller and plant; `lit` are those of the boxes of `LOOP` that a text is about."""
+    caption = (
+        "The closed loop: the controller sends the input u to the plant, which a disturbance e acts upon, too; its "
+        "state x is measured with noise as y, and y is all that the controller sees."
+    )
+    diagram(*LOOP, caption, lit)
+
+
+def actor_critic_boxes(lit: str | Sequence[str] = ()) -> None:
+    """Show who acts, who judges, and what each learns from; `lit` are boxes of `ACTOR_CRITIC`."""
+    caption = (
+        "Actor and critic: the actor sends the action a to the plant; the transition (s, a, L, next s), with the cost "
+        "L, goes into a memory; from batches of it the critic learns by its temporal-difference error δ what an action "
+        "costs, and the actor follows the critic's gradient in a (both dashed)."
+    )
+    diagram(*ACTOR_CRITIC, caption, lit)
