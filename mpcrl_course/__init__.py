@@ -12,7 +12,7 @@ statistics, closed_loop, envs
 dp, problems, policies, learners
     Exact answers on grids; the optimal-control problem of each plant; ways to act; ways to learn.
 figures, live, reproduce
-    Pictures and tables; widgets; published results made again.
+    Pictures, tables and predictions; widgets; published results made again.
 checks, cli
     What checks the exercises, and makes them from their solutions; the command line.
 

@@ -15,9 +15,14 @@ def notebooks(*folders):
     return [path for folder in folders for path in sorted((ROOT / folder).glob("[0-9][0-9]_*.ipynb"))]
 
 
+def load(notebook):
+    """Return a notebook, as in the file."""
+    return json.loads(Path(notebook).read_text(encoding="utf-8"))
+
+
 def cells(notebook):
     """Return the cells of a notebook, as in the file."""
-    return json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    return load(notebook)["cells"]
 
 
 def texts(name, folder="exercises"):

@@ -55,14 +55,14 @@ def use_style() -> None:
 
 
 def show(fig, description: str) -> None:
-    """Display a figure in the notebook with a description for those who cannot see it, and close it.
+    """Display a figure in the notebook with a caption, which also tells those who cannot see it, and close it.
 
     Parameters
     ----------
     fig : matplotlib.figure.Figure
     description : str
         What the picture shows, in words and measured numbers (pass an f-string with the numbers that were drawn).
-        It becomes the picture's alt text, which a screen reader reads.
+        It stands below the picture, and is its alt text: a screen reader reads it once.
 
     Raises
     ------
@@ -79,7 +79,9 @@ def show(fig, description: str) -> None:
     width = round(fig.get_figwidth() * fig.dpi)
     data = base64.b64encode(buffer.getvalue()).decode()
     image = f'<img src="data:image/png;base64,{data}" width="{width}" alt="{html.escape(text)}" style="max-width:100%">'
-    display({"text/html": image, "text/plain": text}, raw=True)
+    below = f'<figcaption aria-hidden="true" style="font-size:90%">{html.escape(text)}</figcaption>'
+    figure = f'<figure style="margin:0;max-width:{width}px">{image}{below}</figure>'
+    display({"text/html": figure, "text/plain": text}, raw=True)
 
 
 def band(ax, x, runs, label: str | None = None, coverage: float = 0.95, **line):

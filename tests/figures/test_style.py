@@ -50,6 +50,8 @@ def test_show_gives_an_image_with_the_description_and_closes_the_figure(ax, show
     assert alt == "A line from 3 to 4, &quot;rising&quot; &amp; straight"
     assert shown[0]["text/plain"] == 'A line from 3 to 4, "rising" & straight'
     assert base64.b64decode(re.search('base64,([^"]*)', shown[0]["text/html"]).group(1))[:4] == b"\x89PNG"
+    below = re.search(r'<figcaption aria-hidden="true"[^>]*>([^<]*)</figcaption>', shown[0]["text/html"]).group(1)
+    assert below == alt  # for the eye; a screen reader has read it
     assert 'width="700"' in shown[0]["text/html"]
     assert not plt.fignum_exists(ax.figure.number)
 
