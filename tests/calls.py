@@ -521,6 +521,18 @@ CALLS = {
     "input_scale of what it says": lambda: call(
         lambda input_scale: mpc.OptimalControlProblem(**OCP, input_scale=lambda p: input_scale), input_scale=2.0
     ),
+    "BlendedValue": lambda: call(
+        policies.BlendedValue,
+        mpc=made("mpc"),
+        Q=lambda s, a: a[:, 0],
+        offsets=[[0.1], [-0.1]],
+        beta=0.5,
+        theta=theta("mpc"),
+    ),
+    "BlendedValue.call": lambda: call(policies.BlendedValue(made("mpc"), lambda s, a: a[:, 0], [[0.1]]), y=[S]),
+    "BlendedValue of what Q says": lambda: call(
+        lambda Q: policies.BlendedValue(made("mpc"), lambda s, a: Q, [[0.1]])([S]), Q=[0.1, 0.2]
+    ),
     "CommonGuess": lambda: call(policies.CommonGuess, nominal=made("mpc"), theta=theta("mpc")),
     "CommonGuess.call": lambda: call(policies.CommonGuess(made("mpc")), mpc=made("mpc"), theta=theta("mpc"), s=S),
     "Hierarchical": lambda: call(

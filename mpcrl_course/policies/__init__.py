@@ -17,13 +17,14 @@ from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
 from mpcrl_course.policies.observer import AngleOnly, kalman_gain
-from mpcrl_course.policies.parallel import Parallel, missing_force
+from mpcrl_course.policies.parallel import BlendedValue, Parallel, missing_force
 from mpcrl_course.policies.parameterised import tuned_theta
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 
 __all__ = [
     "AngleOnly",
+    "BlendedValue",
     "CommonGuess",
     "Filter",
     "Hierarchical",

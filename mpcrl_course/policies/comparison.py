@@ -21,7 +21,7 @@ from mpcrl_course.mpc import MPC, Solution
 from mpcrl_course.own import inputs
 from mpcrl_course.policies.receding import first_plan
 from mpcrl_course.statistics import Bounds, bootstrap
-from mpcrl_course.validation import function, instance, real, reals, sequence, whole
+from mpcrl_course.validation import choice, function, instance, real, reals, sequence, whole
 
 
 def hanging_starts(n: int = 20, seed: int = 7) -> np.ndarray:
@@ -41,20 +41,25 @@ class CommonGuess:
     nominal : MPC
     theta : array_like, optional
         Its parameters; by default the initial ones.
+
+    Attributes
+    ----------
+    plans : dict of bytes to tuple of ndarray
+        States and inputs of the plans made so far; the key is the start's ``tobytes()``.
     """
 
     def __init__(self, nominal: MPC, theta=None):
         self.nominal: MPC = instance(nominal, MPC, "nominal")
         self.theta = nominal.parameters.initial() if theta is None else nominal.parameters.check(theta).copy()
-        self._plans: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+        self.plans: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
     def plan(self, s) -> tuple[np.ndarray, np.ndarray]:
         """Return states (N + 1, n_states) and inputs (N, n_inputs) of the nominal plan from the state s."""
         s = reals(s, "s", (self.nominal.problem.n_states,))
-        if s.tobytes() not in self._plans:
+        if s.tobytes() not in self.plans:
             found = first_plan(self.nominal, self.theta, s)
-            self._plans[s.tobytes()] = found.x, found.u
-        return self._plans[s.tobytes()]
+            self.plans[s.tobytes()] = found.x, found.u
+        return self.plans[s.tobytes()]
 
     def __call__(self, mpc: MPC, theta, s) -> Solution:
         """Return the plan of an mpc with theta from the state s, found from the nominal one."""
@@ -136,7 +141,7 @@ COUNTS = ("violations", "beyond", "fallbacks", "failed")
 
 
 class Row(NamedTuple):
-    """A row of the table: what `row` makes of the measurements of one or several trainings.
+    """A row of the table, as `row` makes it.
 
     Attributes
     ----------
@@ -162,30 +167,41 @@ class Row(NamedTuple):
     relative: float
 
 
-def row(trainings: Sequence[Measured], plain: Measured, rng=0) -> Row:
+def stack(trainings: Sequence[Measured]) -> Measured:
+    """Return measurements of several `trainings` as one, with an axis for them before that of the starts."""
+    every = [instance(each, Measured, "trainings") for each in sequence(trainings, "trainings")]
+    if len({each.cost.shape for each in every}) != 1:
+        raise ValueError(f"trainings must be measured from the same starts, not {[len(each.cost) for each in every]}")
+    return Measured(*(np.stack(column) for column in zip(*every, strict=True)))
+
+
+def row(found: Measured, plain: Measured, rng=0) -> Row:
     """Return a row of the table, with intervals of `bootstrap` over trainings and starts.
 
     Parameters
     ----------
-    trainings : sequence of Measured
-        From the same starts; a single one of what is not trained.
+    found : Measured
+        Of a controller, or of several trainings of it (`stack`).
     plain : Measured
-        Of the plain MPC, from the same starts, too.
+        Of the plain MPC, from the same starts.
     rng : numpy.random.Generator or seed
     """
-    every = [instance(each, Measured, "trainings") for each in sequence(trainings, "trainings")]
-    instance(plain, Measured, "plain")
-    if not every or any(each.cost.shape != plain.cost.shape for each in every):
-        raise ValueError(f"trainings need measurements from the {len(plain.cost)} starts of the plain one each")
-    cost = np.array([each.cost for each in every])
-    counts = {name: float(np.mean([getattr(each, name) for each in every])) for name in COUNTS}
-    ms = np.concatenate([each.ms.ravel() for each in every])
-    median = float(np.nanmedian(ms))
+    instance(found, Measured, "found"), instance(plain, Measured, "plain")
+    if found.cost.shape[-1:] != plain.cost.shape or plain.cost.ndim != 1:
+        raise ValueError(f"found is not of the {plain.cost.shape} starts of plain, but of {found.cost.shape}")
+    median = float(np.nanmedian(found.ms))
     return Row(
-        cost=bootstrap(cost, rng), difference=bootstrap(cost - plain.cost, rng),
-        final=float(np.median([each.final for each in every])), **counts,
-        median=median, tail=float(np.nanquantile(ms, 0.99)), relative=median / float(np.nanmedian(plain.ms)),
+        cost=bootstrap(found.cost, rng), difference=bootstrap(found.cost - plain.cost, rng),
+        final=float(np.median(found.final)), **{name: float(np.mean(getattr(found, name))) for name in COUNTS},
+        median=median, tail=float(np.nanquantile(found.ms, 0.99)), relative=median / float(np.nanmedian(plain.ms)),
     )  # fmt: skip
+
+
+def shipped(file, name: str) -> Measured:
+    """Return what a `file` of measurements, such as boxes_05.npz, holds of a row by `name`."""
+    known = sorted({key.rsplit(" ", 1)[0] for key in file if key.endswith(" cost")})
+    choice(name, known, "row")
+    return Measured(*(np.asarray(file[f"{name} {field}"], float) for field in Measured._fields))
 
 
 def objective(controller: Callable, starts, end: float = 50.0, most: float = 400.0, steps: int = 100,

@@ -132,7 +132,7 @@ class TunedCartPole(CartPole):
     """
 
     def __init__(self, mpc: MPC, phi: Callable, lower, upper, theta=None, *, starts=None, first: Callable = first_plan,
-                 price: float = 1.0, parameters: CartPoleParameters = LADEN, steps: int = 120):  # fmt: skip
+                 price: float = 3.0, parameters: CartPoleParameters = LADEN, steps: int = 120):  # fmt: skip
         super().__init__(parameters, steps)
         self.mpc: MPC = instance(mpc, MPC, "mpc")
         self.base = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()

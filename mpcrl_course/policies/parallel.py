@@ -16,9 +16,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs.cartpole import MODEL, CartPoleParameters, dynamics
 from mpcrl_course.mlp import MLP
-from mpcrl_course.own import inputs
+from mpcrl_course.mpc import MPC
+from mpcrl_course.own import checked, inputs
 from mpcrl_course.policies.filters import Filter
 from mpcrl_course.policies.integrated import features
 from mpcrl_course.validation import function, instance, real, reals
@@ -74,3 +76,46 @@ def correction(network: MLP) -> Callable:
     if instance(network, MLP, "network").sizes[0] != 5 or network.sizes[-1] != 1:
         raise ValueError(f"network must be one of 5 features and one output, not {network}")
     return lambda y, u: network(features(y, u))
+
+
+class BlendedValue:
+    """The other way to put a network beside an MPC: not inputs are mixed, but what is said of their cost.
+
+        u = argmin over candidates u of  (1 - beta) Q_MPC(s, u) + beta Q(s, u)
+
+    The candidates lie around the MPC's own input, within its limits. Its constraints still have a voice, as Q_MPC pays
+    for them; a price is a solve for each candidate.
+
+    Parameters
+    ----------
+    mpc : MPC
+        Q_MPC is its Q. A quadratic problem, of which many are solved at once, or patience.
+    Q : callable (s, a) -> ndarray, shape (M,)
+        Such as the `value` of an `ActorCritic`, for s (M, n_states) and candidates a (M, n_inputs).
+    offsets : array_like, shape (M, n_inputs)
+        Candidates minus the MPC's input, which is one of them in any case.
+    beta : float
+        From 0, the MPC, to 1; may be changed while it runs.
+    theta : array_like, optional
+        By default the initial one.
+    """
+
+    def __init__(self, mpc: MPC, Q: Callable, offsets, beta: float = 0.5, theta=None):
+        self.mpc: MPC = instance(mpc, MPC, "mpc")
+        self.Q, self.beta = function(Q, "Q"), real(beta, "beta", 0.0, 1.0)
+        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        m = mpc.problem.n_inputs
+        self.offsets = np.concatenate([np.zeros((1, m)), reals(offsets, "offsets", (None, m))])
+
+    def __call__(self, y) -> np.ndarray:
+        """Return inputs (n, n_inputs) for what is measured, y (n, n_states)."""
+        return np.array([self._decide(s) for s in measured(y, self.mpc.problem.n_states)])
+
+    def _decide(self, s) -> np.ndarray:
+        problem, u = self.mpc.problem, self.mpc.policy(self.theta, s).u0
+        candidates = np.clip(u + self.offsets, problem.input_lower, problem.input_upper)
+        states = np.tile(s, (len(candidates), 1))
+        J = (1.0 - self.beta) * self.mpc.values(self.theta, states, candidates)[0]
+        if self.beta:
+            J = J + self.beta * checked("Q", self.Q(states, candidates), (len(candidates),))
+        return candidates[np.argmin(J)]

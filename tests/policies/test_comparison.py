@@ -6,7 +6,7 @@ import pytest
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.cartpole import LADEN, CartPoleParameters, hanging_start
 from mpcrl_course.policies import comparison
-from mpcrl_course.policies.comparison import CommonGuess, Measured, hanging_starts, measure, objective, row
+from mpcrl_course.policies.comparison import CommonGuess, Measured, hanging_starts, measure, objective, row, stack
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.problems.cartpole import cartpole_mpc, with_model
 
@@ -81,12 +81,25 @@ def made(cost, ms):
 
 def test_a_row_by_hand():
     plain, trained = made([10.0, 20.0, 30.0], 2.0), [made([8.0, 18.0, 28.0], 5.0), made([6.0, 16.0, 26.0], 7.0)]
-    found = row(trained, plain)
+    found = row(stack(trained), plain)
     assert found.cost.mean == pytest.approx(17.0) and found.difference == pytest.approx((-3.0, -4.0, -2.0))
     assert found.final == pytest.approx(0.17) and found[3:7] == (1.0, 2.0, 3.0, 0.0)
     assert (found.median, found.relative) == (6.0, 3.0) and 5.0 < found.tail <= 7.0
-    with pytest.raises(ValueError, match="from the 3 starts"):
-        row([made([1.0, 2.0], 1.0)], plain)
+    alone = row(trained[0], plain)
+    assert alone.cost.mean == 18.0 and alone.difference == pytest.approx((-2.0, -2.0, -2.0))
+    with pytest.raises(ValueError, match=r"the \(3,\) starts of plain"):
+        row(made([1.0, 2.0], 1.0), plain)
+    with pytest.raises(ValueError, match="the same starts"):
+        stack([trained[0], made([1.0, 2.0], 1.0)])
+
+
+def test_what_is_shipped_is_read_by_name():
+    whole = stack([made([8.0, 18.0], 5.0), made([6.0, 16.0], 7.0)])
+    file = {f"gate {name}": part for name, part in whole._asdict().items()} | {"gate learned": np.zeros(3)}
+    for ours, theirs in zip(comparison.shipped(file, "gate"), whole, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match="there is no row 'gates'; there are: 'gate'"):
+        comparison.shipped(file, "gates")
 
 
 def test_the_objective_by_hand():

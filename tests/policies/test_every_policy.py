@@ -15,7 +15,7 @@ from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import integrated_mpc, network
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.observer import AngleOnly
-from mpcrl_course.policies.parallel import Parallel
+from mpcrl_course.policies.parallel import BlendedValue, Parallel
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.policies.scenario import mass_scenarios
 from mpcrl_course.problems.cartpole import cartpole_mpc
@@ -49,6 +49,10 @@ POLICIES = {
     "parallel": (
         lambda: Parallel(Receding(cartpole_mpc(horizon=8)), lambda y, u: np.tanh(y[:, 2:3] - u), 0.5),
         CartPoleParameters(),
+    ),
+    "blended value": (
+        lambda: BlendedValue(linear_mpc(5), lambda s, a: np.abs(a[:, 0] - s[:, 1]), [[-0.1], [0.1]]),
+        LINEAR,
     ),
     "hierarchical": (lambda: Hierarchical(cartpole_mpc(horizon=8), gate()), CartPoleParameters()),
     "network MPC": (lambda: Receding(ADMM(NET, iterations=20)), NETWORK),

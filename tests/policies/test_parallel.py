@@ -11,9 +11,10 @@ from mpcrl_course.learners.regression import fit
 from mpcrl_course.mlp import MLP
 from mpcrl_course.policies.comparison import hanging_starts, measure
 from mpcrl_course.policies.integrated import features, network
-from mpcrl_course.policies.parallel import Parallel, correction, missing_force
+from mpcrl_course.policies.parallel import BlendedValue, Parallel, correction, missing_force
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.cartpole import cartpole_mpc
+from mpcrl_course.problems.linear import linear_mpc
 
 MPC = cartpole_mpc(horizon=15)
 STARTS = hanging_starts(2)
@@ -102,6 +103,30 @@ def test_the_gradient_of_its_regression_is_that_of_finite_differences():
     for d in np.random.default_rng(2).standard_normal((4, theta.size)):
         slope = (loss(theta + 1e-6 * d) - loss(theta - 1e-6 * d)) / 2e-6
         assert gradient @ d == pytest.approx(slope, rel=1e-6)
+
+
+LINEAR = linear_mpc(8)
+OFFSETS = np.linspace(-0.6, 0.6, 25)[:, None]
+
+
+def test_a_value_without_a_share_leaves_the_mpc_and_alone_decides_by_itself():
+    states = np.array([[0.4, 0.1], [0.1, -0.2], [0.6, 0.3]])
+    plain = Receding(LINEAR)(states)
+    np.testing.assert_allclose(BlendedValue(LINEAR, lambda s, a: 1e3 * a[:, 0], OFFSETS, 0.0)(states), plain, atol=1e-9)
+    least = BlendedValue(LINEAR, lambda s, a: np.abs(a[:, 0] - 0.3 * s[:, 0]), OFFSETS, 1.0)(states)
+    nearest = np.clip(plain + OFFSETS.T, -1.0, 1.0)
+    by_hand = [row[np.argmin(np.abs(row - 0.3 * s[0]))] for row, s in zip(nearest, states, strict=True)]
+    np.testing.assert_allclose(least[:, 0], by_hand, atol=1e-9)
+
+
+def test_a_blended_value_is_least_where_slopes_balance():
+    """Q_MPC beside a quadratic Q: at the minimum (1 - beta) dQ_MPC/du = -beta dQ/du, by the derivative of the MPC."""
+    s, beta, theta = np.array([0.4, -0.1]), 0.6, LINEAR.parameters.initial()
+    fine = np.linspace(-0.6, 0.6, 4001)[:, None]
+    (u,) = BlendedValue(LINEAR, lambda s, a: 2.0 * (a[:, 0] + 0.8) ** 2, fine, beta)(s[None])
+    slope = LINEAR.Q(theta, s, u).gradient_action()
+    assert abs(u - LINEAR.policy(theta, s).u0) > 0.02
+    np.testing.assert_allclose((1 - beta) * slope, -beta * 4.0 * (u + 0.8), atol=2e-2)
 
 
 def test_another_network_is_refused():
