@@ -34,7 +34,8 @@ class CommonGuess:
     """The same first guess for whatever plans: the nominal MPC's first plan, from which the other one goes on.
 
     A controller is given it as its `first`: ``Receding(mpc, theta, first=guess)``. The plans are kept, as each costs
-    some solves by ipopt.
+    some solves by ipopt. Where another model finds no step of real-time iteration from such a plan, it goes on from it
+    by ipopt: then its first plan is solved to the end, which is counted as a fallback.
 
     Parameters
     ----------

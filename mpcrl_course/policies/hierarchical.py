@@ -33,6 +33,11 @@ class Hierarchical(Receding):
         All other parameters; by default the initial ones.
     first : callable, optional
         As of `Receding`.
+
+    Attributes
+    ----------
+    base : ndarray, shape (n_theta,)
+        These parameters; `theta` is that of the latest problem.
     """
 
     def __init__(self, mpc: MPC, phi: Callable, theta=None, *, first: Callable = first_plan):
@@ -147,6 +152,11 @@ class TunedCartPole(CartPole):
             starts = reals(starts, "starts", (None, 4))
             self.random_start = lambda rng: starts[rng.integers(len(starts))]
         self._plan: tuple[np.ndarray, np.ndarray] | None = None
+
+    def change(self, **changes) -> None:
+        """Make `changes` of the plant's parameters, by name, from now on; the action stays phi."""
+        super().change(**changes)
+        self.action_space = gym.spaces.Box(self.lower, self.upper, dtype=np.float64)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         """Start an episode; `seed` and `options` are those of `CartPole`."""

@@ -146,6 +146,8 @@ def test_it_is_an_environment_and_goes_on_exactly_from_what_it_saved():
         np.testing.assert_array_equal(one[0], two[0])
         assert one[1] == two[1]
     assert isinstance(env, gymnasium.Env) and {tuple(env.reset()[1]["x"]) for _ in range(20)} == set(map(tuple, STARTS))
+    env.change(mass=0.3, max_force=9.0)
+    np.testing.assert_array_equal(env.action_space.high, [1.0, 1.0])
     with pytest.raises(ValueError, match="a plan has shape"):
         other.load_state_dict({**env.state_dict(), "plan": [[[0.0] * 4], [[0.0]]]})
 
