@@ -271,6 +271,16 @@ CALLS = {
         policies.Nearest, x=np.zeros((2, 4, 2)), u=np.zeros((2, 3, 1)), angle=0, scale=np.array([1.0, 2.0])
     ),
     "Nearest.call": lambda: call(policies.Nearest(np.zeros((2, 4, 2)), np.zeros((2, 3, 1)), 0, [1.0, 1.0]), s=S),
+    "OnDemand": lambda: call(
+        policies.OnDemand,
+        mpc=made("mpc"),
+        flag=lambda s, plan: True,
+        theta=theta("mpc"),
+        delay=1,
+        stack=None,
+        first=policies.first_plan,
+    ),
+    "departed": lambda: call(policies.departed, epsilon=0.1, scale=np.array([1.0, 2.0])),
     "Predicted": lambda: call(policies.Predicted, network=made("planner"), N=3, angle=0, lower=-1.0, upper=1.0),
     "Predicted.call": lambda: call(policies.Predicted(made("planner"), 3, 0, -1.0, 1.0), s=S),
     "compare_guesses": lambda: call(

@@ -17,6 +17,7 @@ from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
 from mpcrl_course.policies.observer import AngleOnly, kalman_gain
+from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.parallel import BlendedValue, Parallel, missing_force
 from mpcrl_course.policies.parameterised import tuned_theta
 from mpcrl_course.policies.receding import Receding, first_plan
@@ -32,6 +33,7 @@ __all__ = [
     "Nearest",
     "NetworkScenarios",
     "Parallel",
+    "OnDemand",
     "Predicted",
     "Receding",
     "ResidualModel",
@@ -44,6 +46,7 @@ __all__ = [
     "chance_back_off",
     "compare_guesses",
     "comparison",
+    "departed",
     "energy_rule",
     "first_plan",
     "guesses",

@@ -189,5 +189,9 @@ class Receding:
         if old is None:
             self.plans[i] = instance(self.first(self.mpc, self.theta, s), Solution, "what first returns")
         else:
-            self.plans[i] = improve(self.mpc, self.theta, s, beside(shift(old), s, problem.angles))
+            self.plans[i] = self._answer(s, old)
         return self.plans[i]
+
+    def _answer(self, s, old: Solution) -> Solution:
+        """Return the plan from s that follows the old one."""
+        return improve(self.mpc, self.theta, s, beside(shift(old), s, self.mpc.problem.angles))

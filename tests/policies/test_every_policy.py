@@ -15,6 +15,7 @@ from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import integrated_mpc, network
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.observer import AngleOnly
+from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.parallel import BlendedValue, Parallel
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.policies.scenario import mass_scenarios
@@ -55,6 +56,7 @@ POLICIES = {
         LINEAR,
     ),
     "hierarchical": (lambda: Hierarchical(cartpole_mpc(horizon=8), gate()), CartPoleParameters()),
+    "on demand": (lambda: OnDemand(pendulum_mpc(horizon=20), departed(0.05, [1.0, 2.0])), LATE),
     "network MPC": (lambda: Receding(ADMM(NET, iterations=20)), NETWORK),
     "network scenarios": (network_scenarios, NETWORK),
     "mass scenarios": (lambda: mass_scenarios((0.8, 1.2), horizon=20), NOMINAL),
