@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.cartpole import LADEN, CartPoleParameters, hanging_start
 from mpcrl_course.policies import comparison
@@ -109,3 +110,16 @@ def test_the_objective_by_hand():
     assert found.cost[:, 1].sum() > 1000.0
     by_hand = np.mean([found.cost[:, 0].sum() + 50.0 * abs(found.x[-1, 0, 0]), 400.0 + 50.0 * abs(found.x[-1, 1, 0])])
     assert objective(push(1.0), starts, steps=20) == pytest.approx(by_hand, rel=1e-12)
+
+
+def test_what_is_shipped_of_lecture_05_is_of_the_same_starts_and_says_what_was_learned():
+    with places.data("boxes_05.npz") as file:
+        shipped = dict(file)
+    plain = comparison.shipped(shipped, "plain")
+    assert plain.cost.shape == plain.final.shape == (20,) and plain.ms.shape == (20, 119)
+    for name in ("regression", "by trial", "parallel 1", "gate", "phi by trial", "phi by DDPG"):
+        found = comparison.shipped(shipped, name)
+        assert found.cost.shape == found.final.shape == (5, 20) and len(shipped[f"{name} learned"]) == 5
+        assert row(found, plain).cost.mean == pytest.approx(found.cost.mean())
+    mass, friction = shipped["regression learned"].T
+    assert (np.abs(mass - 0.55) < 0.05).all() and (np.abs(friction - 1.8) < 0.3).all() and np.ptp(mass) > 0.0
