@@ -1,6 +1,6 @@
 """Lecture 05's table on the cart-pole: parameterised, parallel and hierarchical, five trainings each, from 20 starts.
 
-Run it with `python mpcrl_course/data/make_05_boxes.py` (about five minutes of processor time). With a training change
+Run it with `python mpcrl_course/data/make_05_boxes.py` (about six minutes of processor time). With a training change
 the steps of the plant that are learned from, first weights and all that is tried; the starts are the same for all. It
 writes boxes_05.npz: what `comparison.measure` found, as `comparison.shipped` reads it (times: of the first training
 only), "NAME learned", what each training learned, and "NAME seconds", processor time of learning.
@@ -84,7 +84,7 @@ def known(terminal):
 
 
 def by_regression(k):
-    """Return the controller of an identified model, and mass and friction."""
+    """Return the controller of the model that is identified in training k, and its mass and friction."""
     model = identify(*steps_of(k))
     return receding(identified(k)), [model.mass, model.friction]
 
@@ -104,7 +104,7 @@ def search(make, n, sigma, k, generations):
 
 
 def by_trial(k):
-    """Return the controller of six numbers that are learned by trial from the nominal ones, and the numbers."""
+    """Return the controller of six numbers that training k learns by trial, from the nominal ones; and the numbers."""
     mpc = common()[0]
 
     def make(z):
@@ -115,21 +115,21 @@ def by_trial(k):
 
 
 def corrected(k, beta):
-    """Return the plain MPC with a trained correction beside it, its share beta, and the network's weights."""
+    """Return the plain MPC with the correction of training k beside it, its share beta, and the network's weights."""
     (x, u, ahead), rng = steps_of(k), np.random.default_rng([10, k])
     net = fit(network(rng, 1), features(x, u), missing_force(x, u, ahead), rng, steps=5000)
     return Parallel(receding(common()[1]), correction(net), beta), net.theta.astype(np.float32)
 
 
 def phi_by_trial(k):
-    """Return the identified MPC with phi_z(s) that is learned by trial, and z."""
+    """Return the identified MPC of training k with phi_z(s) that is learned by trial, and z."""
     theta = identified(k)
     z = search(lambda z: hierarchical(phi_of(z), theta), N_PHI, 0.5, k, 5)
     return hierarchical(phi_of(z), theta), z
 
 
 def phi_by_ddpg(k):
-    """Return the identified MPC with weights that an actor sets, and the actor's weights."""
+    """Return the identified MPC of training k with weights that an actor sets, and the actor's own."""
     (mpc, _, guess), theta = common(), identified(k)
     env = TunedCartPole(mpc, weights_of, [-1.0, -1.0], [1.0, 1.0], theta, starts=TRAINED, first=guess)
     agent = DDPG(env, np.random.default_rng([11, k]), width=32).run(8000, progress=False).agent
@@ -137,7 +137,7 @@ def phi_by_ddpg(k):
 
 
 def jumps(name, low, high):
-    """Return the rows of a phi that jumps between two values of a parameter, by `name`."""
+    """Return the row of a phi that jumps between the values low and high of a parameter, by `name`."""
     return {f"jumping {name}": lambda k: (hierarchical(jumping({name: low}, {name: high}), identified(0)), [])}
 
 
