@@ -1,4 +1,4 @@
-"""What may be said of measured costs and times: intervals, paired differences, the tail, the time of a decision.
+"""What may be said of measured costs and times: intervals, also of trained networks, the tail, decision times.
 
     cost = {name: run(controller, plant, starts, noise).cost.sum(0) for name, controller in controllers.items()}
     print(difference(cost["MPC"], cost["DDPG"]))
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import stdtrit  # Student's quantiles; all of scipy.stats takes half a second to import
 
 from mpcrl_course.own import inputs
-from mpcrl_course.validation import floats, function, real, reals, whole
+from mpcrl_course.validation import floats, function, generator, real, reals, whole
 
 
 class Interval(NamedTuple):
@@ -81,6 +81,51 @@ def difference(one, other, level: float = 0.95) -> Interval:
     one, other, e = _scaled(one, other)
     apart = one - other
     return _interval(apart.mean(axis=1) if apart.ndim == 2 else apart, level, e)
+
+
+class Bounds(NamedTuple):
+    """A mean, and the ends of its confidence interval, `low` and `high`; an f-string's form is that of all three."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __format__(self, form):
+        form = form or ".3g"
+        return f"{self.mean:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
+
+def bootstrap(values, rng=0, level: float = 0.95, draws: int = 4000) -> Bounds:
+    """Return the mean of what was measured of `trainings` networks from the same starts, and its bootstrap interval.
+
+    Five trainings from twenty starts are not a hundred samples: a lucky training is lucky from all starts, and a hard
+    start is hard for all networks. So both are drawn, each with replacement, and every drawn network meets every drawn
+    start (the two-way bootstrap of Owen, Ann. Appl. Stat. 1(2), 2007). The interval holds the share `level` of the
+    means. Differences are paired: hand over ``cost - cost_of_plain``.
+
+    Parameters
+    ----------
+    values : array_like, shape (trainings, starts) or (starts,)
+        Of what was not trained, a row, of which the starts alone are drawn.
+    rng : numpy.random.Generator or seed
+    level : float
+    draws : int
+
+    Raises
+    ------
+    ValueError
+        Fewer than two starts, a value that is nan or infinite, or a level outside of (0, 1).
+    """
+    rng, draws, level = generator(rng, seeds=True), whole(draws, "draws", 1), real(level, "level")
+    table, e = _scaled(np.atleast_2d(reals(values, "values")))
+    if table.ndim != 2 or len(table) < 1 or table.shape[1] < 2:
+        raise ValueError(f"values has the shape (trainings, starts), two starts or more, not {np.shape(values)}")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must lie in (0, 1), not {level}")
+    rows, columns = (rng.multinomial(n, np.full(n, 1.0 / n), draws) / n for n in table.shape)  # how often each is drawn
+    means = np.einsum("dt,ts,ds->d", rows, table, columns, optimize=True)
+    ends = np.quantile(means, [0.5 - level / 2.0, 0.5 + level / 2.0])
+    return Bounds(*np.ldexp([table.mean(), *ends], e).tolist())
 
 
 def tail(costs, share: float = 0.05) -> float:

@@ -95,6 +95,12 @@ def call(function, /, **arguments):
     return function, arguments
 
 
+def tuned():
+    env = policies.TunedCartPole(made("cart"), policies.hierarchical.weights_of, [-1.0] * 2, [1.0] * 2)
+    env.reset(options={"x": np.full(4, 0.1)})
+    return env
+
+
 #: name -> a function, and right arguments of it, by name.
 CALLS = {
     "MPC": lambda: call(mpc.MPC, problem=made("mpc").problem, solver="daqp"),
@@ -525,6 +531,109 @@ CALLS = {
     "input_scale of what it says": lambda: call(
         lambda input_scale: mpc.OptimalControlProblem(**OCP, input_scale=lambda p: input_scale), input_scale=2.0
     ),
+    "BlendedValue": lambda: call(
+        policies.BlendedValue,
+        mpc=made("mpc"),
+        Q=lambda s, a: a[:, 0],
+        offsets=[[0.1], [-0.1]],
+        beta=0.5,
+        theta=theta("mpc"),
+    ),
+    "BlendedValue.call": lambda: call(policies.BlendedValue(made("mpc"), lambda s, a: a[:, 0], [[0.1]]), y=[S]),
+    "BlendedValue of what Q says": lambda: call(
+        lambda Q: policies.BlendedValue(made("mpc"), lambda s, a: Q, [[0.1]])([S]), Q=[0.1, 0.2]
+    ),
+    "CommonGuess": lambda: call(policies.CommonGuess, nominal=made("mpc"), theta=theta("mpc")),
+    "CommonGuess.call": lambda: call(policies.CommonGuess(made("mpc")), mpc=made("mpc"), theta=theta("mpc"), s=S),
+    "Hierarchical": lambda: call(
+        policies.Hierarchical,
+        mpc=made("mpc"),
+        phi=lambda s: {"V0": s[0]},
+        theta=theta("mpc"),
+        first=policies.first_plan,
+    ),
+    "Hierarchical.call": lambda: call(policies.Hierarchical(made("mpc"), lambda s: {"V0": s[0]}), y=[S]),
+    "Hierarchical of what phi says": lambda: call(
+        lambda phi: policies.Hierarchical(made("mpc"), lambda s: phi)([S]), phi={"V0": 0.1}
+    ),
+    "hierarchical.gate": lambda: call(policies.hierarchical.gate, factor=10.0),
+    "hierarchical.constant_weight": lambda: call(policies.hierarchical.constant_weight, factor=10.0),
+    "hierarchical.phi_of": lambda: call(policies.hierarchical.phi_of, z=np.zeros(10)),
+    "hierarchical.jumping": lambda: call(policies.hierarchical.jumping, low={}, high={"target": 1.0}, rate=1e5),
+    "hierarchical.weights_of": lambda: call(policies.hierarchical.weights_of, a=[0.1, 0.2]),
+    "hierarchical.actor_of": lambda: call(policies.hierarchical.actor_of, agent=made("actor"), phi=lambda a: {}),
+    "Parallel": lambda: call(policies.Parallel, controller=hold, r=lambda y, u: u, beta=0.5),
+    "Parallel.call": lambda: call(policies.Parallel(hold, lambda y, u: u), y=[S]),
+    "Parallel of what r says": lambda: call(lambda r: policies.Parallel(hold, lambda y, u: r)([S]), r=[[0.1]]),
+    "TunedCartPole": lambda: call(
+        policies.TunedCartPole,
+        mpc=made("cart"),
+        phi=policies.hierarchical.weights_of,
+        lower=[-1.0, -1.0],
+        upper=[1.0, 1.0],
+        theta=theta("cart"),
+        starts=np.full((2, 4), 0.1),
+        first=policies.first_plan,
+        price=1.0,
+        parameters=envs.CartPoleParameters(),
+        steps=5,
+    ),
+    "TunedCartPole.step": lambda: call(tuned().step, action=[0.1, 0.2]),
+    "comparison.hanging_starts": lambda: call(policies.comparison.hanging_starts, n=2, seed=3),
+    "comparison.measure": lambda: call(
+        policies.comparison.measure,
+        controller=hold,
+        plant=envs.CartPoleParameters(),
+        starts=np.full((2, 4), 0.1),
+        steps=3,
+    ),
+    "comparison.objective": lambda: call(
+        policies.comparison.objective,
+        controller=hold,
+        starts=np.full((2, 4), 0.1),
+        end=50.0,
+        most=400.0,
+        steps=3,
+        plant=envs.CartPoleParameters(),
+    ),
+    "missing_force": lambda: call(
+        policies.missing_force,
+        x=np.full((2, 4), 0.1),
+        u=np.ones((2, 1)),
+        ahead=np.full((2, 4), 0.2),
+        model=envs.CartPoleParameters(),
+    ),
+    "tuned_theta": lambda: call(
+        policies.tuned_theta, mpc=made("cart"), z=np.full(6, 0.1), terminal=True, model=envs.CartPoleParameters()
+    ),
+    "CrossEntropy": lambda: call(
+        learners.CrossEntropy,
+        cost=lambda z, rng: z[:, 0] ** 2,
+        mu=[0.1],
+        sigma=[1.0],
+        rng=rng(),
+        population=4,
+        elite=2,
+    ),
+    "CrossEntropy of what cost says": lambda: call(
+        lambda cost: learners.CrossEntropy(lambda z, rng: cost, [0.1], [1.0], rng(), population=2, elite=1).step(),
+        cost=[0.1, 0.2],
+    ),
+    "identify": lambda: call(
+        learners.identify,
+        x=np.full((2, 4), 0.1),
+        u=np.ones((2, 1)),
+        ahead=np.full((2, 4), 0.2),
+        model=envs.CartPoleParameters(),
+    ),
+    "with_model": lambda: call(
+        problems.cartpole.with_model,
+        mpc=made("cart"),
+        theta=theta("cart"),
+        model=envs.CartPoleParameters(),
+        terminal=True,
+    ),
+    "bootstrap": lambda: call(statistics.bootstrap, values=[[1.0, 2.0]], rng=0, level=0.9, draws=20),
     "interval": lambda: call(statistics.interval, values=[1.0, 2.0], level=0.9),
     "difference": lambda: call(statistics.difference, one=[1.0, 2.0], other=[2.0, 2.5], level=0.9),
     "tail": lambda: call(statistics.tail, costs=[1.0, 2.0], share=0.5),

@@ -22,8 +22,8 @@ PACKAGE = Path(mpcrl_course.__file__).parent
 
 #: They carry what a function of ours put into them, and check nothing; or they are only a base of others.
 CONTAINERS = set(
-    "Rows Question Solution SolverError AgentError Average Duals History NetworkSolution Run Interval NetworkController"
-    " Learner Log greedy RelativeResidual".split()
+    "Rows Question Solution SolverError AgentError Average Bounds Duals History NetworkSolution Run Interval"
+    " NetworkController Learner Log greedy RelativeResidual".split()
 )
 #: Checked by the solver core: its own tests.
 SOLVERS = {"shift"}

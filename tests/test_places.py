@@ -186,7 +186,7 @@ def test_data_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with places.data("agents_04.npz") as agents:
         assert agents["nominal actor"].dtype == np.float16
-    with pytest.raises(FileNotFoundError, match=r"ships no 'nosuch.npz'.*agents_04.npz, ddpg_03.npz"):
+    with pytest.raises(FileNotFoundError, match=r"ships no 'nosuch.npz'.*agents_04.npz, .*ddpg_03.npz"):
         places.data("nosuch.npz")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from mpcrl_course.statistics import Interval, decision_seconds, difference, interval, tail
+from mpcrl_course.statistics import Interval, bootstrap, decision_seconds, difference, interval, tail
 
 
 def test_decisions_are_timed_one_by_one_without_the_warm_up(monkeypatch):
@@ -111,3 +111,36 @@ def test_near_the_largest_float_an_answer_is_right_or_the_error_named():
         with pytest.raises(ValueError, match="reaches beyond all floats: lower the level, or the values"):
             ask()
     assert str(Interval(0.0, np.inf)) == "0.000 ± inf"
+
+
+def test_the_bootstrap_of_starts_alone_is_that_by_hand():
+    """Of one training, resampled starts; its quantiles against resamples that are drawn one by one."""
+    values = np.random.default_rng(0).gamma(2.0, 10.0, 20)
+    found, rng = bootstrap(values, rng=1, draws=20_000), np.random.default_rng(2)
+    means = [values[rng.integers(20, size=20)].mean() for _ in range(20_000)]
+    assert found.mean == pytest.approx(values.mean(), rel=1e-12)
+    np.testing.assert_allclose(found[1:], np.quantile(means, [0.025, 0.975]), rtol=0.02)
+    assert bootstrap(values, rng=1, draws=20_000) == found == bootstrap([values], rng=1, draws=20_000)
+    assert bootstrap(values, rng=1, level=0.5).high < found.high
+
+
+def test_the_bootstrap_covers_the_mean_where_trainings_and_starts_both_matter():
+    """Cost = training + start + rest: as many samples as pairs would give an interval far too narrow."""
+    rng, n, hits, naive = np.random.default_rng(0), 400, 0, 0
+    for _ in range(n):
+        table = rng.normal(0.0, 3.0, (8, 1)) + rng.normal(0.0, 3.0, (1, 20)) + rng.normal(0.0, 1.0, (8, 20))
+        found, half = bootstrap(table, rng, draws=400), interval(table.ravel()).half
+        hits += found.low <= 0.0 <= found.high
+        naive += abs(found.mean) <= half
+    assert hits > 0.86 * n and naive < 0.6 * n
+
+
+def test_the_bootstrap_of_what_does_not_differ_is_a_point_and_bad_input_is_named():
+    assert bootstrap(np.full((3, 4), 2.5)) == pytest.approx((2.5, 2.5, 2.5))
+    assert f"{bootstrap([[1.0, 3.0], [1.0, 3.0]], draws=9):+.1f}".startswith("+2.0 [+1.0, +")
+    assert bootstrap(np.full((2, 2), 1.5e308)).mean == 1.5e308
+    for values in ([1.0], [[1.0], [2.0]], [[1.0, np.nan]], [], np.zeros((2, 2, 2))):
+        with pytest.raises(ValueError, match="values"):
+            bootstrap(values)
+    with pytest.raises(ValueError, match="level"):
+        bootstrap([1.0, 2.0], level=95)

@@ -107,6 +107,8 @@ class CartPoleParameters(PlantParameters):
 
 
 MODEL = CartPoleParameters()
+#: What lecture 05 drives with models of `MODEL`: a payload of 0.4 kg on the pole, and dry friction.
+LADEN = CartPoleParameters(mass=0.6, coulomb=3.0)
 
 
 def derivative(x, u, p: CartPoleParameters = MODEL):
@@ -165,6 +167,11 @@ def energy(x, p: CartPoleParameters = MODEL):
 def random_start(rng: np.random.Generator) -> np.ndarray:
     """Draw a start with rng: p in [-1, 1] m, any angle, v in [-0.5, 0.5] m/s, w in [-1, 1] rad/s, all uniform."""
     return rng.uniform([-1.0, -np.pi, -0.5, -1.0], [1.0, np.pi, 0.5, 1.0])
+
+
+def hanging_start(rng: np.random.Generator) -> np.ndarray:
+    """Draw a start with rng near hanging: as `random_start`, but with q in pi + [-0.5, 0.5] rad."""
+    return rng.uniform([-1.0, np.pi - 0.5, -0.5, -1.0], [1.0, np.pi + 0.5, 0.5, 1.0])
 
 
 def upright(x, last: int = 20, within: float = 0.3) -> np.ndarray:

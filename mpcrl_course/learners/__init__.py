@@ -2,8 +2,10 @@
 
 from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, perturbed_cost
 from mpcrl_course.learners.constrained import PrimalDual
+from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step, distributed_step
+from mpcrl_course.learners.identification import identify
 from mpcrl_course.learners.log import Log, saved_log
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.regression import cartpole_transitions, fit
@@ -15,6 +17,7 @@ from mpcrl_course.learners.trained import trained_agent, trained_policies
 __all__ = [
     "DDPG",
     "ActorCritic",
+    "CrossEntropy",
     "DistributedQLearning",
     "Learner",
     "Log",
@@ -30,6 +33,7 @@ __all__ = [
     "exponential",
     "fit",
     "greedy",
+    "identify",
     "noisy_action",
     "pendulum_policy",
     "perturbed_cost",

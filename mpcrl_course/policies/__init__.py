@@ -1,6 +1,6 @@
 """Ways to act: one file per box of the taxonomy."""
 
-from mpcrl_course.policies import back_off, guesses
+from mpcrl_course.policies import back_off, comparison, guesses, hierarchical
 from mpcrl_course.policies.back_off import (
     cartpole_back_off,
     chance_back_off,
@@ -8,43 +8,56 @@ from mpcrl_course.policies.back_off import (
     robust_back_off,
     speed_deviation,
 )
+from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.energy import energy_rule
 from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torques, predictive_filter
 from mpcrl_course.policies.guesses import Nearest, Predicted, compare_guesses
+from mpcrl_course.policies.hierarchical import Hierarchical, TunedCartPole
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
 from mpcrl_course.policies.observer import AngleOnly, kalman_gain
 from mpcrl_course.policies.on_demand import OnDemand, departed
+from mpcrl_course.policies.parallel import BlendedValue, Parallel, missing_force
+from mpcrl_course.policies.parameterised import tuned_theta
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 
 __all__ = [
     "AngleOnly",
+    "BlendedValue",
+    "CommonGuess",
     "Filter",
+    "Hierarchical",
     "IdentifyingPolicy",
     "Nearest",
     "NetworkScenarios",
     "OnDemand",
+    "Parallel",
     "Predicted",
     "Receding",
     "ResidualModel",
     "Scenarios",
+    "TunedCartPole",
     "back_off",
     "barrier_filter",
     "barrier_torques",
     "cartpole_back_off",
     "chance_back_off",
     "compare_guesses",
+    "comparison",
     "departed",
     "energy_rule",
     "first_plan",
     "guesses",
+    "hierarchical",
     "integrated_mpc",
     "kalman_gain",
     "linear_back_off",
     "mass_scenarios",
+    "missing_force",
     "predictive_filter",
     "robust_back_off",
     "speed_deviation",
+    "tuned_theta",
 ]

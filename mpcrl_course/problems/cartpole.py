@@ -8,23 +8,33 @@ Everything is a named parameter but the force limit: a slider changes the mass w
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import casadi as ca
 import numpy as np
 
 from mpcrl_course.envs import cartpole
 from mpcrl_course.envs.cartpole import CartPoleParameters
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows, riccati
-from mpcrl_course.validation import choice, instance
+from mpcrl_course.validation import choice, flag, instance, reals
 
 MODEL = ("cart_mass", "mass", "length", "gravity", "friction")
 
 
-def terminal_factor(model: CartPoleParameters = CartPoleParameters()) -> np.ndarray:  # noqa: B008 (immutable)
-    """Return L (4, 4) with L L' = P, the Riccati solution of the model of the cart-pole linearised at the upright."""
+def terminal_factor(
+    model: CartPoleParameters = CartPoleParameters(),  # noqa: B008 (immutable)
+    weights=cartpole.WEIGHTS,
+) -> np.ndarray:
+    """Return L (4, 4) with L L' = P, the Riccati solution of the model of the cart-pole linearised at the upright.
+
+    Dry friction, whose slope at rest says nothing of a cart that moves, is left out; the `weights` (5,) are those of
+    the stage cost.
+    """
+    model, weights = replace(instance(model, CartPoleParameters, "model"), coulomb=0.0), reals(weights, "weights", (5,))
     x, u = ca.SX.sym("x", 4), ca.SX.sym("u", 1)
     step = cartpole.dynamics(x, u, model)
     A, B = (ca.Function("slope", [x, u], [ca.densify(ca.jacobian(step, y))])(np.zeros(4), 0.0).full() for y in (x, u))
-    return np.linalg.cholesky(riccati(A, B, np.diag(cartpole.WEIGHTS[:4]), np.diag(cartpole.WEIGHTS[4:]))[0])
+    return np.linalg.cholesky(riccati(A, B, np.diag(weights[:4]), np.diag(weights[4:]))[0])
 
 
 def parameters(model: CartPoleParameters = CartPoleParameters()) -> Parameters:  # noqa: B008 (immutable)
@@ -95,9 +105,16 @@ def cartpole_mpc(
     return MPC(problem(model, horizon, track), solver, **options)
 
 
-def with_model(mpc: MPC, theta, model: CartPoleParameters) -> np.ndarray:
-    """Return theta of the mpc with the physical parameters of `model` (all but the force limit)."""
-    return mpc.parameters.pack(theta, **{name: getattr(model, name) for name in MODEL})
+def with_model(mpc: MPC, theta, model: CartPoleParameters, terminal: bool = False) -> np.ndarray:
+    """Return theta of the mpc with the physical parameters of `model` (all but the force limit).
+
+    If `terminal`, the terminal cost follows: it is that of `terminal_factor` for the model and the weights in theta.
+    """
+    instance(mpc, MPC, "mpc"), instance(model, CartPoleParameters, "model")
+    theta = mpc.parameters.pack(theta, **{name: getattr(model, name) for name in MODEL})
+    if flag(terminal, "terminal"):
+        theta = mpc.parameters.pack(theta, terminal=terminal_factor(model, mpc.parameters.unpack(theta).weights))
+    return theta
 
 
 def guesses(s, N: int) -> list:

@@ -13,6 +13,7 @@ from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.envs.random_pendulum import RandomMass
 from mpcrl_course.learners.behaviour import epsilon_greedy, exponential, perturbed_cost
 from mpcrl_course.learners.constrained import PrimalDual
+from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.log import load_state, saved_log
@@ -20,6 +21,9 @@ from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
+from mpcrl_course.policies.comparison import CommonGuess
+from mpcrl_course.policies.hierarchical import TunedCartPole, weights_of
+from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import network_mpc
 
@@ -33,6 +37,8 @@ class RandomStart(LinearPlant):
         return self.x.copy(), {}
 
 
+CART = cartpole_mpc(horizon=8)
+GUESS = CommonGuess(CART)
 MPC10, NET, LINE = linear_mpc(), network_mpc(), mixing_matrix(3, line(3), 0.25)
 EXPLORE = perturbed_cost(exponential(0.7, 0.99), 0.5)
 FRESH = {"act": "after", "order": 1, "fresh": True, "replay": (10, 3, 0)}
@@ -69,6 +75,14 @@ LEARNERS = {
         Central(NET), LinearNetwork(steps=30), rng, order=1, step_size=1e-7, every=2
     ),
     "tabular": table,
+    "cross-entropy": lambda rng: CrossEntropy(
+        lambda z, rng: (z - rng.random()) @ [1.0, 2.0], [0.0] * 2, [1.0] * 2, rng
+    ),
+    "DDPG of phi": lambda rng: DDPG(
+        TunedCartPole(CART, weights_of, [-1, -1], [1, 1], starts=[[0.1, 0.2, 0, 0]], first=GUESS, steps=17),
+        rng,
+        **SMALL,
+    ),
 }
 STEPS = {"distributed": 20, "centralised, episodes": 50}
 

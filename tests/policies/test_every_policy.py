@@ -10,13 +10,16 @@ from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters
 from mpcrl_course.network import ADMM
 from mpcrl_course.policies.filters import barrier_filter, predictive_filter
+from mpcrl_course.policies.hierarchical import Hierarchical, gate
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import integrated_mpc, network
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.observer import AngleOnly
 from mpcrl_course.policies.on_demand import OnDemand, departed
+from mpcrl_course.policies.parallel import BlendedValue, Parallel
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.policies.scenario import mass_scenarios
+from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
@@ -44,6 +47,15 @@ POLICIES = {
         lambda: Receding(integrated_mpc(network(np.random.default_rng(0), width=4), horizon=8)),
         CartPoleParameters(),
     ),
+    "parallel": (
+        lambda: Parallel(Receding(cartpole_mpc(horizon=8)), lambda y, u: np.tanh(y[:, 2:3] - u), 0.5),
+        CartPoleParameters(),
+    ),
+    "blended value": (
+        lambda: BlendedValue(linear_mpc(5), lambda s, a: np.abs(a[:, 0] - s[:, 1]), [[-0.1], [0.1]]),
+        LINEAR,
+    ),
+    "hierarchical": (lambda: Hierarchical(cartpole_mpc(horizon=8), gate()), CartPoleParameters()),
     "on demand": (lambda: OnDemand(pendulum_mpc(horizon=20), departed(0.05, [1.0, 2.0])), LATE),
     "network MPC": (lambda: Receding(ADMM(NET, iterations=20)), NETWORK),
     "network scenarios": (network_scenarios, NETWORK),

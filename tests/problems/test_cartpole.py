@@ -131,6 +131,20 @@ def test_parameters_of_the_model_are_those_of_the_plant(mpc, theta):
     assert mpc.parameters.pack(theta).size == theta.size == 5 + 5 + 16 + 3
 
 
+def test_the_terminal_cost_follows_model_and_weights_only_if_it_is_asked_to(mpc, theta):
+    """And is then that of an infinite horizon: near the upright the value does not care where the horizon ends."""
+    plant, weights = CartPoleParameters(mass=0.5, friction=1.0), cartpole.WEIGHTS * [5.0, 1.0, 1.0, 1.0, 2.0]
+    heavy = mpc.parameters.pack(theta, weights=weights)
+    kept, own = (with_model(mpc, heavy, plant, terminal) for terminal in (False, True))
+    np.testing.assert_array_equal(mpc.parameters.unpack(kept).terminal, terminal_factor())
+    short, s = cartpole_mpc(MODEL, horizon=10, solver="ipopt"), np.array([0.01, 0.01, 0.0, 0.0])
+    values = [[each.policy(it, s).value for each in (mpc.reference, short)] for it in (kept, own)]
+    assert values[1][0] == pytest.approx(values[1][1], rel=1e-3) and abs(values[0][0] / values[0][1] - 1.0) > 0.02
+    np.testing.assert_array_equal(
+        terminal_factor(replace(plant, coulomb=3.0), weights), terminal_factor(plant, weights)
+    )
+
+
 def test_the_value_is_the_cost_of_the_plan(mpc, theta):
     s = np.array([1.9, 2.5, 1.0, 0.3])
     plan = mpc.policy(theta, s)
