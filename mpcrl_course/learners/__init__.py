@@ -2,8 +2,9 @@
 
 from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, perturbed_cost
 from mpcrl_course.learners.constrained import PrimalDual
-from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy
+from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy, pendulum_value
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step, distributed_step
+from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.log import Log, saved_log
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.replay import Replay
@@ -15,6 +16,8 @@ __all__ = [
     "DDPG",
     "ActorCritic",
     "DistributedQLearning",
+    "LatentLearning",
+    "LatentModel",
     "Learner",
     "Log",
     "PrimalDual",
@@ -29,6 +32,7 @@ __all__ = [
     "greedy",
     "noisy_action",
     "pendulum_policy",
+    "pendulum_value",
     "perturbed_cost",
     "saved_log",
     "trained_agent",

@@ -14,9 +14,11 @@ from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.network_scenario import NetworkScenarios
 from mpcrl_course.policies.observer import AngleOnly, kalman_gain
 from mpcrl_course.policies.receding import Receding, first_plan
+from mpcrl_course.policies.sampling import MPPI, mppi_weights
 from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 
 __all__ = [
+    "MPPI",
     "AngleOnly",
     "Filter",
     "IdentifyingPolicy",
@@ -33,6 +35,7 @@ __all__ = [
     "kalman_gain",
     "linear_back_off",
     "mass_scenarios",
+    "mppi_weights",
     "predictive_filter",
     "robust_back_off",
     "speed_deviation",

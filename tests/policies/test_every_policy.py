@@ -6,13 +6,15 @@ import pytest
 from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs.linear import LinearParameters
 from mpcrl_course.envs.network import LinearNetwork
-from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters
+from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters, dynamics, observation, stage_cost
+from mpcrl_course.learners.latent import LatentModel
 from mpcrl_course.network import ADMM
 from mpcrl_course.policies.filters import barrier_filter, predictive_filter
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.observer import AngleOnly
 from mpcrl_course.policies.receding import Receding
+from mpcrl_course.policies.sampling import MPPI
 from mpcrl_course.policies.scenario import mass_scenarios
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import network_mpc
@@ -23,7 +25,13 @@ LATE = PendulumParameters(delay=2, process_noise=0.2, measurement_noise=0.01)
 
 
 def swing(x):
-    return 2.0 * np.tanh(-12.0 * np.sin(x[:, :1]) - 2.0 * x[:, 1:2])
+    return 2.0 * np.tanh(-12.0 * np.sin(x[..., :1]) - 2.0 * x[..., 1:2])
+
+
+def latent_sampling():
+    m = LatentModel(3, [-2.0], [2.0], np.random.default_rng(0), width=8, dtype=np.float64)
+    return MPPI(m.dynamics, m.cost, -2.0, 2.0, horizon=4, encode=lambda x: m.encode(observation(x)),
+                prior=m.policy, terminal=m.value, gamma=m.gamma)  # fmt: skip
 
 
 def network_scenarios():
@@ -37,6 +45,8 @@ POLICIES = {
     "linear MPC": (lambda: Receding(linear_mpc()), LINEAR),
     "pendulum MPC": (lambda: Receding(pendulum_mpc(horizon=20)), NOMINAL),
     "pendulum MPC, late": (lambda: Receding(pendulum_mpc(horizon=20), delay=2), LATE),
+    "sampling": (lambda: MPPI(dynamics, stage_cost, -2.0, 2.0, horizon=5, prior=swing), NOMINAL),
+    "sampling in a latent space": (latent_sampling, NOMINAL),
     "network MPC": (lambda: Receding(ADMM(NET, iterations=20)), NETWORK),
     "network scenarios": (network_scenarios, NETWORK),
     "mass scenarios": (lambda: mass_scenarios((0.8, 1.2), horizon=20), NOMINAL),
