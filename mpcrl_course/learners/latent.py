@@ -48,8 +48,10 @@ class LatentModel(Trainable):
         w_z, w_r, w_q of the losses.
     rho : float
         How much less each later step of a window counts.
-    gamma, tau : float
-        Discount, and the share of the new weights in the slow copies (1: these are no slower).
+    gamma : float
+        Discount.
+    tau : float or pair of floats
+        Share of the new weights in the slow copies of encoder and critic (1: that one is no slower).
     stop_gradient : bool
         Whether the consistency loss takes h'(s_k+1) for given; else its gradient goes through h(s_k+1), too: then z
         that is the same everywhere is a perfect answer to this loss.
@@ -72,14 +74,16 @@ class LatentModel(Trainable):
     OPTIMISERS = ("h_adam", "d_adam", "r_adam", "q_adam", "pi_adam")
 
     def __init__(self, n_measured: int, lower, upper, rng: np.random.Generator, *, n: int = 8, K: int = 5,
-                 weights=(2.0, 0.5, 0.1), rho: float = 0.7, gamma: float = 0.98, tau: float = 0.01,
+                 weights=(2.0, 0.5, 0.1), rho: float = 0.7, gamma: float = 0.98, tau=0.01,
                  stop_gradient: bool = True, rate: float = 1e-3, width: int = 64, scale=1.0, cost_scale: float = 1.0,
                  dtype: Any = np.float32):  # fmt: skip
         self.n_measured, self.n, self.K = whole(n_measured, "n_measured", 1), whole(n, "n", 1), whole(K, "K", 1)
         self.weights, self.rho = reals(weights, "weights", (3,)), share(rho, "rho")
         if (self.weights < 0).any():
             raise ValueError(f"weights must not be negative, but are {weights}")
-        self.gamma, self.tau = real(gamma, "gamma", 0.0, 1.0), share(tau, "tau")
+        self.gamma, self.tau = real(gamma, "gamma", 0.0, 1.0), reals(tau, "tau")
+        if self.tau.shape not in ((), (2,)) or not ((self.tau > 0) & (self.tau <= 1)).all():
+            raise ValueError(f"tau must be a number or a pair, in (0, 1], but is {tau}")
         self.stop_gradient = flag(stop_gradient, "stop_gradient")
         self.scale = reals(scale, "scale")
         if self.scale.shape not in ((), (self.n_measured,)):
@@ -183,8 +187,9 @@ class LatentModel(Trainable):
         losses, gradients, z = self.gradients(s, a, c)
         for name, gradient in gradients.items():
             getattr(self, f"{name}_adam").descend(getattr(self, name).theta, gradient)
-        soft_update(self.slow_h.theta, self.h.theta, self.tau)
-        soft_update(self.slow_q.theta, self.q.theta, self.tau)
+        tau_h, tau_q = np.broadcast_to(self.tau, 2).tolist()
+        soft_update(self.slow_h.theta, self.h.theta, tau_h)
+        soft_update(self.slow_q.theta, self.q.theta, tau_q)
         return losses, float(z.std(axis=0).mean())
 
 

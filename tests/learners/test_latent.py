@@ -89,7 +89,7 @@ def smooth(m):
 
 
 def test_an_update_by_hand():
-    m, before = model(tau=0.25), model(tau=0.25)
+    m, before = model(tau=(0.25, 0.4)), model(tau=(0.25, 0.4))
     _, gradients, z = before.gradients(*batch())
     losses, spread = m.update(*batch())
     np.testing.assert_allclose(losses, before.gradients(*batch())[0])
@@ -98,8 +98,8 @@ def test_an_update_by_hand():
         moved = getattr(m, name).theta - getattr(before, name).theta
         large = np.abs(gradient) > 1e-4  # the first step of Adam is as long as its rate, whatever the gradient
         np.testing.assert_allclose(moved[large], -1e-3 * np.sign(gradient[large]), rtol=1e-3)
-    for slow, fast in (("slow_h", "h"), ("slow_q", "q")):
-        mixed = 0.75 * getattr(before, slow).theta + 0.25 * getattr(m, fast).theta
+    for slow, fast, tau in (("slow_h", "h", 0.25), ("slow_q", "q", 0.4)):
+        mixed = (1 - tau) * getattr(before, slow).theta + tau * getattr(m, fast).theta
         np.testing.assert_allclose(getattr(m, slow).theta, mixed, rtol=1e-12)
 
 
@@ -186,6 +186,7 @@ def test_a_log_that_does_not_fit_is_named():
     ):
         with pytest.raises(ValueError, match=what):
             LatentLearning(made, *wrong, rng)
-    for options in ({"weights": (1.0, 2.0)}, {"weights": (1.0, -2.0, 0.0)}, {"scale": [1.0, 2.0]}, {"tau": 0.0}):
-        with pytest.raises(ValueError, match=next(iter(options))):
-            LatentModel(3, [-2.0], [2.0], rng, **options)
+    more = ("scale", [1.0, 2.0]), ("tau", 0.0), ("tau", [0.1] * 3)
+    for option, value in (("weights", (1.0, 2.0)), ("weights", (1.0, -2.0, 0.0)), *more):
+        with pytest.raises(ValueError, match=f"^{option} "):
+            LatentModel(3, [-2.0], [2.0], rng, **{option: value})

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.dp.pendulum import FIXED_STARTS, evaluate
 from mpcrl_course.envs.pendulum import NOMINAL, dynamics, stage_cost
@@ -217,3 +218,31 @@ def test_a_seed_gives_one_run_and_another_one_another():
     )
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 1e-3
+
+
+def test_the_shipped_costs_hold_what_the_lecture_says():
+    """Five trainings from 20 starts; data/make_05_sampling.py makes them."""
+    with places.data("sampling_05.npz") as file:
+        cost = {row: costs for name in ("planned", "agents", "latent")
+                for row, costs in zip(file[f"{name}_rows"], file[name], strict=True)}  # fmt: skip
+        spread = dict(zip(file["spread_rows"], file["spread"], strict=True))
+    assert all(costs.shape == (5, 20) and np.isfinite(costs).all() for costs in cost.values())
+    mean = {row: costs.mean() for row, costs in cost.items()}
+    assert mean["H = 30"] < 200 < 900 < mean["H = 10"]
+    np.testing.assert_allclose(cost["H = 10"][0], evaluate(MPPI(dynamics, stage_cost, -2.0, 2.0, horizon=10),
+                                                           starts=FIXED_STARTS[:20]), rtol=0.1)  # fmt: skip
+    for steps in (3000, 4000, 5000):  # the critic is good long before the actor; the actor alone helps little
+        both, critic, prior, actor = (
+            cost[f"{steps} steps: {row}"].mean(axis=1)
+            for row in ("H = 10, prior and Q", "H = 10, Q", "H = 10, prior", "actor alone")
+        )
+        assert critic.max() < 200 and both.max() < 260 and prior.min() > 800 and np.median(actor) > 700
+    best = mean["random log: prior and Q"]
+    assert best < 170 and mean["random log: DDPG from it"] > best + 25
+    assert abs(best - mean["random log: actor alone"]) < 5 and mean["random log: neither"] > 1000
+    assert mean["DDPG's own log: prior and Q"] < 0.5 * mean["DDPG's own log: DDPG from it"]
+    harmless = "no stopped gradient", "no slow encoder", "no slow critic", "no consistency loss"
+    assert all(mean[f"{row}: prior and Q"] < best + 10 for row in harmless)
+    assert mean["no slow copies: prior and Q"] > best + 50
+    assert (spread["no stopped gradient"][:, -1] < 0.002).all()
+    assert (spread["stopped gradient, slow encoder"] > 0.05).all() and (spread["stopped gradient"] > 0.05).all()
