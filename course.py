@@ -369,9 +369,7 @@ def run_tests(root, environ=None, run=run_child):
         environ["MPCRL_COURSE_RECORD"] = str(Path(folder, "record"))
         # The notebooks' checks must not write into the reader's own record of what is done.
         environ["MPCRL_COURSE_PROGRESS"] = str(Path(folder, "progress.json"))
-        # Several workers share the machine: what is slow for that reason is no endless loop, ...
-        environ.setdefault("MPCRL_COURSE_TIME_FACTOR", "1000")
-        environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # ... and each has one core
+        environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # several workers share the machine
         environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         for name, arguments in test_steps(bool(chromium)).items():
             say(f"--- {name}")

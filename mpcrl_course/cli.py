@@ -75,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--force", action="store_true", help="overwrite exercises somebody has worked in")
     build.set_defaults(command=_build)
 
+    changed = commands.add_parser("mutants", help="for developers: judge right answers with one token changed")
+    changed.add_argument("exercise", help="its number or name, or the path of its solution")
+    changed.set_defaults(command=_mutants)
+
     run = commands.add_parser("run", help="run a lecture and write it, with its outputs, as HTML")
     run.add_argument("lecture", help="a path, or a lecture's number or name")
     run.add_argument("--html", type=Path, required=True, metavar="OUT", help="the file to write")
@@ -213,6 +217,25 @@ def _build(arguments: argparse.Namespace) -> int:
     if not differing and not changed:
         print("All exercises are in step with their solutions.")
     return 1 if differing else 0
+
+
+def _mutants(arguments: argparse.Namespace) -> int:
+    from .checks.mutants import EQUIVALENT, examine, record_of
+    from .figures.tables import Table
+
+    path = _find(arguments.exercise, "solutions")
+    rows, unexplained, record = [], [], examine(path)
+    for n, item in record.items():
+        open_ones = [survivor for survivor in item["survivors"] if not survivor["reason"]]
+        equivalent = len(item["survivors"]) - len(open_ones)
+        rows.append([n, item["title"], *map(str, (item["mutants"], item["killed"], equivalent, len(open_ones)))])
+        unexplained += [f"item {n}, line {survivor['line']}: {survivor['change']}" for survivor in open_ones]
+    print(Table(f"Mutants of {path.stem}", ["item", "title", "mutants", "killed", "equivalent", "no reason"], rows))
+    for survivor in unexplained:
+        print(survivor)
+    share = sum(len(item["survivors"]) for item in record.values()) / sum(item["mutants"] for item in record.values())
+    print(f"{share:.1%} survive, of which at most {EQUIVALENT:.0%} may; wrote {record_of(path)}")
+    return 1 if unexplained or share > EQUIVALENT else 0
 
 
 def _run(arguments: argparse.Namespace) -> int:

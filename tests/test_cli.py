@@ -39,7 +39,6 @@ def course(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("MPCRL_COURSE_PROGRESS", raising=False)
-    monkeypatch.setenv("MPCRL_COURSE_TIME_FACTOR", "1000")  # a right answer is right however long it takes
     return tmp_path
 
 

@@ -43,7 +43,7 @@ def site(tmp_path_factory):
 @pytest.fixture
 def course_command(site, tmp_path):
     """Run `python -m mpcrl_course` of the wheel in an empty folder; return its exit code and what it printed."""
-    environ = {**os.environ, "PYTHONPATH": str(site), "PYTHONIOENCODING": "utf-8", "MPCRL_COURSE_TIME_FACTOR": "1000"}
+    environ = {**os.environ, "PYTHONPATH": str(site), "PYTHONIOENCODING": "utf-8"}
     environ.pop("MPCRL_COURSE_PROGRESS", None)
 
     def run(*arguments):

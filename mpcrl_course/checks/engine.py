@@ -27,7 +27,7 @@ and in the notebook a student writes
 
     check(1, 9.8)                        # predict: a number or a choice
     td_error = check(2, td_error)        # fill, debug, design: hand it in, get back what the cells below use
-    check(3, "b", because="…")           # explain: a choice and its reason
+    check(3, "b", because=[1, 4])        # explain: a claim and the numbers of the reasons that carry it
     check.hint(2)                        # the next hint
     check.summary()                      # the table
 
@@ -37,8 +37,10 @@ nothing or raises NotImplementedError) are "not attempted". `mpcrl_course.checks
 `assert_item_sound(item)` is the test each item must pass: six named mistakes each recognised by its own
 sentence, two variants judged right, two hints.
 
-Limits: code inside one long compiled call is stopped only when the call returns, and code that catches
-everything in a loop (`except:`) may resist for a while. Grading a class needs a process of its own.
+Limits: of processor time, so that a busy machine makes nothing wrong. Code inside one long compiled call is
+stopped only when the call returns, and code that catches everything in a loop (`except:`) may resist for a
+while. What an answer changes in the process (folder, random state, NumPy's settings and functions) is put back
+after each check. Grading a class needs a process of its own.
 '''
 
 from __future__ import annotations
@@ -50,12 +52,13 @@ from mpcrl_course import places
 from mpcrl_course.figures.tables import Card, Table
 
 from . import progress
-from .compare import close, copied
+from .compare import close
 from .console import say
 from .items import Debug, Design, Explain, Fill, Item, Mistake, Predict, Result
 from .progress import NOT_ATTEMPTED, RAISED, RIGHT, SYMBOLS, WRONG
 from .report import card, show
 from .sound import assert_item_sound
+from .values import copied, shown
 
 __all__ = [
     "NOT_ATTEMPTED",
@@ -100,7 +103,7 @@ class Exercise:
         self._handed_out = {n: item.reference for n, item in self.items.items() if item.hands_out_reference}
         self._hints_shown: dict[int, int] = {}
 
-    def __call__(self, number: int, answer: Any, because: str | None = None) -> Any:
+    def __call__(self, number: int, answer: Any, because: Any = None) -> Any:
         """Check an item, show the verdict and record it.
 
         Parameters
@@ -110,7 +113,7 @@ class Exercise:
         answer
             A function (fill, debug), anything (design), a number or a choice (predict), a choice (explain).
         because
-            The reason, for items of kind explain.
+            The numbers of the reasons, for items of kind explain.
 
         Returns
         -------
@@ -124,7 +127,8 @@ class Exercise:
             return answer
         result = item.judge((answer, because) if isinstance(item, Explain) else answer, self.seed)
         self.results[number] = result
-        self._record(item, lambda entry: progress.note(entry, result.verdict, result.sentence, because))
+        reasons = shown(because) if isinstance(item, Explain) and result.verdict != NOT_ATTEMPTED else ""
+        self._record(item, lambda entry: progress.note(entry, result.verdict, result.sentence, reasons))
         stand_in = item.hands_out_reference and result.verdict != RIGHT
         hints_left = self._hints_shown.get(number, 0) < len(item.hints)
         show(card(number, item.title, result, stand_in, hints_left))
@@ -134,6 +138,11 @@ class Exercise:
             self._handed_out[number] = copied(item.reference)
             return self._handed_out[number]
         return answer
+
+    def stands_in(self, *numbers: int) -> bool:
+        """Tell whether the course's reference stands in for the answer to one of the items with these `numbers`."""
+        results = [self.results.get(number) for number in numbers]
+        return any(result is None or result.verdict != RIGHT for result in results)
 
     def item(self, number: int) -> Item:
         """Give an item by its number.

@@ -35,7 +35,7 @@ predict = Predict(
     "a target by hand",
     reference=_y(SLOW),
     rtol=0.0,
-    atol=0.03,
+    atol=0.005,
     when_right="Truncated or not: the pendulum goes on, so the target looks ahead, with both slow networks.",
     hints=[
         "Does the pendulum stop costing because the clock of the episode has run out?",
@@ -62,10 +62,28 @@ predict = Predict(
         Mistake("reward", "You have counted L as a reward. Here it is a cost, and costs add up.", _y(SLOW, -COST)),
         Mistake("TD error", "This is the TD error. The target is what Q(s, a) is compared with.", _y(SLOW) - Q_HERE),
         Mistake("stage cost missing", "The stage cost of this step is missing.", GAMMA * SLOW),
+        Mistake("rounded", "So it is but for the rounding: two decimals are asked for.", round(_y(SLOW), 1)),
     ],
 )  # fmt: skip
 
 # -------------------------------------------------------------------------------- 2: the critic's target
+
+
+def _left_alone(function, *given, **named):
+    """Tell whether a function leaves the arrays and the networks alone that it is given."""
+
+    def numbers():
+        return [np.array(getattr(value, "theta", value)) for value in (*given, *named.values())]
+
+    before = numbers()
+    function(*given, **named)
+    return all(map(np.array_equal, before, numbers())) or (
+        "The numbers are right, but your function has changed what it was given, and others still use it."
+    )
+
+
+#: Wide enough for single precision, in which the course's networks compute.
+SINGLE = close(rtol=1e-5, atol=1e-6)
 
 
 def critic_target(cost, terminated, truncated, s_next, actor, critic, target_actor, target_critic, gamma):
@@ -79,11 +97,12 @@ def critic_target(cost, terminated, truncated, s_next, actor, critic, target_act
 
 
 def _target(cost, terminated, truncated, s_next, actor, critic, target_actor, target_critic, gamma, *,
-            mu="slow", q="slow", ends="terminated", sign=1.0, now=1.0, cut=False):  # fmt: skip
+            mu="slow", q="slow", ends="terminated", sign=1.0, now=1.0, cut=False, order=1, least=-np.inf):  # fmt: skip
     a_next = (target_actor if mu == "slow" else actor)(s_next)
-    q_next = (target_critic if q == "slow" else critic)(np.hstack([s_next, a_next]))
+    q_next = np.maximum((target_critic if q == "slow" else critic)(np.hstack([s_next, a_next][::order])), least)
     over = {"terminated": terminated, "truncated": truncated, "both": np.maximum(terminated, truncated),
-            "turned": 1 - terminated, "never": 0 * terminated}[ends]  # fmt: skip
+            "turned": 1 - terminated, "never": 0 * terminated, "terminated only": terminated * (1 - truncated),
+            "~": 2 + terminated}[ends]  # fmt: skip
     y = sign * now * cost + gamma * (1 - over) * q_next
     return y * (1 - over) if cut else y
 
@@ -114,13 +133,12 @@ def _target_where(cost, terminated, truncated, s_next, actor, critic, target_act
     return np.where(terminated == 1, cost, ahead + cost)
 
 
-def _networks(rng: np.random.Generator) -> tuple[MLP, MLP]:
+def _networks(rng: np.random.Generator, n: int = 3, m: int = 2) -> tuple[MLP, MLP]:
     options: dict[str, Any] = {"width": 6, "activation": "tanh", "dtype": np.float64}
-    actor = MLP(3, 2, rng, lower=[-2.0, -1.0], upper=[2.0, 3.0], **options)
-    critic = MLP(5, 1, rng, **options)
+    actor = MLP(n, m, rng, lower=[-2.0, -1.0, -1.5][:m], upper=[2.0, 3.0, 1.0][:m], **options)
+    critic = MLP(n + m, 1, rng, **options)
     for network in (actor, critic):
         network.theta[:] = rng.normal(0, 0.6, network.theta.size)
-    critic.W3[-1] += 5.0
     return actor, critic
 
 
@@ -129,9 +147,12 @@ def _target_probes(rng: np.random.Generator) -> list[dict]:
     for gamma in rng.uniform(0.7, 0.95, 3):
         actor, critic = _networks(rng)
         target_actor, target_critic = _networks(rng)
+        s_next = rng.normal(size=(6, 3))
+        values = target_critic(np.hstack([s_next, target_actor(s_next)]))
+        target_critic.W3[-1] -= np.median(values)  # half of them below zero, as a critic at its beginning is
         ends = rng.permutation([[0, 0], [1, 0], [0, 1], [0, 0], [0, 1], [1, 1]]).astype(float)
         probes.append(dict(cost=rng.uniform(0.3, 6, (6, 1)), terminated=ends[:, :1], truncated=ends[:, 1:],
-                           s_next=rng.normal(size=(6, 3)), actor=actor, critic=critic, target_actor=target_actor,
+                           s_next=s_next, actor=actor, critic=critic, target_actor=target_actor,
                            target_critic=target_critic, gamma=gamma))  # fmt: skip
     return probes
 
@@ -141,6 +162,8 @@ target = Fill(
     "the critic's target",
     reference=critic_target,
     probes=_target_probes,
+    compare=SINGLE,
+    properties=[("what is given stays as it is", _left_alone)],
     when_right="Four networks come in, two are used; two ends come in, one counts.",
     hints=[
         "Three lines: the next action, its value, the sum. Which two of the four networks have a prime in the formula?",
@@ -175,6 +198,20 @@ target = Fill(
         Mistake("reward", "The stage cost enters with a minus: that is a reward. Here costs are added up.",
                 _slip_target(sign=-1.0)),
         Mistake("stage cost missing", "The stage cost L is missing.", _slip_target(now=0.0)),
+        Mistake("both at once",
+                "A transition that is terminated and truncated at once is bootstrapped: terminal is terminal, whatever "
+                "the clock says.", _slip_target(ends="terminated only")),
+        Mistake("~ of numbers",
+                "`~` turns True and False round, but of the whole numbers 0 and 1 it makes −1 and −2: your factor of γ "
+                "is one of these.", _slip_target(ends="~")),
+        Mistake("action before state", "The critic takes rows (s, a). In yours the action comes first.",
+                _slip_target(order=-1)),
+        Mistake("no value below zero",
+                "Where the critic says less than 0 you have put 0. A cost may not be negative, but a critic "
+                "errs both ways, and the formula cuts nothing off.", _slip_target(least=0.0)),
+        Mistake("one number for the batch",
+                "All entries of y are the same: their mean. Each transition has a target of its own.",
+                lambda *given, **named: np.full((6, 1), critic_target(*given, **named).mean())),
     ],
     variants=[_target_by_sample, _target_where],
 )  # fmt: skip
@@ -194,10 +231,17 @@ def actor_gradient(actor, critic, s, a_replayed):
 def _gradient(actor, critic, s, a_replayed, *, sign=1.0, mean=1, part="a", at="mu", pull="slope", average=False):
     n = s.shape[1]
     a, tape = actor.forward(s)
-    q, critic_tape = critic.forward(np.hstack([s, a if at == "mu" else a_replayed]))
-    in_weights, dx = critic.backward(critic_tape, np.ones_like(q))
-    slope = dx[:, n:] if part == "a" else dx[:, : a.shape[1]]
-    if pull == "q":
+    row = {"mu": [s, a], "replayed": [s, a_replayed], "(a, s)": [a, s]}[at]
+    q, critic_tape = critic.forward(np.hstack(row))
+    in_weights, dx = critic.backward(critic_tape, q if pull == "slope of q²/2" else np.ones_like(q))
+    slope = dx[:, : a.shape[1]] if part == "s" or at == "(a, s)" else dx[:, n:]
+    if part == "last":
+        slope = dx[:, -1:] * np.ones_like(a)
+    if pull == "sign":
+        slope = np.sign(slope)
+    elif pull == "imitate":
+        slope = a - a_replayed
+    elif pull == "q":
         slope = q * np.ones_like(a)
     elif pull == "ones":
         slope = np.ones_like(a)
@@ -208,7 +252,9 @@ def _gradient(actor, critic, s, a_replayed, *, sign=1.0, mean=1, part="a", at="m
     if average:
         slope = np.ones_like(a) * slope.mean(0)
     gradient, _ = actor.backward(tape, slope)
-    return sign * gradient / len(s) ** mean
+    if pull == "unit":
+        return gradient / np.linalg.norm(gradient)
+    return sign * gradient / (a.size if mean == "entries" else len(s) ** mean)
 
 
 def _slip_gradient(**slips: Any) -> Callable:
@@ -233,7 +279,10 @@ def _gradient_scaled_first(actor, critic, s, a_replayed):
 
 
 def _gradient_probes(rng: np.random.Generator) -> list[tuple]:
-    return [(*_networks(rng), rng.normal(size=(n, 3)), rng.uniform(-0.9, 1.9, (n, 2))) for n in (5, 8, 1)]
+    return [
+        (*_networks(rng, n, m), rng.normal(size=(size, n)), rng.uniform(-0.9, 0.9, (size, m)))
+        for size, n, m in ((5, 3, 2), (8, 2, 3), (1, 4, 1))
+    ]
 
 
 gradient = Fill(
@@ -241,7 +290,8 @@ gradient = Fill(
     "the actor's gradient",
     reference=actor_gradient,
     probes=_gradient_probes,
-    compare=close(rtol=1e-6, atol=1e-10),
+    compare=SINGLE,
+    properties=[("what is given stays as it is", _left_alone)],
     when_right="The learner subtracts it: the actor walks down the critic's slope. It needs the batch's states only.",
     hints=[
         "Two networks in a row: s → a = μ(s) → Q(s, a). Forward through both, then backward through both.",
@@ -276,6 +326,25 @@ gradient = Fill(
         Mistake("mean of the slopes first",
                 "You have averaged the slopes before pulling them back: each sample's slope belongs to its own ∇_θ μ.",
                 _slip_gradient(average=True)),
+        Mistake("one action taken for all",
+                "You have taken the last column only, as if there were one action. There are as many as the actor has "
+                "outputs, each with its own slope.", _slip_gradient(part="last")),
+        Mistake("divided by all entries",
+                "You have divided by B times the number of actions. The mean is over the B samples; over the actions "
+                "the chain rule adds up.", _slip_gradient(mean="entries")),
+        Mistake("slope of Q²",
+                "You have handed Q to `critic.backward`, which gives Q ∇Q, the slope of Q²/2. What is the derivative "
+                "of Q in Q itself?", _slip_gradient(pull="slope of q²/2")),
+        Mistake("imitates the memory",
+                "You pull the actor towards the replayed actions, good or bad. It should go where the critic's cost "
+                "falls.", _slip_gradient(pull="imitate")),
+        Mistake("sign of the slope", "Of the slope you have kept the sign alone: how steep it is counts, too.",
+                _slip_gradient(pull="sign")),
+        Mistake("unit length",
+                "You have divided the gradient by its length. How far to go is the learner's affair; how steep it is "
+                "must be told.", _slip_gradient(pull="unit")),
+        Mistake("action before state", "The critic takes rows (s, a). In yours the action comes first.",
+                _slip_gradient(at="(a, s)")),
     ],
     variants=[_gradient_by_sample, _gradient_scaled_first],
 )  # fmt: skip
@@ -289,14 +358,8 @@ def soft_update(target, theta, tau):
 
 
 def _soft_probes(rng: np.random.Generator) -> list[tuple]:
-    return [(rng.normal(size=n), rng.normal(size=n), rng.uniform(0.05, 0.4)) for n in (3, 7, 12)]
-
-
-def _keeps(function, target, theta, tau):
-    before = target.copy(), theta.copy()
-    function(target, theta, tau)
-    same = np.array_equal(before[0], target) and np.array_equal(before[1], theta)
-    return same or "The result is right, but your function has changed the arrays it was given; return a new one."
+    taus = [*rng.uniform(0.05, 0.4, 3), 0.0]
+    return [(rng.normal(0, 3, n), rng.normal(0, 3, n), tau) for n, tau in zip((3, 7, 12, 4), taus, strict=True)]
 
 
 def _in_place(target, theta, tau):
@@ -309,7 +372,8 @@ soft = Fill(
     "the soft update",
     reference=soft_update,
     probes=_soft_probes,
-    properties=[("the arrays given stay as they are", _keeps)],
+    compare=SINGLE,
+    properties=[("what is given stays as it is", _left_alone)],
     when_right="A low-pass filter: a change of w arrives in w' within about 1/τ updates.",
     hints=[
         "Which of the two weights is nearly 1 when τ is small: that of the old slow weights or that of the new ones?",
@@ -332,6 +396,17 @@ soft = Fill(
                 lambda target, theta, tau: target + tau**2 * (theta - target)),
         Mistake("plain mean", "This is the mean of both, whatever τ is.",
                 lambda target, theta, tau: 0.5 * (target + theta)),
+        Mistake("shrunk after the sum",
+                "1 − τ multiplies the sum, so that it shrinks what has just been added, too. It belongs to the old "
+                "weights alone.", lambda target, theta, tau: (1 - tau) * (target + tau * theta)),
+        Mistake("τ in per cent", "You have divided τ by 100: it is a share already, not a percentage.",
+                lambda target, theta, tau: target + tau / 100 * (theta - target)),
+        Mistake("the first weight only",
+                "The first weight is updated, all others are as they were: does the loop end too early?",
+                lambda target, theta, tau: np.append(soft_update(target, theta, tau)[:1], target[1:])),
+        Mistake("whole numbers",
+                "Your numbers are cut to whole ones: an array that was made for integers keeps no decimals.",
+                lambda target, theta, tau: np.trunc(soft_update(target, theta, tau))),
         Mistake("in place",
                 "The numbers are right, but the array that came in has been changed. Here, return a new one (the "
                 "package does it in place, and says so).", _in_place),
@@ -372,11 +447,11 @@ def collect(policy, noise, steps, seed):
     return _collect(policy, noise, steps, seed)
 
 
-def _collect(policy, noise, steps, seed, *, next_state="right", ends="terminated", clip="action", reset=True,
-             drop=False, sign=1.0, stored="applied", current=False):  # fmt: skip
+def _collect(policy, noise, steps, seed, *, next_state="right", ends="terminated", clip="action", reset="end",
+             drop="none", sign=1.0, stored="applied", current=False, seeded=False):  # fmt: skip
     env, rng, memory = Guarded(steps=10), np.random.default_rng(seed), []
-    env.np_random = rng
-    s, _ = env.reset()
+    env.np_random, anew = rng, seed if seeded else None
+    s, _ = env.reset(seed=anew)
     for _ in range(steps):
         push = noise * rng.standard_normal(1)
         wanted = policy(s)
@@ -389,12 +464,13 @@ def _collect(policy, noise, steps, seed, *, next_state="right", ends="terminated
         else:
             a = wanted + push
         s_next, reward, terminated, truncated, _ = env.step(a)
-        end = terminated or truncated
-        after = env.reset()[0] if end and reset else s_next
-        over = {"terminated": terminated, "both": end, "truncated": truncated, "never": False}[ends]
-        row = (s, wanted if stored == "policy" else a, -sign * reward, after if next_state == "after the reset" else
-               s if next_state == "s" else s_next, float(over))  # fmt: skip
-        if not (drop and end):
+        ended = {"end": terminated or truncated, "terminated": terminated, "truncated": truncated, "none": False}
+        after = env.reset(seed=anew)[0] if ended[reset] else s_next
+        kept = {"right": s_next, "after the reset": after, "s": s, "s at the end": s if ended["end"] else s_next,
+                "jumps where terminated": after if terminated else s_next,
+                "jumps where truncated": after if truncated else s_next}[next_state]  # fmt: skip
+        row = s, wanted if stored == "policy" else a, -sign * reward, kept, float(ended[ends])
+        if not ended[drop]:
             memory.append(row)
         s = s_next if current else after
     return tuple(np.array(part) for part in zip(*memory, strict=True))
@@ -456,6 +532,7 @@ debug = Debug(
     reference=collect,
     given=collect_as_given,
     probes=_collect_probes,
+    compare=close(names=("s", "a", "cost", "s_next", "terminated")),
     when_right="One transition in eight was a jump to a place the plant never went to; and no error said so.",
     hints=[
         "Compare s_next of the last transition of an episode with what the plant did. Where does it come from?",
@@ -466,15 +543,15 @@ debug = Debug(
         Mistake("truncation masked as termination",
                 "That hides the jump, but declares every truncated episode finished: its future then counts as free. "
                 "Keep `terminated`, and store the s⁺ the plant really reached.",
-                _slip_collect(next_state="after the reset", ends="both")),
+                _slip_collect(next_state="after the reset", ends="end")),
         Mistake("right state, truncation masked",
                 "s_next is right now, but a truncated transition is stored as terminated. Only termination ends the "
-                "sum of costs.", _slip_collect(ends="both")),
+                "sum of costs.", _slip_collect(ends="end")),
         Mistake("last transitions dropped",
                 "You have left out the last transition of every episode. It is as true as the others; and where the "
-                "guard stops the pendulum it is the only one that says so.", _slip_collect(drop=True)),
+                "guard stops the pendulum it is the only one that says so.", _slip_collect(drop="end")),
         Mistake("never reset", "The environment is never reset any more: an episode that has ended must start again.",
-                _slip_collect(reset=False)),
+                _slip_collect(reset="none")),
         Mistake("goes on from the old state",
                 "The next episode's first transition starts from the last state of the episode before.",
                 _slip_collect(current=True)),
@@ -491,11 +568,32 @@ debug = Debug(
                 _slip_collect(stored="policy")),
         Mistake("termination forgotten",
                 "Nothing is stored as terminated any more, not even where the guard stopped it.",
-                _slip_collect(ends="never")),
+                _slip_collect(ends="none")),
         Mistake("reward stored", "The sign of the cost has changed: the reward is minus the cost.",
                 _slip_collect(sign=-1.0)),
         Mistake("state for next state", "s_next is s itself now: nothing moves in this memory.",
                 _slip_collect(next_state="s")),
+        Mistake("s for s⁺ at the end",
+                "At the end of an episode s_next is s now: as if nothing had moved in that step.",
+                _slip_collect(next_state="s at the end")),
+        Mistake("mended where truncated only",
+                "Where the clock ends an episode s_next is right now. Where the guard does, it is still the start of "
+                "the next episode.", _slip_collect(next_state="jumps where terminated")),
+        Mistake("mended where terminated only",
+                "Where the guard ends an episode s_next is right now. Where the clock does, it is still the start of "
+                "the next episode, and there the critic bootstraps from it.",
+                _slip_collect(next_state="jumps where truncated")),
+        Mistake("terminal transitions dropped",
+                "The transitions at which the guard stops the pendulum are missing: only they tell the critic that the "
+                "costs end there.", _slip_collect(drop="terminated")),
+        Mistake("reset after the guard only",
+                "When the clock has run out nothing is reset any more: after ten steps an episode ends, even if the "
+                "pendulum itself could go on.", _slip_collect(reset="terminated")),
+        Mistake("reset after the clock only", "Where the guard has stopped the pendulum it is not reset any more.",
+                _slip_collect(reset="truncated")),
+        Mistake("every episode alike",
+                "Every episode starts at the same place now: a reset with a seed begins the random numbers anew.",
+                _slip_collect(seeded=True)),
     ],
     variants=[_collect_columns, _collect_late_reset],
 )  # fmt: skip
@@ -531,17 +629,46 @@ def _at(policy, *states):
     return np.clip(np.asarray(policy(np.array(states, dtype=float)), dtype=float).reshape(-1), -2, 2)
 
 
-def _made(kq=10.0, kv=3.0, near=0.5, pump=2.0, turned=False, wrapped=True, top=TOP, endless=False) -> Callable:
+def _least_angle(policy) -> float:
+    """How near to upright it comes from hanging at rest within 10 s, in rad."""
+    return float(np.abs(wrap(simulate(policy, starts=[[HANG, 0.0]]).x[..., 0])).min())
+
+
+def _with_velocity(policy, *states) -> np.ndarray:
+    """Torques of a rule at states, positive where they work with the velocity."""
+    return _at(policy, *states) * np.sign([v for _, v in states])
+
+
+def _made(
+    kq=10.0, kv=3.0, near=0.5, pump=2.0, turned=False, wrapped=True, top=TOP, endless=False, catch=True
+) -> Callable:
     def policy(x):
         q, v = (wrap(x[:, 0]) if wrapped else x[:, 0]), x[:, 1]
         direction = np.where(v >= 0, 1.0, -1.0) * (-1.0 if turned else 1.0)
         lift = pump * direction * (1.0 if endless else np.sign(top - energy(x)))
-        return np.where(np.abs(q) < near, -(kq * q + kv * v), lift)
+        return np.where(np.abs(q) < near, -(kq * q + kv * v), lift) if catch else lift
 
     return policy
 
 
+def _by_the_first(x):
+    return _made()(np.tile(x[:1], (len(x), 1))) if len(x) else x[:, 0]
+
+
+def _with_dice(x):
+    return np.random.default_rng().uniform(-2, 2, len(x))
+
+
+def _with_a_dead_zone(x):
+    return _made()(x) * ((np.abs(x[:, 1]) > 0.9) | (np.abs(wrap(x[:, 0])) < 0.5))
+
+
 HANG = np.pi
+SOME = [(q, v) for q in (-3.0, -1.7, -0.3, 0.2, 1.2, 2.4) for v in (-4.0, -0.7, 0.4, 2.5)]  # states all around
+#: With about 0.2, 7 and 14 to 20 J: too little to reach the top, still too little, and more than enough.
+LAZY = [(q, v) for q in (HANG, -2.9) for v in (-1.0, 1.0)]
+HALFWAY = [(q, v) for q in (HANG, 3.0) for v in (-6.5, 6.5)]
+FAST = [(q, v) for q in (2.0, -2.0, HANG, 1.0) for v in (-9.5, 9.5)]
 design = Design(
     6,
     "a rule without learning",
@@ -557,39 +684,58 @@ design = Design(
         "choose a side, or it hangs forever.",
     ],
     mistakes=[
+        Mistake("dice",
+                "At the same state it gives another torque each time. What is it to do there?",
+                lambda f, m: np.abs(_at(f, *SOME) - _at(f, *SOME)).max() > 1e-6, _with_dice),
+        Mistake("depends on the other rows",
+                "A pendulum's torque depends on which others are in `x`. Each row is a pendulum of its own: with "
+                "`np.where`, say, each chooses for itself.",
+                lambda f, m: max(abs(_at(f, *SOME)[i] - _at(f, SOME[i])[0]) for i in range(len(SOME))) > 1e-6,
+                _by_the_first),
+        Mistake("no torque", "The torque is zero everywhere.",
+                lambda f, m: np.abs(_at(f, *SOME, *LAZY)).max() < 1e-9, lambda x: np.zeros(len(x))),
         Mistake("does nothing at rest",
                 "Hanging at rest your torque is zero, and so it stays there. Choose a side.",
-                lambda f, m: abs(_at(f, [HANG, 0.0])[0]) < 1e-9 < abs(_at(f, [HANG, 3.0])[0]),
-                lambda x: np.where(np.abs(wrap(x[:, 0])) < 0.5, -(10 * wrap(x[:, 0]) + 3 * x[:, 1]),
-                                   2 * np.sign(x[:, 1]) * np.sign(TOP - energy(x)) * (np.abs(x[:, 1]) > 0.9))),
-        Mistake("no torque", "The torque is zero everywhere.",
-                lambda f, m: np.abs(_at(f, [HANG, 1.0], [0.3, 0.0], [2.0, -2.0])).max() < 1e-9,
-                lambda x: np.zeros(len(x))),
+                lambda f, m: abs(_at(f, [HANG, 0.0])[0]) < 1e-9 and _least_angle(f) > 3.1, _with_a_dead_zone),
         Mistake("falls over",
                 "Near the top the torque has the wrong sign: tilted to positive q, it must push back, to negative.",
                 lambda f, m: _at(f, [0.1, 0.0])[0] > 1e-9 and _at(f, [-0.1, 0.0])[0] < -1e-9, _made(kq=-10.0)),
         Mistake("brakes instead of pumping",
                 "Hanging and swinging, your torque works against the velocity: that takes energy out. It has to go in.",
-                lambda f, m: _at(f, [HANG, 1.0])[0] < -1e-3 and _at(f, [HANG, -1.0])[0] > 1e-3, _made(turned=True)),
+                lambda f, m: _with_velocity(f, *LAZY).max() < -1e-3, _made(turned=True)),
         Mistake("never stops pumping",
                 "With more than enough energy you still push with the velocity, so that it arrives too fast to be "
                 "caught, and turns over and over.",
-                lambda f, m: _at(f, [2.0, 7.0])[0] > 1e-3 and _at(f, [HANG, 1.0])[0] > 1e-3, _made(endless=True)),
+                lambda f, m: _with_velocity(f, *LAZY, *FAST).min() > 1e-3, _made(endless=True)),
+        Mistake("stops pumping too early",
+                "At the bottom with 7 J your torque works against the velocity already. The top needs 10 J.",
+                lambda f, m: _with_velocity(f, *LAZY).min() > 1e-3 and _with_velocity(f, *HALFWAY).max() < -1e-3,
+                _made(top=5.0)),
         Mistake("angle not wrapped",
                 "One turn further your rule gives another torque. The angle is not wrapped: q and q + 2π are one "
                 "place.",
                 lambda f, m: abs(_at(f, [0.2, -0.1])[0] - _at(f, [0.2 + 2 * np.pi, -0.1])[0]) > 1e-6,
                 _made(wrapped=False)),
-        Mistake("too weak to hold",
-                "It reaches the top, but your gain there is below what gravity pulls with: 5 N m for each rad.",
+        Mistake("not caught",
+                "Near the top your torque is the same whether it leans to the left or to the right. What is to push it "
+                "back?",
+                lambda f, m: all(abs(_at(f, [0.1, v])[0] - _at(f, [-0.1, v])[0]) < 1e-9 for v in (-0.5, 0.0, 0.5)),
+                _made(catch=False)),
+        Mistake("too weak to hold", "Near the top your gain is below what gravity pulls with: 5 N m for each rad.",
                 lambda f, m: 0 < -_at(f, [0.05, 0.0])[0] < 5.0 * 0.05, _made(kq=3.0, kv=1.0)),
         Mistake("no damping",
                 "Near the top nothing depends on the velocity: it swings through, or around.",
                 lambda f, m: abs(_at(f, [0.0, -1.0])[0] - _at(f, [0.0, 1.0])[0]) < 1e-9, _made(kv=0.0, near=0.3)),
         Mistake("too weak a push",
-                "It gets there, but the motor could do more: the push is below its limit, and time is cost.",
-                lambda f, m: abs(_at(f, [HANG, 1.0])[0]) < 1.6 and m["upright in the last second"] > 0.2,
+                "It pushes the right way, but the motor could do more: at the bottom your torque is well below its "
+                "limit, and time is cost.",
+                lambda f, m: 1e-3 < _with_velocity(f, *LAZY).min() and np.abs(_at(f, *LAZY)).max() < 1.6,
                 _made(pump=0.8)),
+        Mistake("no swing-up",
+                "Near the top it pushes back, but a pendulum that hangs never gets above the horizontal: gravity is "
+                "stronger than the motor there. Far from the top, think of the energy instead of the angle.",
+                lambda f, m: _at(f, [0.1, 0.0])[0] < -1e-9 and _least_angle(f) > np.pi / 2,
+                lambda x: -(10 * wrap(x[:, 0]) + 3 * x[:, 1])),
     ],
     variants=[
         _made(kq=12.0, kv=3.0, near=0.4),
@@ -603,16 +749,26 @@ design = Design(
 explain = Explain(
     7,
     "why old data may be used",
-    reference="c",
+    reference="a",
     choices={
-        "a": "The memory holds so many transitions that the old ones hardly count in a batch.",
-        "b": "The exploration noise is small, so that old and new policies take nearly the same actions.",
-        "c": "The target asks what follows a given (s, a): the plant's answer does not depend on who chose a, and the "
-        "action after it is the target actor's, not the one that was taken.",
+        "a": "Neither the critic's step nor the actor's asks which policy made a transition: what they take from it is "
+        "as true today as it was then.",
+        "b": "The memory holds so many transitions that the old ones hardly count in a batch.",
+        "c": "The exploration noise is small, so that old and new policies take nearly the same actions.",
         "d": "The slow targets keep the policy nearly constant, so that the data are as good as on-policy.",
         "e": "The actor's gradient is weighted by how likely the current policy would have taken the replayed action.",
     },
-    when_right="Now compare your reason with the discussion in the solution, and with what it leaves open.",
+    reasons={
+        1: "Every transition is used many times, which makes the most of the minutes at the plant.",
+        2: "L and s⁺ are the plant's answer to (s, a), whoever chose a.",
+        3: "The noise has mean zero, so that in the mean over a batch the replayed action is the policy's.",
+        4: "The action after s⁺ that enters the target is computed now, by the slow actor; the one that was taken then "
+        "does not enter.",
+        5: "The actor's step computes its own actions: it takes only the states from a batch.",
+        6: "Q-learning converges whatever policy makes the data, and so does its version with networks.",
+    },
+    carrying=(2, 4, 5),
+    when_right="What it does not excuse: the states are those of old policies; where no data are, the critic guesses.",
     hints=[
         "Take one transition (s, a, L, s⁺) of a policy long gone. Which of its four parts would be different today?",
         "Look at item 2: which action enters the target? And at item 3: which part of the batch is used?",
@@ -620,14 +776,22 @@ explain = Explain(
     mistakes=[
         Mistake("old ones hardly count",
                 "They are drawn as often as any other. In the lecture every batch is uniform over the whole memory.",
-                "a"),
+                "b"),
         Mistake("nearly the same actions",
-                "The first 1000 transitions come from uniform random torques, and they are replayed, too.", "b"),
+                "The first 1000 transitions come from uniform random torques, and they are replayed, too.", "c"),
         Mistake("nearly on-policy",
                 "Slow copies are for the regression's stability. In 20 000 steps the policy changes from useless to "
                 "good, and the data of all of it stay in the memory.", "d"),
         Mistake("importance weights",
                 "There are no such weights in DDPG: with a deterministic policy they would be zero or infinite.", "e"),
+        Mistake("worth it, so allowed",
+                "Reason 1 is true, and why one would like to use old data. It does not say why one may.", 1),
+        Mistake("right in the mean",
+                "Reason 3 is false: old actions are those of old policies plus noise, and the first ones are wholly "
+                "random. Nor does a target that is right need it.", 3),
+        Mistake("a theorem for tables",
+                "Reason 6 is false: the theorem is for tables. With networks learning from other policies' data may "
+                "well diverge.", 6),
     ],
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from scipy.stats import t as student_t
 
 from mpcrl_course import places
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
+from mpcrl_course.checks.values import kind_of
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.pendulum import PendulumParameters, dynamics, stage_cost, upright, violations
 from mpcrl_course.learners.trained import trained_policies
@@ -30,7 +31,7 @@ predict = Predict(
     "an event too rare to be seen",
     reference=SEEN_NONE,
     rtol=0.0,
-    atol=0.012,
+    atol=0.005,
     when_right="In two of three such comparisons nobody sees what makes up more than a quarter of the mean cost.",
     hints=[
         "What is the probability that one run goes well? And that all of them do?",
@@ -48,6 +49,9 @@ predict = Predict(
                 RUNS * PROBABILITY * (1.0 - PROBABILITY) ** (RUNS - 1)),
         Mistake("surely seen", "An event that is expected less than once is not sure to be seen.", (-0.01, 0.01)),
         Mistake("per cent", "A probability lies between 0 and 1.", (1.5, 100.0)),
+        Mistake("both controllers", "That is for 400 runs, those of both. Asked are the 200 runs of one.",
+                (1.0 - PROBABILITY) ** (2 * RUNS)),
+        Mistake("rounded", "So it is but for the rounding: two decimals are asked for.", 0.7),
         Mistake("even odds", "No need to guess: independent runs multiply.", 0.5),
     ],
 )  # fmt: skip
@@ -55,26 +59,38 @@ predict = Predict(
 # -------------------------------------------------------------------------------- 2: an honest interval
 
 
+def _left_alone(function, *given):
+    """Tell whether a function leaves the arrays alone that it is given."""
+    before = [np.copy(value) if isinstance(value, np.ndarray) else None for value in given]
+    function(*given)
+    return all(was is None or np.array_equal(was, now) for was, now in zip(before, given, strict=True)) or (
+        "The numbers are right, but your function has changed an array it was given, and others still use it."
+    )
+
+
 def interval(a, b):
     """Return the mean of a - b and the half-width of its 95 % interval; a, b have shape (seeds, runs)."""
     return _interval(a, b)
 
 
-def _interval(a, b, *, paired=True, unit="seed", ddof=1, table="t", sides=2, root=True, sign=1.0, factor=1.0,
-              mid="mean"):  # fmt: skip
+def _interval(a, b, *, paired=True, unit="seed", middle=np.mean, ddof=1, spread="standard deviation", power=0.5,
+              table="t", lost=1, sides=2, seeds=None, centre=np.mean, sign=1.0, factor=1.0, ends=False):  # fmt: skip
     a, b = (np.asarray(c, dtype=float) for c in (a, b))
     if unit == "run":
         a, b = a.reshape(-1), b.reshape(-1)
-    elif mid == "median":
-        a, b = np.median(a, axis=1), np.median(b, axis=1)
+    elif unit == "size":
+        d = abs(a - b).mean(axis=1)
+        a, b = d, 0 * d
     else:
-        a, b = a.mean(axis=1), b.mean(axis=1)
-    n = len(a)
+        a, b = (middle(c, axis=1 if unit == "seed" else 0) for c in (a, b))
+    n = seeds or len(a)
     variance = (a - b).var(ddof=ddof) if paired else a.var(ddof=ddof) + b.var(ddof=ddof)
     level = 0.975 if sides == 2 else 0.95
-    quantile = {"t": student_t.ppf(level, n - 1), "normal": norm.ppf(level), "none": 1.0}[table]
-    half = factor * quantile * np.sqrt(variance / (n if root else 1))
-    return sign * (a - b).mean(), half
+    freedom = n - lost if paired else 2 * n - 2 if lost == 2 else n - lost
+    quantile = {"t": student_t.ppf(level, freedom), "normal": norm.ppf(level), "none": 1.0}[table]
+    half = factor * quantile * (variance if spread == "variance" else np.sqrt(variance)) / n**power
+    mean = sign * centre(a - b)
+    return (mean - half, mean + half) if ends else (mean, half)
 
 
 def _slip_interval(**slips: Any) -> Callable:
@@ -110,7 +126,8 @@ honest = Fill(
     "an honest interval",
     reference=interval,
     probes=_interval_probes,
-    compare=close(rtol=1e-4, atol=1e-9),
+    compare=close(rtol=3e-4, names=("mean", "half_width")),  # a printed table of t has three decimals
+    properties=[("what is given stays as it is", _left_alone)],
     when_right="Paired, a value a seed, Student's t: what both suffered from cancels, and what is one is counted once.",
     hints=[
         "Both controllers met the same starts and noise: take differences first. What is then one independent "
@@ -126,25 +143,50 @@ honest = Fill(
         Mistake("runs counted as independent",
                 "You count every run as an independent value. Runs of one seed share a network: average within a seed "
                 "first, or the interval is far too narrow.", _slip_interval(unit="run")),
+        Mistake("two samples",
+                "This is the interval of two independent samples, with 2n − 2 degrees of freedom. But the two met the "
+                "same starts and noise: take the differences first.", _slip_interval(paired=False, lost=2)),
+        Mistake("wrong axis",
+                "You have averaged over the seeds, for each run number. The runs are what to average over: a row is a "
+                "seed.", _slip_interval(unit="column")),
         Mistake("normal for Student",
                 "1.96 is for a spread that is known. Estimated from so few seeds it needs Student's t, which is wider.",
                 _slip_interval(table="normal")),
+        Mistake("n degrees of freedom",
+                "Student's t has n − 1 degrees of freedom here: the mean, estimated from the same n values, takes one.",
+                _slip_interval(lost=0)),
         Mistake("one-sided",
                 "`ppf(0.95)` leaves 5 % above and 5 % below: that is a 90 % interval. Of 95 %, 2.5 % lie on each side.",
                 _slip_interval(sides=1)),
         Mistake("divided by n", "The standard deviation is divided by n: of a few values use n − 1 (`ddof=1`).",
                 _slip_interval(ddof=0)),
         Mistake("spread of the values",
-                "This is the spread of single seeds, not of their mean: √n is missing.", _slip_interval(root=False)),
+                "This is the spread of single seeds, not of their mean: √n is missing.", _slip_interval(power=0.0)),
+        Mistake("n for √n", "The standard deviation is divided by n. That of a mean falls with √n only.",
+                _slip_interval(power=1.0)),
+        Mistake("variance", "The half-width is made of a variance; its square root, the standard deviation, is wanted.",
+                _slip_interval(spread="variance")),
         Mistake("no quantile",
                 "This is one standard error; it covers about 63 % with five seeds. The quantile is missing.",
                 _slip_interval(table="none")),
+        Mistake("five seeds built in",
+                "Right for five seeds only. Their number is that of the rows.", _slip_interval(seeds=5)),
         Mistake("full width", "This is the full width of the interval; half of it is asked for.",
                 _slip_interval(factor=2.0)),
+        Mistake("low and high", "These are the two ends of the interval. Asked are its middle and half of its width.",
+                _slip_interval(ends=True)),
         Mistake("sign turned", "The difference is a − b: positive where the first controller is dearer.",
                 _slip_interval(sign=-1.0)),
+        Mistake("sizes of the differences",
+                "|a − b| forgets who was cheaper in a run, so that two equal controllers seem to differ.",
+                _slip_interval(unit="size")),
+        Mistake("sums of the runs", "You have added up the runs of a seed. Asked is the cost of a run, in the mean.",
+                _slip_interval(middle=np.sum)),
         Mistake("medians", "The mean cost is what is compared. A median hides the rare run that fails.",
-                _slip_interval(mid="median")),
+                _slip_interval(middle=np.median)),
+        Mistake("median of the seeds",
+                "The first number is the median of the seeds. The interval is that of their mean.",
+                _slip_interval(centre=np.median)),
     ],
     variants=[_interval_by_loop, _interval_by_scipy],
 )  # fmt: skip
@@ -158,7 +200,8 @@ class Bench:
     Parameters
     ----------
     seconds : array_like
-        Duration of each decision; the first ones are slow (caches, a first plan).
+        Duration of each decision in an easy state; the first ones are slow (caches, a first plan). In a hard state,
+        whose entries have a positive sum, it takes half as long again.
     """
 
     def __init__(self, seconds):
@@ -170,12 +213,16 @@ class Bench:
 
     def decide(self, state) -> float:
         """Make a decision in a state, which takes its time; return the sum of the state's entries."""
-        self._now += self._seconds[self._made % len(self._seconds)]
+        total = float(np.sum(state))
+        self._now += self._seconds[self._made % len(self._seconds)] * (HARD if total > 0 else 1.0)
         self._made += 1
-        return float(np.sum(state))
+        return total
 
     def __repr__(self):
         return f"bench of {len(self._seconds)} decisions"
+
+
+HARD = 1.5
 
 
 def decision_time(bench, states, warm_up):
@@ -186,19 +233,25 @@ def decision_time(bench, states, warm_up):
     return _decision_time(bench, states, warm_up)
 
 
-def _decision_time(bench, states, warm_up, *, skip="drop", centre=np.median, tail=0.99, scale=1e3, clock="each"):
+def _decision_time(bench, states, warm_up, *, skip="drop", centre=np.median, tail=0.99, scale=1e3, clock="each",
+                   state_of=lambda states, k: states[k], decides=1):  # fmt: skip
     seconds, began = [], bench.clock()
-    for state in states[warm_up:] if skip == "never made" else states:
-        if clock == "each":
+    for k in range(warm_up if skip == "never made" else 0, len(states)):
+        for _ in range(decides - 1):
+            bench.decide(states[k])
+        if clock == "each" or clock == "late" and k > warm_up:
             began = bench.clock()
-        bench.decide(state)
+        if decides:
+            bench.decide(state_of(states, k))
         seconds.append(bench.clock() - began)
-    if skip == "drop":
-        seconds = seconds[warm_up:]
-    elif skip == "one":
-        seconds = seconds[1:]
-    last = np.max(seconds) if tail == "max" else np.quantile(seconds, tail)
-    return scale * centre(seconds), scale * last
+    counted = {"drop": seconds[warm_up:], "one": seconds[1:], "one more": seconds[warm_up + 1 :],
+               "the last": seconds[:-warm_up]}.get(skip, seconds)  # fmt: skip
+    last = tail(counted) if callable(tail) else np.quantile(counted, tail)
+    return scale * centre(counted), scale * last
+
+
+def _at_its_place(share: float) -> Callable:
+    return lambda seconds: seconds[int(share * len(seconds))]
 
 
 def _slip_time(**slips: Any) -> Callable:
@@ -226,11 +279,20 @@ def _time_by_array(bench, states, warm_up):
 
 
 def _time_probes(rng: np.random.Generator) -> list[tuple]:
+    """Give probes on which every way to interpolate finds the same 99 % quantile.
+
+    The first decision that counts and the last one are equally slow, and their times are the two that any way lies
+    between; with one decision more or less it would not. Some are slower still: the slowest is not the quantile.
+    """
     probes = []
-    for n, warm_up in ((90, 7), (140, 13), (60, 5)):
-        seconds = rng.gamma(3.0, 2e-4, n) * (1.0 + 20.0 * (rng.random(n) < 0.04))
-        seconds[: 2 * warm_up // 3] += rng.uniform(0.05, 0.4, 2 * warm_up // 3)
-        probes.append((Bench(seconds), rng.normal(size=(n, 2)), warm_up))
+    for counted, warm_up in ((199, 7), (299, 13), (199, 4)):
+        n, slower = counted + warm_up, counted // 100
+        states, seconds = rng.normal(size=(n, 2)), rng.gamma(3.0, 2e-4, n)
+        between = rng.choice(np.arange(warm_up + 1, n - 1), slower + 5, replace=False)
+        seconds[between] = np.append(rng.uniform(0.04, 0.06, slower), rng.uniform(0.01, 0.02, 5))
+        seconds[[warm_up, -1]] = rng.uniform(0.025, 0.03)
+        seconds[:warm_up] += rng.uniform(0.07, 0.4, warm_up)
+        probes.append((Bench(seconds / np.where(states.sum(axis=1) > 0, HARD, 1.0)), states, warm_up))
     return probes
 
 
@@ -239,7 +301,7 @@ timing = Fill(
     "the time of a decision",
     reference=decision_time,
     probes=_time_probes,
-    compare=lambda yours, expected: close(rtol=1e-6, atol=1e-9)(tuple(np.ravel(yours)), expected),
+    compare=close(names=("median", "quantile")),
     when_right="A loop at 20 Hz is lost by its slowest decision, not by its median: show both.",
     hints=[
         "The clock belongs around each single decision: read it before, decide, read it after.",
@@ -251,20 +313,48 @@ timing = Fill(
                 "The warm-up is counted: imports, caches and an MPC's first plan are paid once, not at each step.",
                 _slip_time(skip="none")),
         Mistake("warm-up never made",
-                "The slow first decisions are among those that count: was the warm-up skipped without deciding there, "
-                "or dropped at the wrong end?", _slip_time(skip="never made")),
+                "The slow first decisions are among those that count: nothing was decided in the first states.",
+                _slip_time(skip="never made")),
+        Mistake("dropped at the wrong end",
+                "The slow first decisions are among those that count; so many have been dropped at the end.",
+                _slip_time(skip="the last")),
         Mistake("only one dropped", "Only one decision is dropped, however long the warm-up is.",
                 _slip_time(skip="one")),
+        Mistake("one too many dropped", "One more decision is dropped than belongs to the warm-up.",
+                _slip_time(skip="one more")),
+        Mistake("warm-up in the first time",
+                "The first time that counts holds the whole warm-up: the clock was last read before it.",
+                _slip_time(clock="late")),
         Mistake("mean for median",
                 "The first number is a mean: one hiccup of the machine moves it. The median is asked for.",
                 _slip_time(centre=np.mean)),
+        Mistake("one clock around all",
+                "Both numbers are the mean. One clock around the whole loop knows no single decision, so it cannot "
+                "tell how slow the slow ones are.", _slip_time(centre=np.mean, tail=np.mean)),
         Mistake("slowest for 99 %",
                 "The second number is the slowest decision: it grows with the number of decisions you look at. The "
-                "99 % quantile is asked for.", _slip_time(tail="max")),
+                "99 % quantile is asked for.", _slip_time(tail=1.0)),
         Mistake("95 %", "The second number is the 95 % quantile; 99 % is asked for.", _slip_time(tail=0.95)),
+        Mistake("99 for 0.99",
+                "The second number is nearly the *fastest* decision, the quantile of 0.99 %: a percentile is counted "
+                "from 0 to 100, a quantile from 0 to 1.", _slip_time(tail=0.0099)),
+        Mistake("not sorted",
+                "These are the times that stand in the middle and near the end of the list, which is in the order of "
+                "the decisions. A quantile is about their order by size.",
+                _slip_time(centre=_at_its_place(0.5), tail=_at_its_place(0.99))),
         Mistake("seconds", "These are seconds; ms are asked for.", _slip_time(scale=1.0)),
+        Mistake("microseconds", "These are microseconds; ms are asked for.", _slip_time(scale=1e6)),
         Mistake("clock never set back", "The times add up: the clock is read once, before all decisions.",
                 _slip_time(clock="once")),
+        Mistake("nothing decided",
+                "All times are 0: nothing is decided between the two readings of the clock. (Without brackets a "
+                "function is not called.)", _slip_time(decides=0)),
+        Mistake("every state twice",
+                "Each state is decided twice, and the second decision is timed. A controller in use decides once.",
+                _slip_time(decides=2)),
+        Mistake("one state for all",
+                "The decisions are all made in one state. Some states are harder than others.",
+                _slip_time(state_of=lambda states, k: states[-1])),
     ],
     variants=[_time_by_warm_loop, _time_by_array],
 )  # fmt: skip
@@ -282,6 +372,10 @@ class Toy:
         return f"policy of gain {self.gain:.4g}"
 
 
+class NoPolicy(TypeError):
+    """There is nothing that could be measured."""
+
+
 class Cost:
     """Mean cost of a policy on a plant: the dearer, the further the gain is from what the plant needs.
 
@@ -293,7 +387,19 @@ class Cost:
         self.floor, self.slope = floor, slope
 
     def __call__(self, policy: Toy, plant: float) -> float:
-        """Return the cost."""
+        """Return the cost.
+
+        Raises
+        ------
+        NoPolicy
+            If it was given None for a policy.
+        TypeError
+            If it was given something else.
+        """
+        if policy is None:
+            raise NoPolicy("`cost(policy, plant)` was given None for a policy")
+        if not isinstance(policy, Toy):
+            raise TypeError(f"`cost(policy, plant)` was given {kind_of(policy)} for a policy")
         return self.floor * plant + self.slope * (policy.gain - plant) ** 2 * (1.3 if policy.gain > plant else 1.0)
 
     def __repr__(self):
@@ -315,24 +421,29 @@ class Adapt:
 
 
 def adaptation(policy, cost, adapt, old, new):
-    """Return the costs before the change, right after it, after adapting, and back on the old plant.
+    """Return four costs, called before, right_after, adapted (on the new plant) and back (on the old one).
 
     `cost(policy, plant)` measures, `adapt(policy, plant)` changes the policy in place; `old` and `new` are the plants.
     """
     return _adaptation(policy, cost, adapt, old, new)
 
 
-def _adaptation(policy, cost, adapt, old, new, *, trained_on="new", first="old", order="before", measured="new",
-                back="adapted", rounds=1):  # fmt: skip
+def _adaptation(policy, cost, adapt, old, new, *, trained_on=("new",), first="old", order="before", measured="new",
+                back="adapted", relative=False):  # fmt: skip
     untouched = Toy(policy.gain)
     before = cost(policy, old if first == "old" else new)
     after = cost(policy, new)
-    for _ in range(rounds):
-        adapt(policy, new if trained_on == "new" else old)
-    if order == "after":
+    for plant in trained_on:
+        adapt(policy, new if plant == "new" else old)
+    if order != "before":
         after = cost(policy, new)
+    if order == "all after":
+        before = cost(policy, old)
     adapted = cost(policy, new if measured == "new" else old)
-    return before, after, adapted, cost(policy if back == "adapted" else untouched, old if back != "new" else new)
+    if back in ("adapted to the old plant", "adapted again"):
+        adapt(policy, old if back == "adapted to the old plant" else new)
+    last = cost(untouched if back == "untouched" else policy, new if back == "new" else old)
+    return (before, *(c - before * relative for c in (after, adapted, last)))
 
 
 def _slip_adaptation(**slips: Any) -> Callable:
@@ -367,7 +478,7 @@ experiment = Fill(
     "an experiment on adaptation",
     reference=adaptation,
     probes=_adaptation_probes,
-    compare=lambda yours, expected: close(rtol=1e-9)(tuple(np.ravel(yours)), expected),
+    compare=close(names=("before", "right_after", "adapted", "back")),
     when_right="The fourth number is the price that is rarely printed: what the adapted policy has forgotten.",
     hints=[
         "Four numbers, two plants, one policy that changes in place: which numbers must be taken before `adapt`?",
@@ -376,7 +487,7 @@ experiment = Fill(
     mistakes=[
         Mistake("retrained with the old plant",
                 "It is retrained on the old plant: after the change there is only the new one to learn from.",
-                _slip_adaptation(trained_on="old")),
+                _slip_adaptation(trained_on=["old"])),
         Mistake("right after, measured after adapting",
                 "The second number is taken after `adapt`, which changes the policy in place: by then it is another "
                 "policy.", _slip_adaptation(order="after")),
@@ -384,7 +495,7 @@ experiment = Fill(
                 "The third number is measured on the old plant; the question is how well it does on the new one.",
                 _slip_adaptation(measured="old")),
         Mistake("never adapted", "The third number equals the second: nothing has been learned. Call `adapt`.",
-                _slip_adaptation(rounds=0)),
+                _slip_adaptation(trained_on=[])),
         Mistake("before the change on the new plant",
                 "The first number is the cost before the change: on the old plant.", _slip_adaptation(first="new")),
         Mistake("old policy on the old plant again",
@@ -392,7 +503,24 @@ experiment = Fill(
                 _slip_adaptation(back="untouched")),
         Mistake("nothing to forget", "The fourth number is measured on the new plant, like the third.",
                 _slip_adaptation(back="new")),
-        Mistake("adapted twice", "It has been adapted twice: that is twice the price.", _slip_adaptation(rounds=2)),
+        Mistake("adapted twice", "It has been adapted twice: that is twice the price.",
+                _slip_adaptation(trained_on=["new", "new"])),
+        Mistake("all measured after adapting",
+                "All four are taken after `adapt`, which changes the policy in place: the first two belong before it. "
+                "(A second name for the policy is no copy.)", _slip_adaptation(order="all after")),
+        Mistake("trained on both plants",
+                "It is retrained on the old plant, too. After the change there is only the new one to learn from.",
+                _slip_adaptation(trained_on=["old", "new"])),
+        Mistake("adapted back",
+                "Before the fourth number it is adapted to the old plant again. Asked is what the policy that was "
+                "adapted to the new one has forgotten.", _slip_adaptation(back="adapted to the old plant")),
+        Mistake("adapted once more", "Between the third number and the fourth it is adapted once more.",
+                _slip_adaptation(back="adapted again")),
+        Mistake("differences", "These are differences from the first number; the costs themselves are asked for.",
+                _slip_adaptation(relative=True)),
+        Mistake("`adapt` returns nothing",
+                "`adapt` changes the policy in place and returns nothing; what you have called the adapted policy is "
+                "None.", lambda policy, cost, adapt, old, new: cost(adapt(policy, new), new), raises=True),
     ],
     variants=[_adaptation_on_a_copy, _adaptation_by_list],
 )  # fmt: skip
@@ -435,8 +563,9 @@ def compare(controllers, plant, starts, steps, seed):
     return _compare(controllers, plant, starts, steps, seed)
 
 
-def _compare(controllers, plant, starts, steps, seed, *, stream="same", start="same", judged="true", sees="measured",
-             cost_of="true", paid="clipped", push=True, width="each", count="share"):  # fmt: skip
+def _compare(controllers, plant, starts, steps, seed, *, stream="same", start="same", judged="after", sees="measured",
+             cost_of="before", paid="clipped", limit=1.0, push=1.0, error=1.0, width="each", count="share",
+             only_first=False):  # fmt: skip
     rng, found, x = np.random.default_rng(seed), {}, np.array(starts, dtype=float)
     for i, (name, controller) in enumerate(controllers.items()):
         if stream == "same":
@@ -450,15 +579,19 @@ def _compare(controllers, plant, starts, steps, seed, *, stream="same", start="s
             if stream == "again every step":
                 rng = np.random.default_rng(seed)
             size = x.shape if width == "each" else (1, 2)
-            measured = x + plant.measurement_noise * rng.standard_normal(size)
+            measured = x + error * plant.measurement_noise * rng.standard_normal(size)
             wanted = controller(measured if sees == "measured" else x)
-            u = np.clip(wanted, -plant.max_torque, plant.max_torque)
-            cost += stage_cost(x if cost_of == "true" else measured, (u if paid == "clipped" else wanted)[:, None])
-            random = plant.process_noise * rng.standard_normal(len(x) if width == "each" else 1)
-            x = dynamics(x, (u + (random if push else 0.0))[:, None], plant)
-            shown = np.clip(x[:, 1], -DISPLAY, DISPLAY)
-            beyond += np.abs(shown if judged == "shown" else x[:, 1]) > SPEED_LIMIT
+            u = np.clip(wanted, -limit * plant.max_torque, limit * plant.max_torque)
+            random = push * plant.process_noise * rng.standard_normal(len(x) if width == "each" else 1)
+            after = dynamics(x, (u + random)[:, None], plant)
+            states = {"before": x, "measured": measured, "after": after, "shown": np.clip(after, -DISPLAY, DISPLAY)}
+            torque = {"clipped": u, "wanted": wanted, "with the random one": u + random}[paid]
+            cost += stage_cost(states[cost_of], torque[:, None])
+            beyond += np.abs(states[judged][:, 1]) > SPEED_LIMIT
+            x = after
         found[name] = cost, beyond / (steps if count == "share" else 1)
+        if only_first:
+            break
     return found
 
 
@@ -466,10 +599,16 @@ def _slip_compare(**slips: Any) -> Callable:
     return lambda controllers, plant, starts, steps, seed: _compare(controllers, plant, starts, steps, seed, **slips)
 
 
-def _compare_drawn_before(controllers, plant, starts, steps, seed):
+def _compare_drawn_before(controllers, plant, starts, steps, seed, order="in turns"):
     rng, found = np.random.default_rng(seed), {}
     n = len(starts)
-    drawn = [(rng.standard_normal((n, 2)), rng.standard_normal(n)) for _ in range(steps)]
+    if order == "in turns":
+        drawn = [(rng.standard_normal((n, 2)), rng.standard_normal(n)) for _ in range(steps)]
+    elif order == "errors first":
+        drawn = list(zip(rng.standard_normal((steps, n, 2)), rng.standard_normal((steps, n)), strict=True))
+    else:
+        pushes = rng.standard_normal((steps, n))
+        drawn = list(zip(rng.standard_normal((steps, n, 2)), pushes, strict=True))
     for name, controller in controllers.items():
         x, cost, fast = starts.copy(), 0.0, 0
         for seen, pushed in drawn:
@@ -479,6 +618,12 @@ def _compare_drawn_before(controllers, plant, starts, steps, seed):
             fast = fast + (np.abs(x[:, 1]) > SPEED_LIMIT)
         found[name] = (cost, fast / steps)
     return found
+
+
+def _slip_drawn_before(order: str) -> Callable:
+    return lambda controllers, plant, starts, steps, seed: _compare_drawn_before(
+        controllers, plant, starts, steps, seed, order
+    )
 
 
 def _compare_side_by_side(controllers, plant, starts, steps, seed):
@@ -500,7 +645,7 @@ def _compare_probes(rng: np.random.Generator) -> list[tuple]:
     for _ in range(2):
         controllers = {"one": Linear(*rng.uniform([7, 1], [12, 3])), "other": Linear(*rng.uniform([7, 1], [12, 3]))}
         plant = PendulumParameters(process_noise=rng.uniform(0.3, 0.6), measurement_noise=rng.uniform(0.02, 0.06))
-        starts = rng.uniform([-1.4, -3.5], [1.4, 3.5], (6, 2))
+        starts = rng.uniform([-1.4, 2.3], [1.4, 3.5], (6, 2)) * [1, -1] ** rng.permutation(6)[:, None]
         probes.append((controllers, plant, starts, 25, int(rng.integers(1, 10_000))))
     return probes
 
@@ -511,6 +656,7 @@ debug = Debug(
     reference=compare,
     given=compare_as_given,
     probes=_compare_probes,
+    properties=[("what is given stays as it is", _left_alone)],
     when_right="Same plant, same starts, same noise: now the difference belongs to the controllers.",
     hints=[
         "Hand in the same controller twice under two names. What should the two rows be, and what are they?",
@@ -523,11 +669,28 @@ debug = Debug(
         Mistake("same noise in every step",
                 "The generator is made anew in every step, so that the same noise comes again and again: that is a "
                 "constant push, not noise.", _slip_compare(stream="again every step")),
-        Mistake("no noise", "The random torque is gone. Noise is not what is wrong with this comparison.",
-                _slip_compare(push=False)),
+        Mistake("no random torque", "The random torque is gone. Noise is not what is wrong with this comparison.",
+                _slip_compare(push=0.0)),
+        Mistake("no noise",
+                "All noise is gone, and with it what the two controllers have to cope with. It may stay, if both meet "
+                "the same.", _slip_compare(push=0.0, error=0.0)),
+        Mistake("measurements made exact",
+                "You have taken away the measurement noise. The random torque is still another for each controller, "
+                "and noise is not what was wrong.", _slip_compare(stream="one for all", error=0.0)),
+        Mistake("errors drawn first",
+                "Fair, but all measurement errors are drawn before all torques: another order of the draws, so that "
+                "the numbers cannot be compared. The repair is smaller.", _slip_drawn_before("errors first")),
+        Mistake("torques drawn first",
+                "Fair, but all random torques are drawn before all measurement errors: another order of the draws, so "
+                "that the numbers cannot be compared. The repair is smaller.", _slip_drawn_before("torques first")),
         Mistake("controller sees the true state",
                 "The controllers see the true state now: the measurement noise is part of the task.",
                 _slip_compare(sees="true")),
+        Mistake("torque not limited", "The torque is not clipped any more. The motor's limit holds for all.",
+                _slip_compare(limit=np.inf)),
+        Mistake("limit gone, bias still there",
+                "The torque is not clipped any more; the motor's limit was not what made it unfair.",
+                _slip_compare(limit=np.inf, stream="one for all")),
         Mistake("one noise for all runs", "All runs of a controller share one noise now: they count as one run.",
                 _slip_compare(width="one")),
         Mistake("starts where the other ended",
@@ -536,6 +699,16 @@ debug = Debug(
         Mistake("violations counted on clipped states",
                 "Violations are counted on the display's speed, which is clipped at the very limit: it cannot exceed "
                 "it. Count on the true states.", _slip_compare(judged="shown")),
+        Mistake("violations counted on measured states",
+                "Violations are counted on what was measured, with its noise. Count on the true states.",
+                _slip_compare(judged="measured")),
+        Mistake("violations counted before the step",
+                "Violations are counted before each step: the start is among them, and the last state is not.",
+                _slip_compare(judged="before")),
+        Mistake("cost after the step", "The cost is that of the state after the step, with the torque before it.",
+                _slip_compare(cost_of="after")),
+        Mistake("random torque paid", "The random torque is paid for, too: the controller has not asked for it.",
+                _slip_compare(paid="with the random one")),
         Mistake("cost of the measured state", "The cost is charged for what was measured. The plant pays for what is.",
                 _slip_compare(cost_of="measured")),
         Mistake("torque not clipped in the cost",
@@ -607,6 +780,23 @@ def _torque(f, q: float, v: float, u: float) -> float:
     return float(np.clip(np.ravel(f(np.array([[q, v]]), np.array([u])))[0], -2.0, 2.0))
 
 
+#: Far from the limit, where no torque of the motor does harm.
+SLOW = [(3.0, 0.2), (-2.8, -0.3), (0.4, 0.1), (-1.2, -0.2), (1.6, 0.4)]
+
+
+def _when_slow(f, u: float) -> np.ndarray:
+    return np.array([_torque(f, q, v, u) for q, v in SLOW])
+
+
+def _leaves_slow_alone(f) -> bool:
+    return all(np.allclose(_when_slow(f, u), u) for u in (-0.8, 0.6))
+
+
+def _against(f, q: float, v: float, u: float) -> float:
+    """The least torque against the velocity near the limit, at a state and at its mirror image."""
+    return min(-_torque(f, q, v, u), _torque(f, -q, -v, -u))
+
+
 def _one_side(x, u):
     return np.minimum(u, barrier_torques(x, 5.9, 0.3)[1])
 
@@ -650,26 +840,52 @@ design = Design(
                                  ((2.0, 5.95, 2.0), (-2.0, -5.95, -2.0), (1.5, 6.3, 1.5))),
                 lambda x, u: u),
         Mistake("bounds swapped",
-                "Nearly at rest it gives full torque, whatever the network wants: are low and high in their places?",
-                lambda f, m: all(abs(_torque(f, 3.0, 0.2, u)) > 1.99 for u in (0.7, -0.4)), _swapped),
+                "Nearly at rest it gives full torque to one side, whatever the network wants: are low and high in "
+                "their places?",
+                lambda f, m: any(all((side * _when_slow(f, u) > 1.99).all() for u in (0.7, -0.4)) for side in (1, -1)),
+                _swapped),
         Mistake("ignores the network",
                 "Far from the limit your torque does not depend on the network's: the least change there is none.",
-                lambda f, m: abs(_torque(f, 3.0, 0.5, 1.0) - _torque(f, 3.0, 0.5, -1.0)) < 1e-9,
-                lambda x, u: -0.5 * x[:, 1]),
+                lambda f, m: np.allclose(_when_slow(f, 1.0), _when_slow(f, -1.0)), lambda x, u: -0.5 * x[:, 1]),
+        Mistake("changes it everywhere",
+                "Far from the limit, nearly at rest, your torque is not the network's. Where nothing is at stake, the "
+                "least change is none.",
+                lambda f, m: all((abs(_when_slow(f, u) - u) > 1e-3).all() for u in (0.6, -0.8)), lambda x, u: u / 2),
         Mistake("one side only", "Only one direction of turning is guarded.",
                 lambda f, m: (_torque(f, 2.5, 5.95, 2.0) < 1.9) != (_torque(f, -2.5, -5.95, -2.0) > -1.9), _one_side),
+        Mistake("with the velocity",
+                "Near the limit your torque works with the velocity, though the network asks for none: it gets faster.",
+                lambda f, m: _against(f, 2.0, 5.8, 0.0) < -1e-3 and _against(f, -1.0, 5.8, 0.0) < -1e-3,
+                lambda x, u: np.where(np.abs(x[:, 1]) > 5, 2 * np.sign(x[:, 1]), u)),
+        Mistake("lets go",
+                "Near the limit your torque is zero, and there gravity alone makes it faster. It has to brake.",
+                lambda f, m: all(abs(_torque(f, side * q, side * v, side * u)) < 1e-9 for side in (1, -1)
+                                 for q, v, u in ((2.0, 5.8, 2.0), (2.4, 5.95, 1.0), (1.2, 5.9, 2.0))),
+                lambda x, u: np.where(np.abs(x[:, 1]) > 5, 0, u)),
         Mistake("brakes when it is too late",
                 "At 5.9 rad/s, falling, the network may still push with full force; the brake comes beyond the limit.",
                 lambda f, m: _torque(f, 2.5, 5.9, 2.0) > 1.9 and _torque(f, 2.5, 6.2, 2.0) < 1.0,
                 lambda x, u: np.where(np.abs(x[:, 1]) > MAX_SPEED, -2 * np.sign(x[:, 1]), u)),
         Mistake("too timid",
-                "Safe, but it no longer swings up: far below the limit the torque is taken away already.",
-                lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["upright in the last second"] < 0.6,
-                _barrier(6.0, 0.1)),
+                "Safe, but too few swing up: at half the speed that is allowed, the torque is taken away already.",
+                lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["upright in the last second"] < 0.6
+                and _against(f, 2.0, 3.2, 2.0) > -1.9, _barrier(6.0, 0.1)),
+        Mistake("a switch",
+                "From some speed on it brakes with full force, also where gravity brakes already and the network does "
+                "no harm: that is not the least change.",
+                lambda f, m: _leaves_slow_alone(f) and _against(f, -1.5, 5.5, 0.0) > 1.99,
+                lambda x, u: np.where(np.abs(x[:, 1]) > 5, -2 * np.sign(x[:, 1]), u)),
         Mistake("looks one step ahead only",
                 "It lets the speed come right up to the limit, and then one step of full torque is too weak to stop "
                 "the fall: begin earlier (κ < 1).",
-                lambda f, m: m["steps beyond 6 rad/s"] > 0.005 and _torque(f, 2.0, 4.5, 2.0) > 1.9, _barrier(6.0, 1.0)),
+                lambda f, m: m["steps beyond 6 rad/s"] > 0.005 and _leaves_slow_alone(f)
+                and _against(f, 2.0, 4.8, 2.0) < -1.99 and _against(f, -1.5, 5.5, 1.0) < -0.99
+                and _against(f, 2.0, 5.9, 2.0) > 1.99, _barrier(6.0, 1.0)),
+        Mistake("not enough",
+                "It changes little and brakes near the limit, as it should; but the fall and the noise carry it "
+                "beyond. Brake a little earlier, or keep more distance.",
+                lambda f, m: 0.002 < m["steps beyond 6 rad/s"] < 0.012 and _leaves_slow_alone(f)
+                and _against(f, 2.0, 5.9, 2.0) > 1.99, _barrier(6.0, 0.5)),
         Mistake("dear", "Safe, but the swing pays for it: smaller margins, or a later brake.",
                 lambda f, m: m["steps beyond 6 rad/s"] <= 0.002 and m["extra cost"] > 50.0, _barrier(5.68, 0.3)),
     ],
@@ -681,16 +897,25 @@ design = Design(
 explain = Explain(
     7,
     "an interval that covers zero",
-    reference="c",
+    reference="e",
     choices={
         "a": "The two controllers are equally good: the difference is not significant.",
         "b": "MPC is better, since the mean difference is in its favour; five seeds are just too few to show it.",
-        "c": "Whichever is better, the difference is at most about 11 in the mean: these data cannot tell its sign, "
-        "and rule out a larger one at this confidence.",
-        "d": "With a probability of 95 % a run of MPC is cheaper than a run of DDPG from the same start.",
-        "e": "Nothing: an interval that covers zero is a failed experiment, to be repeated with new seeds until it "
+        "c": "With a probability of 95 % a run of MPC is cheaper than a run of DDPG from the same start.",
+        "d": "Nothing: an interval that covers zero is a failed experiment, to be repeated with new seeds until it "
         "does not.",
+        "e": "Whichever is better, the difference is at most about 11 in the mean: these data cannot tell its sign, "
+        "and rule out a larger one at this confidence.",
     },
+    reasons={
+        1: "Both ends, −11 and 5, are mean differences that fit these data.",
+        2: "Most of the interval lies below zero, so that with a probability of 95 % MPC is the cheaper one.",
+        3: "If the mean difference were beyond either end, data like these would come in fewer than one of twenty such "
+        "experiments.",
+        4: "Both controllers met the same starts and noise, so that what both suffered from cancels.",
+        5: "Zero lies in the interval, so that it is more likely than any other difference.",
+    },
+    carrying=(1, 3),
     when_right="An interval says more than a verdict: how large a difference there may still be.",
     hints=[
         "Read the two ends of the interval one by one: what difference is still possible, and which one is not?",
@@ -705,9 +930,17 @@ explain = Explain(
                 "The sign of the mean is what the interval says you cannot trust: with other seeds it may well turn.",
                 "b"),
         Mistake("single runs",
-                "The interval is that of the mean difference. Single runs differ by far more, both ways.", "d"),
+                "The interval is that of the mean difference. Single runs differ by far more, both ways.", "c"),
         Mistake("until it is significant",
-                "Repeating until the interval leaves zero makes it leave zero in the end, for no reason at all.", "e"),
+                "Repeating until the interval leaves zero makes it leave zero in the end, for no reason at all.", "d"),
+        Mistake("most of it is below zero",
+                "Reason 2 is false: 95 % belongs to the interval as a whole, and part of it lies above zero.", 2),
+        Mistake("pairing",
+                "Reason 4 is true: it makes the interval as narrow as it is. What an interval allows one to say does "
+                "not follow from it.", 4),
+        Mistake("zero is likely",
+                "Reason 5 is false: that a value lies inside does not make it likelier than its neighbours, and the "
+                "best guess is the middle, −3.", 5),
     ],
 )  # fmt: skip
 

@@ -6,7 +6,6 @@ multipliers, the second-order step, a loop with a fault, a theta that needs no l
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import SimpleNamespace
@@ -42,7 +41,7 @@ predict = Predict(
     "TD error after a change of V0",
     reference=_delta(COST, V_NEXT + RAISE, V_HERE + RAISE),
     rtol=0.0,
-    atol=0.006,
+    atol=0.005,
     when_right="V0 moves Q by 1, but the target only by γ: so V0 can take a constant error out of all TD errors.",
     hints=[
         "The action was greedy. Which of the four numbers is then also Q(s, a)?",
@@ -53,11 +52,11 @@ predict = Predict(
                 "This is δ before the change, or with V0 counted alike in the target and in Q. It enters both, but "
                 "not with the same factor.", _delta(COST, V_NEXT, V_HERE)),
         Mistake("V0 in the target only",
-                "You have raised V(s⁺) but not Q(s, a). Both are values of the same problem, and V0 is in its "
-                "objective.", _delta(COST, V_NEXT + RAISE, V_HERE)),
+                "With this number δ has risen by γ, as if V0 moved the target alone. It is in the objective of Q, too: "
+                "what does it do to Q(s, a)?", _delta(COST, V_NEXT + RAISE, V_HERE)),
         Mistake("V0 in Q only",
-                "You have raised Q(s, a) but not V(s⁺). Both are values of the same problem, and V0 is in its "
-                "objective.", _delta(COST, V_NEXT, V_HERE + RAISE)),
+                "With this number δ has fallen by 1, as if V0 moved Q alone. It is in the objective of V, too: what "
+                "does it do to the target?", _delta(COST, V_NEXT, V_HERE + RAISE)),
         Mistake("discount missing",
                 "A cost one step later counts less than the same cost now: what multiplies V(s⁺)?",
                 _delta(COST, V_NEXT + RAISE, V_HERE + RAISE, 1.0)),
@@ -77,6 +76,13 @@ predict = Predict(
                 "Q(s⁺, 0) values an action that the MPC would not choose in s⁺. Q-learning's target takes the best "
                 "one.",
                 _delta(COST, Q_ZERO + RAISE, V_HERE + RAISE)),
+        Mistake("Q of another transition",
+                "Q(s⁺, 0) is the value of another state and action. δ compares the target with Q(s, a), of the state "
+                "that was left and the action that was taken.",
+                _delta(COST, V_NEXT + RAISE, Q_ZERO + RAISE)),
+        Mistake("no error at all",
+                "δ is 0 only where Q(s, a) agrees with what the step has shown, L + γ V(s⁺). Do they agree here?",
+                0.0),
         Mistake("Q missing",
                 "This is the target alone. Subtract what the MPC had expected of the action.",
                 _delta(COST, V_NEXT + RAISE, 0.0)),
@@ -84,6 +90,10 @@ predict = Predict(
 )  # fmt: skip
 
 # ------------------------------------------------------------------------------- 2: V and Q from one problem
+
+
+class NoSolution(RuntimeError):
+    """No plan satisfies all constraints, or none is the best."""
 
 
 def minimum(opti: ca.Opti, cost: ca.MX) -> float:
@@ -97,8 +107,10 @@ def minimum(opti: ca.Opti, cost: ca.MX) -> float:
 
     Raises
     ------
+    NoSolution
+        If there is none; it says why.
     RuntimeError
-        If there is no solution; it says why.
+        If the problem is not a quadratic one, say.
     """
     opti.minimize(cost)
     opti.solver("piqp", {"error_on_fail": False})
@@ -107,14 +119,14 @@ def minimum(opti: ca.Opti, cost: ca.MX) -> float:
     except RuntimeError as error:
         status = str(error).partition("return_status is '")[2].partition("'")[0]
         if status:
-            error = RuntimeError(f"no solution found ({status}): do the constraints contradict each other?")
+            error = NoSolution(f"no solution found ({status}): do the constraints contradict each other?")
         raise error from None
 
 
 def ocp_value(theta, s, a=None) -> float:
     """Return V_theta(s), or Q_theta(s, a) if an action is given.
 
-    For theta (16,), a state s (2,) and an action a (1,).
+    For theta (16,), a state s (2,) and a number a, which may lie outside [-1, 1].
     """
     return mpc.V(theta, s).value if a is None else mpc.Q(theta, s, a).value
 
@@ -122,9 +134,14 @@ def ocp_value(theta, s, a=None) -> float:
 def _written(**slips: Any) -> Callable:
     """Write V and Q once more as a sparse QP, with slips; without any it is right."""
     way: dict[str, Any] = dict(
-        initial=True, fixed=True, clip=False, V0=1, f=1.0, f_discount=1.0, first=0, shift=0, input_weight=0.5,
-        terminal=1.0, slack_weight=0.5, slack_sign=True, slack=True, steps=N, b=1.0, bounds_at=1, moved=1.0,
-        box_from={"V": 0, "Q": 1},
+        # the objective
+        V0={"V": 1, "Q": 1}, first=0, half=0.5, shift=0, discounted=True, input_weight=0.5, f=1.0, f_discount=1.0,
+        slack_weight=1.0, slack_shift=0, slack_discounted=True, slacks=lambda slack, k: slack[:, k],
+        terminal=1.0, terminal_at=N,
+        # the constraints
+        initial=True, tied=[0], clip=False, steps=N, A=lambda A: A, b=1.0, box={"V": range(N), "Q": range(1, N)},
+        sides=slice(0, 2), lower=1, upper=1, bounds_at=1, bounds=N, x_lb=1, x_ub=1, loosens_lower=1, loosens_upper=1,
+        slack_sign=True,
     )  # fmt: skip
     c = SimpleNamespace(**(way | slips))
 
@@ -133,24 +150,26 @@ def _written(**slips: Any) -> Callable:
         theta, s, a = ca.SX.sym("theta", parameters.size), ca.SX.sym("s", 2), ca.SX.sym("a")
         x, u, slack = ca.SX.sym("x", 2, N + 1), ca.SX.sym("u", 1, N), ca.SX.sym("slack", 2, N)
         p = parameters.unpack(theta)
-        cost = c.V0 * p.V0 + c.terminal * x[:, N].T @ S @ x[:, N]
+        cost = c.V0[kind] * p.V0 + c.terminal * x[:, c.terminal_at].T @ S @ x[:, c.terminal_at]
         zero = [x[:, 0] - s] if c.initial else []
-        if kind == "Q" and c.fixed:
-            zero.append(u[0] - (ca.fmin(ca.fmax(a, -1), 1) if c.clip else a))
+        if kind == "Q":
+            zero += [u[k] - (ca.fmin(ca.fmax(a, -1), 1) if c.clip else a) for k in c.tied]
         rows = []  # >= 0
         for k in range(N):
-            weight = gamma ** (k + c.shift)
+            weight = gamma ** (k + c.shift) if c.discounted else 1.0
+            slack_weight = gamma ** (k + c.shift + c.slack_shift) if c.discounted and c.slack_discounted else 1.0
             if k >= c.first:
                 cost += c.f * c.f_discount**k * ca.dot(p.f, ca.vertcat(x[:, k], u[k]))
-                cost += 0.5 * weight * (ca.sumsqr(x[:, k]) + c.input_weight * u[k] ** 2)
-            cost += c.slack_weight * weight * WEIGHT * ca.sum1(slack[:, k])
+                cost += c.half * weight * (ca.sumsqr(x[:, k]) + c.input_weight * u[k] ** 2)
+            cost += c.half * c.slack_weight * slack_weight * WEIGHT * ca.sum1(c.slacks(slack, k))
             if k < c.steps:
-                zero.append(x[:, k + 1] - p.A @ x[:, k] - p.B * u[k] - c.b * p.b)
-            bounded = x[:, k + c.bounds_at]
-            rows += [bounded - LOWER - c.moved * p.x_lb + slack[:, k], UPPER + c.moved * p.x_ub - bounded + slack[:, k]]
+                zero.append(x[:, k + 1] - c.A(p.A) @ x[:, k] - p.B * u[k] - c.b * p.b)
+            if k < c.bounds:
+                bounded = x[:, k + c.bounds_at]
+                rows.append(c.lower * (bounded - LOWER - c.x_lb * p.x_lb + c.loosens_lower * slack[:, k]))
+                rows.append(c.upper * (UPPER + c.x_ub * p.x_ub - bounded + c.loosens_upper * slack[:, k]))
             rows += [slack[:, k]] if c.slack_sign else []
-            zero += [] if c.slack else [slack[:, k]]
-            rows += [1 - u[k], u[k] + 1] if k >= c.box_from[kind] else []
+            rows += [side for side in (1 - u[k], u[k] + 1)[c.sides] if k in c.box[kind]]
         equal = ca.vertcat(*zero)
         qp = {
             "x": ca.vertcat(ca.vec(x), ca.vec(u), ca.vec(slack)),
@@ -165,10 +184,14 @@ def _written(**slips: Any) -> Callable:
         upper = np.concatenate([np.zeros(equal), np.full(solver.size_out("g")[0] - equal, np.inf)])
         solution = solver(p=np.concatenate([theta, s, np.ravel(0.0 if a is None else a)]), lbg=0.0, ubg=upper)
         if not solver.stats()["success"]:
-            raise RuntimeError("no solution")
+            raise NoSolution
         return float(solution["f"])
 
     return value
+
+
+def _zero_taken_for_none(theta, s, a=None):
+    return ocp_value(theta, s, a or None)
 
 
 def _opti_value(theta, s, a=None):
@@ -192,23 +215,25 @@ def _opti_value(theta, s, a=None):
 
 
 def _some_theta(rng: np.random.Generator, width: float = 0.05) -> np.ndarray:
-    return parameters.initial() + rng.uniform(0.4, 1.0, parameters.size) * rng.choice([-width, width], parameters.size)
+    change = rng.uniform(0.4, 1.0, parameters.size) * rng.choice([-width, width], parameters.size)
+    return np.round(parameters.initial() + change, 3)
 
 
 def _ocp_probes(rng: np.random.Generator) -> list[tuple]:
-    def theta():
-        return _some_theta(rng)
-
-    def state(x1, x2):
-        return np.array([rng.uniform(*x1), rng.uniform(*x2)])
+    def call(s, a=None, f_u=0.0):
+        theta = _some_theta(rng) + parameters.pack(np.zeros(parameters.size), f=[0.0, 0.0, f_u])
+        near = np.round(np.add(s, rng.uniform(-0.08, 0.08, 2)), 2)
+        return (theta, near, a) if a in (None, 0.0) else (theta, near, round(a + rng.uniform(-0.08, 0.08), 2))
 
     return [
-        (theta(), state((0.1, 0.4), (0.1, 0.3)), None),
-        (theta(), state((0.6, 0.9), (0.8, 0.95)), None),  # the input bound is active
-        (theta(), state((-0.4, -0.2), (0.1, 0.3)), rng.uniform(0.2, 0.4, 1)),  # the lower bound is violated
-        (theta(), state((0.1, 0.4), (0.1, 0.3)), -rng.uniform(0.3, 0.6, 1)),
-        (theta(), state((0.2, 0.5), (0.5, 0.8)), -rng.uniform(1.1, 1.3, 1)),  # an action outside the box
-        (theta(), state((0.5, 0.9), (1.2, 1.4)), -rng.uniform(0.3, 0.6, 1)),  # the upper bound is violated
+        call((0.7, 0.85)),  # the first input is at its lower bound
+        call((0.25, 0.2), -0.45),
+        call((0.25, 0.2), 0.0),  # an action like any other
+        call((0.25, 0.2), -1.2),  # outside the box, and less than the MPC would choose
+        call((-0.5, -1.4)),  # both lower bounds are violated at once; the inputs are at their upper bound
+        call((-0.4, -1.2), 0.4),
+        call((1.9, 1.3), 0.5),  # both upper bounds are violated at once; the inputs are at their lower bound
+        call((0.3, 0.2), f_u=-2.5),  # the last inputs are at their upper bound
     ]
 
 
@@ -217,7 +242,7 @@ problem = Fill(
     "V and Q from one problem",
     reference=ocp_value,
     probes=_ocp_probes,
-    compare=close(rtol=1e-5, atol=1e-6),
+    compare=close(rtol=1e-4, atol=1e-5),
     when_right="One problem, two values: fixing the first input and dropping its box is all that makes Q out of V.",
     hints=[
         "Write V first (a is None) and run the check: its message is then about Q alone. What does Q know that V "
@@ -228,63 +253,124 @@ problem = Fill(
     ],
     mistakes=[
         Mistake("first input free",
-                "V is right, and Q equals V: nothing ties the first input to the given action.",
-                _written(fixed=False, box_from={"V": 0, "Q": 0})),
+                "Q equals V: nothing ties the first input to the given action.",
+                _written(tied=[], box={"V": range(N), "Q": range(N)})),
         Mistake("first input and its box free",
                 "In Q nothing ties the first input to the given action; and without its box it goes where it likes.",
-                _written(fixed=False)),
-        Mistake("box kept on the first input",
-                "Q fails for an action outside the box. In Q the first input is given, not chosen: what still "
-                "constrains it?", _written(box_from={"V": 0, "Q": 0})),
+                _written(tied=[])),
+        Mistake("a = 0 taken for none",
+                "For a = 0 you return V: your test takes this action for none. In Python 0 counts as false.",
+                _zero_taken_for_none),
+        Mistake("box kept on the given input",
+                "For an action outside the box no plan is left: an input that must equal a has its box as well. In Q "
+                "the action is given, not chosen. What still bounds it?",
+                _written(box={"V": range(N), "Q": range(N)}), raises=True),
+        Mistake("action at the wrong stage",
+                "In Q the action has been given to u_1. It is what is applied now: which input is that?",
+                _written(tied=[1]), raises=True),
+        Mistake("all inputs tied",
+                "In Q every input equals the given action. Only the first is given; the MPC still plans the others.",
+                _written(tied=range(N), box={"V": range(N), "Q": []})),
         Mistake("action clipped",
                 "You have clipped the action to the box. Q values the action it is asked about, also one the MPC "
                 "would never choose.", _written(clip=True)),
         Mistake("no box on the first input of V",
-                "Q is right, V is not: in V the first input is a decision like the others, with the same box.",
-                _written(box_from={"V": 1, "Q": 1})),
+                "In V the first input lacks its box: there it is a decision like the others.",
+                _written(box={"V": range(1, N), "Q": range(1, N)})),
+        Mistake("no box on the last input",
+                "The last input has no box. Its index is N − 1.",
+                _written(box={"V": range(N - 1), "Q": range(1, N - 1)})),
         Mistake("no box at all",
-                "Nothing bounds the inputs: |u_k| ≤ 1 is missing.", _written(box_from={"V": N, "Q": N})),
+                "Nothing bounds the inputs: |u_k| ≤ 1 is missing, or is not written as linear bounds.",
+                _written(box={"V": [], "Q": []})),
+        Mistake("inputs bounded above only", "Nothing bounds the inputs from below: |u_k| ≤ 1 has two sides.",
+                _written(sides=slice(0, 1))),
+        Mistake("inputs bounded below only", "Nothing bounds the inputs from above: |u_k| ≤ 1 has two sides.",
+                _written(sides=slice(1, 2))),
+        Mistake("box only in V",
+                "In Q no input has a box; but only the first is given.", _written(box={"V": range(N), "Q": []})),
         Mistake("initial state free",
                 "The plan does not start in s: the solver has chosen its own x_0.", _written(initial=False)),
         Mistake("last step of the dynamics missing",
                 "The dynamics stop one step early, so x_N is free. There are N steps, for k = 0 … N−1.",
                 _written(steps=N - 1)),
         Mistake("no b", "The model lacks its constant term b.", _written(b=0.0)),
+        Mistake("A transposed", "The model's A is transposed: unpack has already undone how θ stores it.",
+                _written(A=lambda A: A.T)),
         Mistake("first stage cost missing",
                 "The cost of stage 0 is missing: the sum starts at k = 0.", _written(first=1)),
         Mistake("discount one too many",
                 "Every stage is discounted once too often: stage 0 is now, its factor is 1.", _written(shift=1)),
+        Mistake("nothing discounted", "The stage costs are not discounted: γᵏ is missing.",
+                _written(discounted=False)),
+        Mistake("½ missing", "The ½ before γᵏ is missing.", _written(half=1.0)),
         Mistake("terminal cost discounted",
                 "The terminal cost has been discounted. Look again at the formula: this MPC does not.",
                 _written(terminal=gamma**N)),
         Mistake("terminal cost halved",
                 "The terminal cost has no factor ½ here.", _written(terminal=0.5)),
         Mistake("terminal cost missing", "The terminal cost is missing.", _written(terminal=0.0)),
+        Mistake("terminal cost one stage early",
+                "The terminal cost is that of x_{N−1}. The plan has N + 1 states; which is the last?",
+                _written(terminal_at=N - 1)),
         Mistake("f discounted", "The term of f has been discounted. Look again at the formula: here it is not.",
                 _written(f_discount=gamma)),
         Mistake("f missing", "The linear term of f is missing.", _written(f=0.0)),
-        Mistake("V0 missing", "The constant V0 is missing.", _written(V0=0)),
-        Mistake("V0 in every stage", "V0 is counted once for every stage; it stands outside the sum.", _written(V0=N)),
+        Mistake("V0 missing", "The constant V0 is missing.", _written(V0={"V": 0, "Q": 0})),
+        Mistake("V0 missing in Q", "Q lacks V0: it has the same objective as V.",
+                _written(V0={"V": 1, "Q": 0})),
+        Mistake("V0 in every stage", "V0 is counted once for every stage; it stands outside the sum.",
+                _written(V0={"V": N, "Q": N})),
         Mistake("input weight", "The inputs weigh too much: there is a ½ in the bracket before u², besides the one "
                 "outside.", _written(input_weight=1.0)),
         Mistake("slack weight", "The slacks cost twice too much: the ½ γᵏ is for them, too.",
-                _written(slack_weight=1.0)),
+                _written(slack_weight=2.0)),
+        Mistake("slack not discounted", "The slacks are not discounted: they stand in the bracket after γᵏ.",
+                _written(slack_discounted=False)),
+        Mistake("slack discounted once more",
+                "The slacks are discounted once too often. σ_{k+1} stands in the bracket of stage k, after γᵏ.",
+                _written(slack_shift=1)),
+        Mistake("all slacks at every stage",
+                "Every stage pays for the slacks of all stages. In the bracket of stage k only σ_{k+1} stands.",
+                _written(slacks=lambda slack, k: ca.vec(slack))),
         Mistake("slack free of charge", "The slacks cost nothing, so the bounds on the state bind nothing.",
                 _written(slack_weight=0.0)),
         Mistake("slack without a sign",
                 "A slack may be negative here, and staying well inside the bounds earns money.",
                 _written(slack_sign=False)),
-        Mistake("no slack", "The bounds on the state are hard: from some states there is no plan that keeps them. "
-                "What are the slacks for?", _written(slack=False)),
+        Mistake("slack loosens no bound",
+                "From some states no plan keeps the bounds on the state, and your slacks do not loosen them. What are "
+                "they for?", _written(loosens_lower=-1, loosens_upper=-1), raises=True),
+        Mistake("slack tightens the upper bound",
+                "The upper bound on the state is not loosened by its slack: far above it there is no plan.",
+                _written(loosens_upper=-1), raises=True),
+        Mistake("slack tightens the lower bound",
+                "The lower bound on the state is not loosened by its slack: far below it there is no plan.",
+                _written(loosens_lower=-1), raises=True),
+        Mistake("constraints contradict each other",
+                "There is no plan in any call: some constraints contradict each other. Look at each inequality: which "
+                "way does it point?", _written(lower=-1, upper=-1), raises=True),
         Mistake("bounds one stage early", "The bounds hold for x_0 … x_{N−1}. The slack of index k belongs to x_{k+1}.",
                 _written(bounds_at=0)),
+        Mistake("no bounds on the last state", "x_N has no bounds. They hold for x_1 … x_N.", _written(bounds=N - 1)),
+        Mistake("no upper bound on the state", "The upper bound on the state is missing.", _written(upper=0)),
+        Mistake("no lower bound on the state", "The lower bound on the state is missing.", _written(lower=0)),
         Mistake("bounds not moved", "The bounds on the state are the plant's own: θ's back-off x_lb, x_ub is missing.",
-                _written(moved=0.0)),
+                _written(x_lb=0, x_ub=0)),
+        Mistake("upper bound moved the other way",
+                "The upper bound moves the wrong way: x_ub is added to it, as x_lb is to the lower one.",
+                _written(x_ub=-1)),
+        Mistake("lower bound moved the other way",
+                "The lower bound moves the wrong way: x_lb is added to it, as x_ub is to the upper one.",
+                _written(x_lb=-1)),
     ],
     variants=[_written(), _opti_value],
 )  # fmt: skip
 
 # ---------------------------------------------------------------------------- 3: gradient from the multipliers
+
+
+BLOCKS = ("V0", "x_lb", "x_ub", "b", "f", "A", "B")
 
 
 def theta_gradient(x, u, nu, lam_lb, lam_ub) -> np.ndarray:
@@ -303,8 +389,9 @@ def _blocks(x, u, nu, lam_lb, lam_ub, first: int = 1) -> dict[str, Any]:
             "A": -nu.T @ x[:N], "B": -nu.T @ u}  # fmt: skip
 
 
-def _flat(blocks: dict[str, Any]) -> np.ndarray:
-    return np.concatenate([np.ravel(block, order="F") for block in blocks.values()])
+def _flat(blocks: dict[str, Any], *last: str) -> np.ndarray:
+    order = [name for name in blocks if name not in last] + list(last)
+    return np.concatenate([np.ravel(blocks[name], order="F") for name in order])
 
 
 def _changed(**changes: Callable) -> Callable:
@@ -325,18 +412,6 @@ def _minus(plan, block):
 def _discounted(plan, block):
     weights = gamma ** np.arange(N)
     return np.concatenate([weights @ plan.x[:N], weights @ plan.u])
-
-
-def _same_blocks(yours, expected):
-    """Compare two gradients, and say which blocks of theta differ."""
-    agreement = close()(yours, expected)
-    if agreement is True or np.shape(yours) != np.shape(expected):
-        return agreement
-    with contextlib.suppress(TypeError, ValueError):
-        same = np.isclose(np.asarray(yours, dtype=float), expected, rtol=1e-6, atol=1e-9)
-        wrong = [name for name in ("V0", "x_lb", "x_ub", "b", "f", "A", "B") if not same[parameters.index(name)].all()]
-        return f"Not right on this plan: the block{'s' if len(wrong) > 1 else ''} of {', '.join(wrong)}."
-    return agreement
 
 
 def _by_loop(x, u, nu, lam_lb, lam_ub):
@@ -373,12 +448,15 @@ def _by_casadi(x, u, nu, lam_lb, lam_ub):
 
 def _gradient_probes(rng: np.random.Generator) -> list[dict]:
     probes = []
-    for x1, x2, action in ((0.0, 0.2, None), (-0.3, 0.2, 0.3), (1.9, 1.35, None), (1.8, 1.3, -0.5), (0.05, 0.1, -0.2)):
+    for x1, x2, action in ((-0.3, 0.2, 0.3), (1.9, 1.35, None), (0.05, 0.1, -0.2)):
         theta, s = _some_theta(rng), np.array([x1, x2]) + rng.uniform(-0.05, 0.05, 2)
         plan = mpc.V(theta, s) if action is None else mpc.Q(theta, s, action + rng.uniform(-0.1, 0.1))
         probes.append({"x": plan.x, "u": plan.u, "nu": plan.nu, "lam_lb": plan.lam_lb["state"],
                        "lam_ub": plan.lam_ub["state"]})  # fmt: skip
-    return probes
+    # A plan touches few bounds; numbers that are none have a multiplier for each.
+    shapes = {"x": (N + 1, 2), "u": (N, 1), "nu": (N + 1, 2), "lam_lb": (N, 2), "lam_ub": (N, 2)}
+    least = {"lam_lb": 0.1, "lam_ub": 0.1}
+    return [*probes, {name: np.round(rng.uniform(least.get(name, -1.0), 1.0, shapes[name]), 2) for name in shapes}]
 
 
 gradient = Fill(
@@ -386,7 +464,7 @@ gradient = Fill(
     "gradient from the multipliers",
     reference=theta_gradient,
     probes=_gradient_probes,
-    compare=_same_blocks,
+    compare=close(rtol=1e-5, atol=1e-6, blocks={name: parameters.index(name) for name in BLOCKS}),
     when_right="No solver was called: the multipliers of one solve hold all sixteen derivatives.",
     hints=[
         "Write the Lagrangian's terms with θ on paper and differentiate them one block at a time. Only V0, x_lb, "
@@ -436,7 +514,17 @@ gradient = Fill(
         Mistake("f discounted", "f's block is discounted; in the objective of this MPC the term of f is not.",
                 _changed(f=_discounted)),
         Mistake("mean for sum", "These are means over the stages; the Lagrangian has sums.",
-                lambda *plan: np.concatenate([[1.0], theta_gradient(*plan)[1:] / N])),
+                _changed(**dict.fromkeys(BLOCKS[1:], lambda plan, block: block / N))),
+        Mistake("sums multiplied",
+                "In A and B you have multiplied the sums over the stages. Each stage has its own product of ν_{k+1} "
+                "with x_k and u_k; these are summed.",
+                _changed(A=lambda plan, _: -np.outer(plan.nu[1:].sum(0), plan.x[:N].sum(0)),
+                         B=lambda plan, _: -plan.nu[1:].sum(0) * plan.u.sum())),
+        Mistake("B before A", "B stands before A here. In θ, A comes first.",
+                lambda x, u, nu, lam_lb, lam_ub: _flat(_blocks(x, u, nu, lam_lb, lam_ub), "B", "A")),
+        Mistake("bounds of the last state forgotten",
+                "x_lb and x_ub lack the multipliers of the last row. Row k belongs to x_{k+1}, so the last one to x_N.",
+                _changed(x_lb=lambda plan, _: plan.lb[:-1].sum(0), x_ub=lambda plan, _: -plan.ub[:-1].sum(0))),
         Mistake("first step only",
                 "b, A and B count the first step only; the same model is used at every stage.",
                 _changed(b=lambda plan, _: -plan.nu[1], A=lambda plan, _: -np.outer(plan.nu[1], plan.x[0]),
@@ -479,6 +567,12 @@ def _slipped(change: Callable) -> Callable:
     return wrong
 
 
+def _samples(batch: dict[str, Any]) -> list[dict[str, Any]]:
+    """Take a batch apart into batches of one sample each."""
+    by_sample = ("cost", "v_next", "q", "gradients", "hessians")
+    return [batch | {name: batch[name][[t]] for name in by_sample} for t in range(len(batch["q"]))]
+
+
 def _by_woodbury(theta, cost, v_next, q, gradients, hessians, gamma, alpha, sigma):
     td = cost + gamma * v_next - q
     inverse = np.linalg.inv(sigma * np.eye(theta.size) - np.einsum("t,tij->ij", td, hessians))
@@ -496,14 +590,17 @@ def _by_samples(theta, cost, v_next, q, gradients, hessians, gamma, alpha, sigma
 
 
 def _step_probes(rng: np.random.Generator) -> list[dict]:
+    def numbers(low, high, *shape):
+        return np.round(rng.uniform(low, high, shape), 2)
+
     probes = []
     for n, T in ((3, 2), (4, 3), (4, 6), (5, 4)):
-        half = rng.normal(size=(T, n, n))
+        half = numbers(-0.06, 0.06, T, n, n)
         probe: dict[str, Any] = {
-            "theta": rng.normal(size=n), "cost": rng.uniform(0.2, 2.0, T), "v_next": rng.uniform(0.5, 3.0, T),
-            "q": rng.uniform(0.5, 3.0, T), "gradients": rng.normal(size=(T, n)),
-            "hessians": 0.04 * (half + half.transpose(0, 2, 1)), "gamma": rng.uniform(0.8, 0.95),
-            "alpha": rng.uniform(0.05, 0.3), "sigma": rng.uniform(1.2, 1.8),
+            "theta": numbers(-1.5, 1.5, n), "cost": numbers(0.2, 2.0, T), "v_next": numbers(0.5, 3.0, T),
+            "q": numbers(0.5, 3.0, T), "gradients": numbers(-1.7, 1.7, T, n),
+            "hessians": half + half.transpose(0, 2, 1), "gamma": float(numbers(0.78, 0.88)),
+            "alpha": float(numbers(0.05, 0.3)), "sigma": float(numbers(1.2, 1.8)),
         }  # fmt: skip
         probes.append(probe)
     return probes
@@ -514,6 +611,7 @@ step = Fill(
     "second-order step",
     reference=learn_step,
     probes=_step_probes,
+    compare=close(rtol=1e-5, atol=1e-6),
     when_right="With one sample and no Hessian this is δ g/(‖g‖² + ς): a gradient step of normalised length.",
     hints=[
         "Three lines: the vector of TD errors, the matrix, the step. Solve a linear system rather than invert.",
@@ -560,7 +658,32 @@ step = Fill(
         Mistake("step size left out", "α is missing: this is the full step.",
                 _slipped(lambda b: {"rhs": b.G @ b.td / b.alpha})),
         Mistake("the change instead of θ", "You return the change of θ; return the new θ.",
-                lambda theta, *batch: _step(theta, *batch) - theta),
+                lambda theta, **batch: learn_step(theta, **batch) - theta),
+        Mistake("product of two sums",
+                "K is not the sum of the δ times the sum of the Hessians: each Hessian is multiplied by its own δ "
+                "before they are added.",
+                _slipped(lambda b: {"matrix": b.GG - b.td.sum() * b.H.sum(0) + b.sigma * b.I})),
+        Mistake("reshaped, not transposed",
+                "The gradients have been put into the shape (n, T), but not transposed: a reshape leaves the numbers "
+                "in their order, so that samples are torn apart.",
+                _slipped(lambda b: {"matrix": (R := b.G.T.reshape(b.G.shape)) @ R.T - b.K + b.sigma * b.I,
+                                    "rhs": R @ b.td})),
+        Mistake("a step for each sample",
+                "You make a step for each sample and add them up. The inverse of a sum is not the sum of the inverses: "
+                "one matrix for the whole batch.",
+                lambda theta, **batch: theta + sum(learn_step(theta, **one) - theta for one in _samples(batch))),
+        Mistake("one sample only",
+                "Only the first sample counts: does your loop return too early?",
+                lambda theta, **batch: learn_step(theta, **_samples(batch)[0])),
+        Mistake("last sample only",
+                "Only the last sample counts: does your loop add up, or overwrite?",
+                lambda theta, **batch: learn_step(theta, **_samples(batch)[-1])),
+        Mistake("inverted entry by entry",
+                "1 / M divides 1 by every entry of the matrix. Its inverse is another matrix: solve a linear system.",
+                _slipped(lambda b: {"matrix": b.I, "rhs": (1 / (b.GG - b.K + b.sigma * b.I)) @ b.G @ b.td})),
+        Mistake("another discount",
+                "Your discount is always 0.9. Use the one that is given.",
+                lambda theta, **batch: learn_step(theta, **(batch | {"gamma": gamma}))),
     ],
     variants=[_by_woodbury, _by_samples],
 )  # fmt: skip
@@ -591,6 +714,7 @@ def _learn(
     q_gradient: Callable | None = None,
     target: Callable = lambda cost, v_next: cost + gamma * v_next,
     act: Callable = lambda theta, s, v: v.u0,
+    slope: Callable = lambda q, v: q.gradient(),
     sign: float = 1.0,
 ) -> Callable:
     """Make the loop from its parts; each may be replaced by a faulty one."""
@@ -604,10 +728,10 @@ def _learn(
             s_next, reward, _, _, _ = env.step(a)
             q_solution = q(theta, s, a, v, s_next)
             asked = q_solution if q_gradient is None else q_gradient(theta, s, a, v, s_next)
-            slope = asked.gradient()
             v = mpc.V(theta, s_next)
+            g = slope(asked, v)
             td.append(target(-reward, v.value) - q_solution.value)
-            theta = theta + sign * STEP_SIZE * td[-1] * slope / (slope @ slope + SIGMA)
+            theta = theta + sign * STEP_SIZE * td[-1] * g / (g @ g + SIGMA)
             s, a = s_next, act(theta, s_next, v)
         return np.array(td), theta
 
@@ -658,7 +782,7 @@ debug = Debug(
     reference=learn,
     given=loop_as_given,
     probes=_loop_probes,
-    compare=close(rtol=1e-5, atol=1e-7),
+    compare=close(rtol=1e-5, atol=1e-7, names=("td", "theta")),
     when_right="Q(s, π(s)) = V(s) holds at one θ only, and between the two solves θ has moved: above all the gradient "
     "was one of another θ.",
     hints=[
@@ -675,6 +799,21 @@ debug = Debug(
                 "Now the action comes from the updated θ, and Q is right. It was the other way round: keep the "
                 "action, repair what is compared with it. A greedy action at the same θ lies on the kink of Q.",
                 _learn(act=_after_update)),
+        Mistake("acting after the update, with the old V",
+                "Now the action comes from the updated θ, and q is still from before the update: they belong together "
+                "even less. Keep the action as it was.",
+                _learn(q=_kept, act=_after_update)),
+        Mistake("the greedy action of the new θ",
+                "Q is computed at the right θ, but for the action that this θ would choose. The one that was taken "
+                "comes from the θ before.",
+                _learn(q=lambda theta, s, a, v, s_next: mpc.Q(theta, s, mpc.policy(theta, s).u0))),
+        Mistake("the action of the next state",
+                "Q is asked in s about the action of s⁺: v has been solved anew before. The one that was taken in s "
+                "is still in a.",
+                _learn(q=lambda theta, s, a, v, s_next: mpc.Q(theta, s, mpc.policy(theta, s_next).u0))),
+        Mistake("Q at the first θ",
+                "Q is computed at the θ with which the loop began. It has moved at every step since.",
+                lambda theta, seed, steps: _learn(q=lambda _, s, a, v, s_next: mpc.Q(theta, s, a))(theta, seed, steps)),
         Mistake("acting after the update, with V",
                 "At the new θ, V(s) and Q(s, π(s)) agree again, but there V's gradient is only one of many: the "
                 "action lies on the kink of Q. Keep the action as it was.",
@@ -694,6 +833,14 @@ debug = Debug(
                 "The gradient is that of V(s⁺). The step moves Q(s, a) towards the target, so it needs the gradient "
                 "of Q.",
                 _learn(q_gradient=lambda theta, s, a, v, s_next: mpc.V(theta, s_next))),
+        Mistake("gradient of the whole error",
+                "The gradient of V(s⁺) is subtracted, too. Q-learning takes the target as a given number and moves Q "
+                "only. And the fault is elsewhere: q is still what it was.",
+                _learn(q=_kept, slope=lambda q, v: q.gradient() - gamma * v.gradient())),
+        Mistake("gradient of the whole error, with Q",
+                "Q is right now, but the gradient of V(s⁺) is subtracted, too. Q-learning takes the target as a given "
+                "number and moves Q only.",
+                _learn(slope=lambda q, v: q.gradient() - gamma * v.gradient())),
         Mistake("gradient of V",
                 "The TD error is right, the gradient is one of V(s): it is about the best action at this θ, not about "
                 "the one that was taken.",
@@ -704,6 +851,15 @@ debug = Debug(
                 _learn(target=lambda cost, v_next: cost + v_next)),
         Mistake("ascent for descent", "The step goes away from the target: its sign was right before.",
                 _learn(sign=-1.0)),
+        Mistake("ascent for descent, with the old V",
+                "The step goes away from the target: its sign was right before. The fault is elsewhere.",
+                _learn(q=_kept, sign=-1.0)),
+        Mistake("sign of the reward",
+                "The plant gives a reward, the MPC counts costs: −reward was right. The fault is elsewhere.",
+                _learn(q=_kept, target=lambda cost, v_next: -cost + gamma * v_next)),
+        Mistake("a step of a tenth",
+                "The steps are ten times shorter: that only slows down what goes wrong. The fault is elsewhere.",
+                _learn(q=_kept, sign=0.1)),
     ],
     variants=[_by_course, _by_recursion],
 )  # fmt: skip
@@ -762,6 +918,12 @@ def _recognise(test: Callable[[SimpleNamespace, bool], bool]) -> Callable:
     return wrong
 
 
+def _room(theta) -> float:
+    """Return how far from its bound the worst noise leaves x_1 if the plan ends on the bound with back-off."""
+    p = parameters.unpack(np.asarray(theta, dtype=float))
+    return float(p.x_lb[0] - p.b[0] - 0.1)
+
+
 def _theta(b=(-0.05, 0.0), x_lb=(0.05, 0.0), **blocks) -> np.ndarray:
     return parameters.pack(**(MODEL | {"b": b, "x_lb": x_lb} | blocks))
 
@@ -815,13 +977,18 @@ design = Design(
         Mistake("no back-off",
                 "The prediction is right on average, so that half of the noise carries x₁ below it. On the bound "
                 "there is no room for that half.",
-                _recognise(lambda p, _: abs(p.x_lb[0]) <= 1e-3), _theta(x_lb=[0.0, 0.0])),
+                _recognise(lambda p, _: abs(p.x_lb[0]) <= 1e-3 and abs(p.b[0] + 0.05) < 5e-3),
+                _theta(x_lb=[0.0, 0.0])),
+        Mistake("another cost",
+                "f is not 0: so the MPC minimises another cost than the plant's. Model and bound are enough.",
+                _recognise(lambda p, _: not np.allclose(p.f, 0.0, atol=1e-3)), _theta(f=[0.3, 0.0, 0.0])),
         Mistake("back-off too small",
-                "Nearly: the worst noise still carries x₁ across the bound. How far below its prediction can it fall?",
-                lambda theta, measured: measured["steps with x1 < 0"] > 0 and theta[1] > 0, _theta(x_lb=[0.03, 0.0])),
+                "The worst noise still carries x₁ across the bound. How far below its prediction can it fall?",
+                lambda theta, measured: measured["steps with x1 < 0"] > 0 and _room(theta) < 0,
+                _theta(x_lb=[0.03, 0.0])),
         Mistake("back-off too large",
                 "Safe, but dear: the MPC keeps x₁ further from the bound than the noise can carry it.",
-                lambda theta, measured: measured["steps with x1 < 0"] == 0 and theta[1] > 0.05,
+                lambda theta, measured: measured["steps with x1 < 0"] == 0 and _room(theta) > 1e-6,
                 _theta(x_lb=[0.1, 0.0])),
     ],
     variants=[_theta(b=[-0.06, 0.0], x_lb=[0.04, 0.0]), _theta(V0=2.7, x_lb=[0.053, -0.1]), _theta(x_ub=[0.6, -0.2])],
@@ -845,11 +1012,21 @@ explain = Explain(
         "e": "A smaller mean |δ| means a lower cost, as the first-order lines show: with a still smaller one "
         "the learner would match item 6.",
     },
-    when_right="Now compare your reason with the discussion in the solution.",
+    reasons={
+        1: "Continued by the other method, each learner keeps its cost (lines 3 and 5).",
+        2: "The noise is random, so |δ| does not fall to 0, however good θ is.",
+        3: "With a large back-off x₁ never comes near its bound, so no sample shows what a smaller one would cost.",
+        4: "The smaller the mean |δ|, the nearer V is to the value of the best controller.",
+        5: "The steps of the second-order learner are too long: they throw θ about, so that it cannot settle.",
+    },
+    carrying=(1, 3),
+    when_right="A learner's data come from its own closed loop. What would you give it to begin with?",
     hints=[
         "Read the table by pairs: which two lines differ in the method only, which in the number of steps only, which "
         "in the start only?",
         "Which number does Q-learning make small, and on which states? Is it the cost of the closed loop?",
+        "A reason carries the claim if the claim would fall without it. What holds for both learners alike cannot "
+        "tell them apart.",
     ],
     mistakes=[
         Mistake("too few steps",
@@ -863,6 +1040,15 @@ explain = Explain(
         Mistake("small TD error means low cost",
                 "Compare the first two lines: |δ| halves, and the cost hardly moves. δ tells whether V and Q agree "
                 "with what happens, not whether something better could happen.", "e"),
+        Mistake("noise",
+                "Reason 2 is true, but of both learners: it does not say why the one stays at another cost than the "
+                "other.", 2),
+        Mistake("small error, best controller",
+                "Reason 4 is false: in line 2 |δ| is half of that in line 1, at the same cost. V and Q can agree with "
+                "what happens under a poor controller.", 4),
+        Mistake("too long a step",
+                "Reason 5 is false: it has settled, with four times the steps |δ| halves (line 2). And it stays there "
+                "with the other method's steps, too (line 3).", 5),
     ],
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ learner within a budget of numbers, and what a neighbour can see.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,7 +34,7 @@ predict = Predict(
     1,
     "numbers sent",
     reference=float(numbers_sent(AGENTS, BATCH, ROUNDS)),
-    rtol=5e-4,
+    rtol=0.0,
     when_right="It does not depend on how many parameters an agent has. But a centre would need far fewer numbers: see "
     "the discussion.",
     hints=[
@@ -43,8 +44,6 @@ predict = Predict(
     mistakes=[
         Mistake("one way", "In a round every agent tells *and* hears: each pair of neighbours exchanges two messages.",
                 numbers_sent(AGENTS, BATCH, ROUNDS) / 2),
-        Mistake("ring for line", "A line of ten has nine pairs of neighbours, not ten.",
-                2.0 * AGENTS * ROUNDS * (BATCH**2 + 1)),
         Mistake("everybody with everybody", "Agents talk to their neighbours only, not to all others.",
                 AGENTS * (AGENTS - 1.0) * ROUNDS * (BATCH**2 + 1)),
         Mistake("δ forgotten", "That is C alone; δ is agreed on in the same way.",
@@ -62,8 +61,21 @@ predict = Predict(
         Mistake("matrices of parameters",
                 "You have counted 22 × 22 matrices. What has the size of θ_i stays with the agent.",
                 2.0 * (AGENTS - 1) * ROUNDS * (PARAMETERS**2 + 1)),
+        Mistake("parameters for C", "You have counted θ_i, 22 numbers. It stays with the agent; C is T × T.",
+                2.0 * (AGENTS - 1) * ROUNDS * (PARAMETERS + 1)),
+        Mistake("matrices of all parameters",
+                "You have counted matrices of the size of all θ together. What has the size of θ stays with the "
+                "agents; C is T × T.", 2.0 * (AGENTS - 1) * ROUNDS * ((AGENTS * PARAMETERS) ** 2 + 1)),
+        Mistake("one message an agent",
+                "You have counted one message an agent and round. To two neighbours it sends two; those at the ends "
+                "have one neighbour.", 1.0 * AGENTS * ROUNDS * (BATCH**2 + 1)),
+        Mistake("two messages an agent",
+                "That is ten pairs of neighbours, or two messages an agent and round. A line of ten has nine pairs: "
+                "those at its ends have one neighbour only.", 2.0 * AGENTS * ROUNDS * (BATCH**2 + 1)),
         Mistake("gradients", "You have counted 22 × 15 gradients. They stay with the agent.",
                 2.0 * (AGENTS - 1) * ROUNDS * (PARAMETERS * BATCH + 1)),
+        Mistake("not exact", "That is close, but it is to be exact: every factor is a whole number.",
+                (400_000.0, 412_000.0)),
     ],
 )  # fmt: skip
 
@@ -81,7 +93,7 @@ def regularised_inverse(hessians, td, sigma):
 def _inverse(
     K: Callable = lambda td, h: np.tensordot(td, h, 1),
     bend: Callable = lambda e: np.maximum(e, 0.0),
-    add: Callable = lambda T, sigma: T * sigma,
+    add: Callable = lambda T, n, sigma: T * sigma,
     join: Callable = lambda E, values: (E * values) @ E.T,
     value: Callable = lambda e: 1.0 / e,
     sign: float = -1.0,
@@ -90,7 +102,7 @@ def _inverse(
 
     def inverse(hessians, td, sigma):
         e, E = np.linalg.eigh(sign * K(td, hessians))
-        return join(E, value(bend(e) + add(len(td), sigma)))
+        return join(E, value(bend(e) + add(len(td), len(e), sigma)))
 
     return inverse
 
@@ -120,6 +132,24 @@ def _inverse_clipped_late(hessians, td, sigma):
     K = np.tensordot(td, hessians, 1)
     e, E = np.linalg.eigh(len(td) * sigma * np.eye(len(K)) - K)
     return (E / np.maximum(e, 0.0)) @ E.T
+
+
+def _inverse_floored_late(hessians, td, sigma):
+    e, E = np.linalg.eigh(len(td) * sigma * np.eye(hessians.shape[1]) - np.tensordot(td, hessians, 1))
+    return (E / np.maximum(e, 1e-3 * len(td) * sigma)) @ E.T
+
+
+def _inverse_of_larger(hessians, td, sigma):
+    e, E = np.linalg.eigh(-np.tensordot(td, hessians, 1))
+    return (E / np.maximum(e, len(td) * sigma)) @ E.T
+
+
+def _inverse_of_clipped_entries(hessians, td, sigma):
+    return np.linalg.inv(len(td) * sigma * np.eye(hessians.shape[1]) + np.maximum(-np.tensordot(td, hessians, 1), 0.0))
+
+
+def _inverse_by_entries(hessians, td, sigma):
+    return 1.0 / np.linalg.inv(regularised_inverse(hessians, td, sigma))
 
 
 def _inverse_clipped_by_sample(hessians, td, sigma):
@@ -159,9 +189,28 @@ inverse = Fill(
                 "K is the mean over the batch; it is a sum, as G Gᵀ is, and TςI grows with T for that reason.",
                 _inverse(K=lambda td, h: np.tensordot(td, h, 1) / len(td))),
         Mistake("ς without T", "The regularisation of a batch of T is Tς: ς is that of one sample.",
-                _inverse(add=lambda T, sigma: sigma)),
+                _inverse(add=lambda T, n, sigma: sigma)),
         Mistake("ς divided by T", "The regularisation is T times ς, not divided by T.",
-                _inverse(add=lambda T, sigma: sigma / T)),
+                _inverse(add=lambda T, n, sigma: sigma / T)),
+        Mistake("ς times n", "The regularisation is ς times the number of samples, T, not times the size of a Hessian.",
+                _inverse(add=lambda T, n, sigma: n * sigma)),
+        Mistake("means for sums",
+                "K and the regularisation are means over the batch. Both are sums: this is T times the inverse.",
+                lambda hessians, td, sigma: len(td) * regularised_inverse(hessians, td, sigma)),
+        Mistake("larger of both",
+                "Each eigenvalue is the larger one of e and Tς. Tς is added to all of them.", _inverse_of_larger),
+        Mistake("floor after adding",
+                "TςI was added first, and what was still below a small number was raised to it: there the inverse is "
+                "huge. First clip, then add: then nothing is below Tς.", _inverse_floored_late),
+        Mistake("δ clipped",
+                "The δ have been clipped, not the eigenvalues of −K: the Hessians of single samples may be indefinite.",
+                _inverse(K=lambda td, h: np.tensordot(np.minimum(td, 0.0), h, 1), bend=lambda e: e)),
+        Mistake("entries clipped",
+                "Entries of −K have been clipped. It is its eigenvalues that may not be negative.",
+                _inverse_of_clipped_entries),
+        Mistake("entries inverted",
+                "Every entry has been inverted by itself. The inverse of a matrix is another thing: "
+                "invert the eigenvalues.", _inverse_by_entries),
         Mistake("sign of the Hessian", "The matrix is TςI − K; you have used + K.", _inverse(sign=1.0)),
         Mistake("δ left out", "In K each Hessian is multiplied by the δ of its sample.",
                 _inverse(K=lambda td, h: h.sum(axis=0))),
@@ -179,8 +228,8 @@ inverse = Fill(
                 "In the directions with a negative eigenvalue of −K the inverse is 0 now. TςI still holds there: "
                 "1/(Tς).", _inverse(bend=lambda e: np.where(e > 0, e, np.inf))),
         Mistake("clipped after adding",
-                "TςI was added first, and then the negative eigenvalues of the sum were set to 0: nothing is left of "
-                "them that could be inverted. First clip, then add.", _inverse_clipped_late),
+                "It is no number: have eigenvalues been inverted that were set to 0? First clip, then add Tς to all of "
+                "them: then none is 0.", _inverse_clipped_late),
         Mistake("shifted until definite",
                 "A multiple of I was added until no eigenvalue of −K was negative. That slows every direction down, "
                 "also the good ones: set the negative ones to 0.", _inverse_shifted),
@@ -220,6 +269,13 @@ def _shared(
     return shared
 
 
+def _mixed_one_by_one(P, rounds, terms):
+    for _ in range(rounds):
+        for i in range(len(P)):
+            terms[i] = np.tensordot(P[i], terms, 1)
+    return terms
+
+
 def _shared_by_package(gradients, inverses, P, rounds):
     terms = [learner.contribution(g.T, Kt) for g, Kt in zip(gradients, inverses)]
     return len(terms) * average(P, terms, rounds).estimates
@@ -245,8 +301,9 @@ def _shared_probes(rng: np.random.Generator) -> list[tuple]:
     probes = []
     for edges, sizes, T, rounds in (
         (line(3), (4, 3, 5), 3, 2),
-        (star(4), (3, 3, 3, 3), 4, 3),
+        (star(4), (3, 3, 3, 3), 5, 3),
         (ring(5), (2, 4, 3, 2, 4), 3, 4),
+        (line(3), (2, 4, 3), 4, 0),
     ):
         probes.append((*_some_agents(rng, sizes, T), mixing_matrix(len(sizes), edges), rounds))
     return probes
@@ -277,9 +334,22 @@ shared = Fill(
                 "All agents know the exact sum. Without a centre they can only mix with their neighbours, `rounds` "
                 "times.",
                 _shared(mix=lambda P, rounds, terms: np.tile(terms.mean(axis=0), (len(terms), 1, 1)))),
-        Mistake("rows for columns",
-                "The factors do not fit: gradients stand in rows here, so that `gradients[i]` is G_iᵀ already.",
-                _shared(term=lambda g, Kt: g.T @ Kt @ g)),
+        Mistake("reshape for transpose",
+                "`reshape` to the other shape is no transpose: it mixes up samples and parameters.",
+                _shared(term=lambda g, Kt: g @ Kt @ g.reshape(g.shape[::-1]))),
+        Mistake("diagonal of K̃", "Only the diagonal of K̃ is used: it is a full matrix.",
+                _shared(term=lambda g, Kt: g * np.diag(Kt) @ g.T)),
+        Mistake("I added", "This is I + C; C itself is asked for.",
+                lambda gradients, inverses, P, rounds: (
+                    np.eye(len(gradients[0])) + shared_matrix(gradients, inverses, P, rounds))),
+        Mistake("T for M", "You have multiplied by T, the number of samples. The sum is M times the mean.",
+                _shared(scale=lambda M, T: T)),
+        Mistake("one agent after the other",
+                "In a round an agent already hears what others have computed in the same round. All use the matrices "
+                "of the round before.", _shared(mix=_mixed_one_by_one)),
+        Mistake("a round too few", "This is one round less than asked for.",
+                _shared(mix=lambda P, rounds, terms: (
+                    np.tensordot(np.linalg.matrix_power(P, max(rounds - 1, 0)), terms, 1)))),
         Mistake("K̃ left out", "This is G Gᵀ of the samples without K̃ between.", _shared(term=lambda g, Kt: g @ g.T)),
         Mistake("K̃ inverted once more", "`inverses` holds K̃ already; do not invert it again.",
                 _shared(term=lambda g, Kt: g @ np.linalg.inv(Kt) @ g.T)),
@@ -293,7 +363,7 @@ shared = Fill(
                 "C is not symmetric: the samples stand in another order on one side than on the other.",
                 _shared(term=lambda g, Kt: g[::-1] @ Kt @ g.T)),
         Mistake("one round only", "This is one round, whatever `rounds` says.",
-                _shared(mix=lambda P, rounds, terms: np.tensordot(P, terms, 1))),
+                _shared(mix=lambda P, rounds, terms: np.tensordot(P, terms, 1) if rounds else terms)),
         Mistake("a round too many", "This is one round more than asked for.",
                 _shared(mix=lambda P, rounds, terms: np.tensordot(np.linalg.matrix_power(P, rounds + 1), terms, 1))),
         Mistake("power entry by entry",
@@ -359,7 +429,7 @@ step = Fill(
                 "Without (I + C)⁻¹ every agent goes as far as if it were alone: the network overshoots.",
                 _step(lambda b: b.Kt @ b.G @ b.td)),
         Mistake("I forgotten", "C alone has been inverted: the identity is missing.",
-                _step(lambda b: b.Kt @ b.G @ np.linalg.solve(b.C + 1e-300 * b.I, b.td))),
+                _step(lambda b: b.Kt @ b.G @ np.linalg.pinv(b.C) @ b.td)),
         Mistake("not inverted", "I + C multiplies δ; its inverse should.", _step(lambda b: b.Kt @ b.G @ b.A @ b.td)),
         Mistake("I − C for the inverse", "I − C is no inverse of I + C (only nearly, for a small C).",
                 _step(lambda b: b.Kt @ b.G @ (b.I - b.C) @ b.td)),
@@ -380,9 +450,20 @@ step = Fill(
                 _step(lambda b: b.Kt @ b.G @ np.linalg.solve(b.A, b.td) / b.T)),
         Mistake("diagonal of C", "Only the diagonal of C is used; samples that resemble each other share a correction.",
                 _step(lambda b: b.Kt @ b.G @ (b.td / (1.0 + np.diag(b.C))))),
-        Mistake("rows for columns",
-                "The factors do not fit: gradients stand in rows here, so that G_i is `gradients.T`.",
-                _step(lambda b: b.Kt @ b.G.T @ np.linalg.solve(b.A, b.td))),
+        Mistake("reshape for transpose",
+                "`reshape` to the other shape is no transpose: it mixes up samples and parameters.",
+                _step(lambda b: b.Kt @ b.G.T.reshape(b.G.shape) @ np.linalg.solve(b.A, b.td))),
+        Mistake("entries inverted",
+                "Every entry of I + C has been inverted by itself. The inverse of a matrix is another thing: solve.",
+                _step(lambda b: b.Kt @ b.G @ (1.0 / b.A) @ b.td)),
+        Mistake("1 for I", "1 was added to every entry of C. I is the identity matrix, 1 on the diagonal only.",
+                _step(lambda b: b.Kt @ b.G @ np.linalg.solve(1.0 + b.C, b.td))),
+        Mistake("K̃ inverted", "`inverse` holds K̃ already; do not invert it again.",
+                _step(lambda b: np.linalg.solve(b.Kt, b.G @ np.linalg.solve(b.A, b.td)))),
+        Mistake("δ in front",
+                "Each sample's gradient was multiplied by its own δ, and then by a row sum of (I + C)⁻¹. The order "
+                "matters: (I + C)⁻¹ times δ first.",
+                _step(lambda b: b.Kt @ (b.G * b.td) @ np.linalg.inv(b.A).sum(axis=1))),
         Mistake("first order", "This is the first-order step G δ.", _step(lambda b: b.G @ b.td)),
     ],
     variants=[_step_as_published, _step_by_iteration],
@@ -471,10 +552,39 @@ def memories_of(sizes, samples: int, rng: np.random.Generator) -> list[dict[str,
 
 
 def _memory_probes(rng: np.random.Generator) -> list[tuple]:
+    # The batch is the whole memory: whichever way it is drawn, all batches that match give the same steps.
     return [
-        (memories_of(sizes, samples, rng), int(rng.integers(10**6)), T, rng.uniform(0.1, 0.4))
-        for sizes, samples, T in (((3, 4, 3), 12, 4), ((2, 3, 4, 2), 15, 5), ((5, 3), 10, 3))
+        (memories_of(sizes, samples, rng), int(rng.integers(10**6)), samples, rng.uniform(0.1, 0.4))
+        for sizes, samples in (((3, 4, 3), 6), ((2, 3, 4, 2), 5), ((5, 3), 7))
     ]
+
+
+def _draws_one_batch(step, memories, seed, T, sigma):
+    """Tell whether a smaller batch is common to all agents, drawn at random, and the same for the same seed.
+
+    `step` is the function in question, and `memories`, `seed`, T and `sigma` are what it is given.
+    """
+    few, compare = T - 2, close(rtol=1e-6, atol=1e-8)
+    steps = {batch: _step_of(memories, batch, sigma) for batch in combinations(range(T), few)}
+    drawn: list[tuple[int, ...]] = []
+    for other in (0, 1, 2, 3, 0):
+        taken = step(memories, seed + other, few, sigma)
+        if compare(taken, _step_of(memories, range(T), sigma)) is True:
+            return "All use the whole memory: aligned, but the batch has T transitions."
+        fitting = [batch for batch, right in steps.items() if compare(taken, right) is True]
+        if not fitting:
+            return f"With a batch of {few} out of {T} transitions these are not the steps of one batch for all agents."
+        drawn.append(fitting[0])
+    if len(set(drawn)) == 1:
+        ends = {tuple(range(few)): "the first T", tuple(range(T - few, T)): "the latest T"}
+        return f"All take {ends.get(drawn[0], 'the same')} transitions whatever the seed: no longer a random batch."
+    return drawn[0] == drawn[-1] or "With the same seed it draws another batch."
+
+
+def _step_of(memories, batch, sigma: float):
+    rows = list(batch)
+    gradients, hessians = ([memory[name][rows] for memory in memories] for name in "gh")
+    return learner.distributed_step(gradients, hessians, memories[0]["td"][rows], sigma)
 
 
 debug = Debug(
@@ -484,6 +594,7 @@ debug = Debug(
     given=network_step_as_given,
     probes=_memory_probes,
     compare=close(rtol=1e-6, atol=1e-8),
+    properties=[("batches smaller than the memory", _draws_one_batch)],
     when_right="Row τ of every agent's G must be the same transition, or C adds up products of samples that have "
     "nothing to do with each other. No error is raised: C has the right shape, and is symmetric, either way.",
     hints=[
@@ -497,14 +608,8 @@ debug = Debug(
                 "Every agent has a generator of its own now, but with another seed: they still draw different "
                 "transitions.",
                 _network(generator=lambda i, seed, common: np.random.default_rng(seed + i))),
-        Mistake("the latest ones",
-                "All take the latest T transitions: aligned, but no longer a random batch.",
-                _network(draw=lambda rng, n, T: np.arange(n - T, n))),
-        Mistake("the first ones", "All take the first T transitions: aligned, but no longer a random batch.",
-                _network(draw=lambda rng, n, T: np.arange(T))),
-        Mistake("the whole memory", "All use the whole memory: aligned, but the batch has T transitions.",
-                _network(draw=lambda rng, n, T: np.arange(n))),
-        Mistake("with replacement", "Aligned, but transitions are drawn with replacement now: leave the draw alone.",
+        Mistake("with replacement",
+                "The batches match, but transitions are drawn with replacement now: one may come twice.",
                 _network(draw=lambda rng, n, T: rng.choice(n, T))),
         Mistake("δ aligned only",
                 "All use the δ of the first agent's batch, but their gradients still come from batches of their own.",
@@ -514,12 +619,16 @@ debug = Debug(
                         np.random.default_rng(seed).choice(len(memories[0]["td"]), T, replace=False)],
                 )(memories, seed, T, sigma)),
         Mistake("K of other transitions",
-                "The gradients match now, but the Hessians are those of the first T transitions.",
+                "The gradients match now, but the Hessians are not those of the batch: they are the first T.",
                 _network(hessian=lambda memory, batch: memory["h"][: len(batch)])),
-        Mistake("own term for C", "The batches match, but every agent uses its own term for C.",
+        Mistake("own term for C",
+                "Every agent uses its own term for C, and then it does not matter whether batches match. C is the sum "
+                "over all agents.",
                 _network(agree=lambda terms, i: terms[i])),
         Mistake("mean for sum in C", "The batches match, but C is a mean over the agents now; it is a sum.",
                 _network(agree=lambda terms, i: sum(terms) / len(terms))),
+        Mistake("first agent's term for C", "The batches match, but the first agent's term is used for C by all.",
+                _network(agree=lambda terms, i: terms[0])),
         Mistake("mean for sum in K", "The batches match, but K is a mean over the batch now; it is a sum.",
                 _network(weigh=lambda td, T: td / T)),
     ],
@@ -535,6 +644,7 @@ TASK_GAMMA, UPDATES, SAMPLES = 0.5, 60, 400
 EDGES = line(len(PULL))
 NEIGHBOURS = neighbours_of(len(PULL), EDGES)
 ERROR, OFF, BUDGET, MOST = 0.3, 0.05, 20_000, 60
+USUAL = {"sigma": 2.0, "alpha": 0.4, "T": 10}  # with these it learns well
 
 
 def features(x) -> list[np.ndarray]:
@@ -667,8 +777,19 @@ def _hidden(answer, seed: int) -> dict[str, float]:
         raise ValueError("T and rounds are whole numbers")
     if value["T"] > MOST or value["rounds"] > 1000:
         raise ValueError(f"a batch of more than {MOST}, or more than 1000 rounds, are far beyond any budget here")
-    P = mixing_matrix(len(PULL), EDGES, value["step"])
-    return measure(int(value["T"]), value["sigma"], value["alpha"], P, int(value["rounds"]), range(seed, seed + 4))
+    design = {name: int(number) if name in ("T", "rounds") else number for name, number in value.items()}
+    measured = _measured(design, seed)
+    if _poor(measured):  # which single change would do?
+        for name, usual in USUAL.items():
+            measured[f"with {name} = {usual:g}"] = _measured(design | {name: usual}, seed)["error of the value"]
+    if _off(measured):
+        measured["with step = 0.5"] = _measured(design | {"step": 0.5}, seed)["off the central step"]
+    return measured
+
+
+def _measured(design, seed: int) -> dict[str, float]:
+    others = {name: value for name, value in design.items() if name != "step"}
+    return measure(**others, P=mixing_matrix(len(PULL), EDGES, design["step"]), seeds=range(seed, seed + 4))
 
 
 def _answer(T=10, sigma=2.0, alpha=0.4, step=0.5, rounds=18) -> dict[str, Any]:
@@ -685,6 +806,10 @@ def _off(m) -> bool:
 
 def _dear(m) -> bool:
     return m["numbers per update"] > BUDGET
+
+
+def _to_blame(name: str, m) -> bool:
+    return _poor(m) and m[f"with {name} = {USUAL[name]:g}"] <= ERROR
 
 
 design = Design(
@@ -705,32 +830,33 @@ design = Design(
         "With a T of about 10, try ς between 1 and 5, and α between 0.3 and 0.6.",
     ],
     mistakes=[
-        Mistake("far too little regularisation",
-                "The value explodes. With T samples and little regularisation a full step fits the batch and its noise "
-                "exactly, and the next batch undoes it: a larger ς, or a smaller α.",
-                lambda answer, m: _poor(m) and not m["error of the value"] < 0.8 and answer["sigma"] < 0.5,
-                _answer(sigma=1e-6, alpha=1.0)),
-        Mistake("noise",
-                "It learns, but every batch's noise stays in θ: a larger ς or a smaller α averages over more batches.",
-                lambda answer, m: _poor(m) and answer["sigma"] < 0.5 and answer["alpha"] >= 0.2,
-                _answer(sigma=0.01, alpha=0.8)),
+        Mistake("steps too short", "α is small: after sixty updates it has not arrived.",
+                lambda answer, m: _to_blame("alpha", m) and answer["alpha"] < USUAL["alpha"], _answer(alpha=0.02)),
         Mistake("too much regularisation",
                 "ς is so large that the step is a first-order one, and a short one: after sixty updates it has hardly "
-                "arrived.", lambda answer, m: _poor(m) and answer["sigma"] > 20, _answer(sigma=500.0)),
-        Mistake("steps too short", "α is small: after sixty updates it has not arrived.",
-                lambda answer, m: _poor(m) and answer["alpha"] < 0.2, _answer(alpha=0.02)),
-        Mistake("steps too long", "α is larger than 1: it goes further than the quadratic model says, and swings.",
-                lambda answer, m: _poor(m) and answer["alpha"] > 1, _answer(alpha=6.0)),
+                "arrived.", lambda answer, m: _to_blame("sigma", m) and answer["sigma"] > USUAL["sigma"],
+                _answer(sigma=500.0)),
+        Mistake("too little regularisation",
+                "ς is small: a step fits the batch and its noise, and the next batch undoes it.",
+                lambda answer, m: _to_blame("sigma", m) and answer["sigma"] < USUAL["sigma"],
+                _answer(sigma=0.001)),
+        Mistake("steps too long",
+                "α is large: every batch's noise goes into θ with its full length, or the steps overshoot.",
+                lambda answer, m: _to_blame("alpha", m) and answer["alpha"] > USUAL["alpha"], _answer(alpha=6.0)),
         Mistake("batch of few samples",
                 "With so few samples a batch says little: what it learns is mostly noise.",
-                lambda answer, m: _poor(m) and answer["T"] < 4, _answer(T=1, sigma=1.0)),
+                lambda answer, m: _to_blame("T", m) and answer["T"] < USUAL["T"], _answer(T=1, sigma=4.0)),
         Mistake("P too slow",
                 "P mixes slowly: its step is small, and much of what an agent knows stays where it is.",
-                lambda answer, m: _off(m) and answer["step"] < 0.3, _answer(step=0.1)),
-        Mistake("too few rounds", "The agents' C differ still: too few rounds for this P.",
+                lambda answer, m: _off(m) and m["with step = 0.5"] <= OFF, _answer(step=0.1)),
+        Mistake("too few rounds", "The agents' C differ still: too few rounds for any P.",
                 lambda answer, m: _off(m), _answer(rounds=6)),
+        Mistake("more than one knob",
+                "The error of the value is missed, and no single knob would mend it. ς keeps a step from fitting the "
+                "noise of a batch, α < 1 averages over batches, but sixty steps have to arrive.",
+                lambda answer, m: _poor(m), _answer(sigma=0.001, alpha=1e-4)),
         Mistake("batch too large", "T is dear: C has T² entries. Does it learn so much better with this T?",
-                lambda answer, m: _dear(m) and answer["T"] > 13, _answer(T=20)),
+                lambda answer, m: _dear(m) and 8 * 15 * (answer["T"] ** 2 + 1) > BUDGET, _answer(T=20)),
         Mistake("too many rounds", "More rounds than the target asks for.",
                 lambda answer, m: _dear(m), _answer(rounds=60)),
     ],
@@ -746,26 +872,38 @@ design = Design(
 explain = Explain(
     7,
     "what a neighbour sees",
-    reference="b",
+    reference="a",
     choices={
-        "a": "Nothing of agent 1's own: θ, states, costs and gradients never leave it, and all that arrives is a sum "
-        "over the agents, mixed.",
-        "b": "In the first round it gets agent 1's own T × T term, before anything is mixed: how long and how alike "
+        "a": "In the first round it gets agent 1's own T × T term, before anything is mixed: how long and how alike "
         "agent 1's gradients were, though neither the gradients nor θ.",
+        "b": "Nothing of agent 1's own: θ, states, costs and gradients never leave it, and all that arrives is a sum "
+        "over the agents, mixed.",
         "c": "In the first round it gets agent 1's own T × T term, and from that it can compute agent 1's gradients, "
         "and from these its θ and its states.",
         "d": "With many rounds nothing: only an agent that stops early still sees something of its neighbour's term.",
         "e": "Nothing: a T × T matrix says nothing about a matrix of gradients of another size.",
     },
-    when_right="Now compare your reason with the discussion in the solution.",
+    reasons={
+        1: "What agent 1 sends first is what it starts from, and that is its own term.",
+        2: "After many rounds all agents hold the same matrix, C.",
+        3: "The entries of the term are the products gᵀK̃g′ of each two gradients g and g′ of agent 1.",
+        4: "θ, states and costs are in no message, so that nothing can be concluded about them.",
+        5: "If T is larger than the number of parameters, the term has more entries than there are unknowns in the "
+        "gradients.",
+        6: "If all of agent 1's gradients are turned by one rotation, and K̃ with them, its term stays the same.",
+    },
+    carrying=(1, 3, 6),
+    when_right="So say that data stay local, not that nothing can be concluded from what is sent: see the discussion.",
     hints=[
         "Write down the message that travels from agent 1 to agent 2 in the first round, and in the second.",
         "The diagonal of agent 1's term is gᵀK̃g of each sample: what does it say about g, and what not? Does the "
         "matrix change if all gradients are turned by the same rotation (and K̃ with them)?",
+        "The claim has three parts: that the term arrives unmixed, what it shows, and what it does not show. Each "
+        "needs its reason.",
     ],
     mistakes=[
         Mistake("mixed from the start",
-                "Before the first round nothing is mixed: what an agent sends first is its own term.", "a"),
+                "Before the first round nothing is mixed: what an agent sends first is its own term.", "b"),
         Mistake("too much",
                 "The term is made of inner products. All gradients could be turned together, and it would stay the "
                 "same: θ and the gradients cannot be computed from it.", "c"),
@@ -773,6 +911,15 @@ explain = Explain(
                 "What was sent in the first round has been seen, however many rounds follow.", "d"),
         Mistake("size is no secret",
                 "Its entries are inner products of gradients, one for each pair of samples: that is a lot.", "e"),
+        Mistake("the end, not the way",
+                "Reason 2 is true, but it is about the last round. What agent 2 has been told in the first one it "
+                "keeps.", 2),
+        Mistake("silent, yet told",
+                "Not reason 4: what is in no message may still show in one. A long gradient, for one, tells of an "
+                "active bound.", 4),
+        Mistake("counting is not solving",
+                "Not reason 5: it would speak for another claim, and however many entries there are, turned gradients "
+                "give the same ones.", 5),
     ],
 )  # fmt: skip
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 import signal
 import sys
 import threading
@@ -13,25 +12,40 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
-AGAIN = 0.02  # seconds between two attempts to stop code which caught the first
+TICK = 0.05  # seconds between two looks at the clock, and between two attempts to stop code which caught the first
+PATIENCE = 30.0  # seconds of wall time that even code which sleeps gets
 
 
 class TookTooLong(BaseException):
     """Raised inside code whose time is over; `except Exception` does not swallow a `BaseException`."""
 
 
-def within(seconds: float, work: Callable[[], object]) -> bool:
-    """Call `work()` and stop it when its time is over.
+#: Whether the work under way was asked to end, by the reader or by its alarm; None while nothing would tell us.
+_asked: dict[str, bool | None] = {"to end": None}  # no bare name: the sandbox puts those back
 
-    On the main thread of a POSIX system an interval timer's signal stops the work; elsewhere (Windows, other
-    threads) a second thread raises the exception in this one. Both stop pure Python at its next bytecode; a
-    call into compiled code is stopped when it returns.
+
+def asked_to_end() -> bool:
+    """Tell whether a KeyboardInterrupt can be the reader's, or an alarm's: if not, the student's code raised it."""
+    return _asked["to end"] is not False
+
+
+def _patience(seconds: float) -> float:
+    return max(PATIENCE, 20 * seconds)
+
+
+def within(seconds: float, work: Callable[[], object]) -> bool:
+    """Call `work()` and stop it when it has computed for too long.
+
+    On the main thread of a POSIX system a timer's signal looks at the clock, and stops the work; elsewhere
+    (Windows, other threads) a second thread does. Both stop pure Python at its next bytecode; a call into
+    compiled code is stopped when it returns.
 
     Parameters
     ----------
     seconds
-        Wall time allowed; infinity for no limit. The environment variable `MPCRL_COURSE_TIME_FACTOR` (default 1)
-        multiplies it, for slow or busy machines.
+        Processor time allowed (of this thread; where a second thread watches, of the process), so that a busy
+        machine makes no answer wrong; infinity for no limit. Code that only waits is stopped after 20 times as
+        long, but not before 30 s.
     work
         Called without arguments; what it raises is passed on.
 
@@ -43,11 +57,16 @@ def within(seconds: float, work: Callable[[], object]) -> bool:
     if math.isinf(seconds):
         work()
         return True
-    seconds = seconds * _time_factor()
     on_main = threading.current_thread() is threading.main_thread()
     if sys.platform != "win32" and on_main:
         return _within_by_signal(seconds, work)
     return _within_by_thread(seconds, work)
+
+
+def _alarm(seconds: float, clock: Callable[[], float]) -> Callable[[], bool]:
+    """Return a function that tells whether, from now on, the time by this clock or all patience is over."""
+    computed, waited = clock() + seconds, time.monotonic() + _patience(seconds)
+    return lambda: clock() > computed or time.monotonic() > waited
 
 
 def collect(results: Iterable[Any], seconds: float) -> tuple[list[Any], bool]:
@@ -67,22 +86,15 @@ def collect(results: Iterable[Any], seconds: float) -> tuple[list[Any], bool]:
         False if time ran out.
     """
     collected: list[Any] = []
-    end = time.monotonic() + seconds * _time_factor()
+    over = _alarm(seconds, time.thread_time)
 
     def work() -> None:
         for result in results:
-            if time.monotonic() > end:  # computed in one long compiled call, or after an interruption was swallowed
+            if over():  # computed in one long compiled call, or after an interruption was swallowed
                 raise TookTooLong
             collected.append(result)
 
     return collected, within(seconds, work)
-
-
-def _time_factor() -> float:
-    try:
-        return max(float(os.environ.get("MPCRL_COURSE_TIME_FACTOR", "1")), 1e-3)
-    except ValueError:
-        return 1.0
 
 
 def _ours(frame: FrameType | None) -> bool:
@@ -93,27 +105,37 @@ def _ours(frame: FrameType | None) -> bool:
 def _within_by_signal(seconds: float, work: Callable[[], object]) -> bool:
     if sys.platform == "win32":  # for the type checker: Windows has neither setitimer nor SIGALRM
         raise NotImplementedError
-    over = False
+    stopped, over = False, _alarm(seconds, time.thread_time)
 
-    def stop(signum: int, frame: FrameType | None) -> None:
-        nonlocal over
-        if not _ours(frame):
-            over = True
+    def look(signum: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        if over() and not _ours(frame):
+            stopped = _asked["to end"] = True
             _trip_wire(frame)
             raise TookTooLong
 
-    start = time.monotonic()
-    trace, handler = sys.gettrace(), signal.signal(signal.SIGALRM, stop)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        _asked["to end"] = True
+        if callable(interrupted):
+            interrupted(signum, frame)
+
+    start, before = time.monotonic(), _asked["to end"]
+    _asked["to end"] = False
+    interrupted = signal.signal(signal.SIGINT, interrupt)
+    trace, handler = sys.gettrace(), signal.signal(signal.SIGALRM, look)
+    signal.siginterrupt(signal.SIGALRM, False)  # a tick breaks off no reading of a file
+    left, interval = signal.setitimer(signal.ITIMER_REAL, min(TICK, seconds), TICK)
     try:
         work()
     except (TookTooLong, KeyboardInterrupt):  # a solver may turn the one into the other
-        if not over and not isinstance(sys.exc_info()[1], TookTooLong):
+        if not stopped and not isinstance(sys.exc_info()[1], TookTooLong):
             raise
         return False
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+        signal.signal(signal.SIGINT, interrupted)
+        _asked["to end"] = before
         sys.settrace(trace)
         if left:  # somebody else's alarm (pytest-timeout's, say) goes on where it was
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - start), 1e-3), interval)
@@ -137,12 +159,12 @@ def _trip_wire(frame: FrameType | None) -> None:
 def _within_by_thread(seconds: float, work: Callable[[], object]) -> bool:
     me = ctypes.c_ulong(threading.get_ident())
     done, throwing = threading.Lock(), threading.Lock()
-    leaving = False
+    leaving, over = False, _alarm(seconds, time.process_time)
 
     def watch() -> None:
-        wait = seconds
-        while not done.acquire(timeout=wait):
-            wait = AGAIN
+        while not done.acquire(timeout=min(TICK, seconds)):
+            if not over():
+                continue
             with throwing:
                 if leaving:
                     return

@@ -10,17 +10,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from .compare import copied
-from .items import Debug, Design, Explain, Fill, Item, Predict, observe
+from .items import Debug, Design, Explain, Fill, Item, Predict
 from .progress import NOT_ATTEMPTED, RAISED, RIGHT, WRONG
+from .values import copied
+from .watch import Raised, observe
 
 
 def assert_item_sound(item: Item, seed: int = 0) -> float:
     """Assert that an item judges as it should.
 
-    The reference and at least two variants are right; at least six known mistakes (where there are choices:
-    one for every wrong choice, at least three) are each caught and named by their own sentence; a blank is
-    "not attempted"; there are at least two hints. Nothing is judged by time: each check takes as long as it
+    The reference and at least two variants are right; at least six known mistakes (where there are choices: one
+    for every wrong choice, at least three; to explain: one for every wrong claim and reason) are each caught and
+    named by their own sentence, and known by values: none stops with an error, unless that is its point; a blank
+    is "not attempted"; there are at least two hints. Nothing is judged by time: each check takes as long as it
     takes, without the item's limit.
 
     Parameters
@@ -58,7 +60,7 @@ def assert_item_sound(item: Item, seed: int = 0) -> float:
     for mistake, answer in item.wrong_answers():
         result = judge(answer)
         assert result.verdict in (WRONG, RAISED), f"{where}: mistake {mistake.name!r} is judged {result}"
-        assert result.mistake == mistake.name and result.sentence == mistake.sentence, (
+        assert result.mistake == mistake.name and result.sentence.endswith(mistake.sentence), (
             f"{where}: mistake {mistake.name!r} is taken for {result.mistake!r}: {result}"
         )
     for blank in _blanks(item):
@@ -67,9 +69,22 @@ def assert_item_sound(item: Item, seed: int = 0) -> float:
     if isinstance(item, Fill):
         calls = item.calls(seed)
         assert calls, f"{where}: no probes"
-        held = observe(item.reference, calls, item.properties)[len(calls) :]
+        held = observe(item.reference, calls, item.properties, ours=True)[len(calls) :]
         assert all(holds is True for holds in held), f"{where}: the reference fails a property: {held}"
+        _assert_known_by_values(item, calls, where)
     return max(took)
+
+
+def _assert_known_by_values(item: Fill, calls: list, where: str) -> None:
+    expected = observe(item.reference, calls, ours=True)
+    for mistake in item.mistakes:
+        seen = observe(mistake.wrong, calls, ours=True)
+        dead = [i for i, one in enumerate(seen) if isinstance(one, Raised) and not isinstance(expected[i], Raised)]
+        assert bool(dead) == mistake.raises, (
+            f"{where}: mistake {mistake.name!r} is dead, it raises {seen[dead[0]]}"
+            if dead
+            else f"{where}: mistake {mistake.name!r} does not raise"
+        )
 
 
 def _knowing_what_it_saw(item: Fill) -> Fill:
@@ -106,8 +121,13 @@ def _assert_mistakes_complete(item: Item, where: str) -> None:
     sentences = [mistake.sentence for mistake in item.mistakes]
     assert len(set(names)) == len(names) and len(set(sentences)) == len(sentences), f"{where}: mistakes repeat"
     assert all(len(sentence) > 10 for sentence in sentences), f"{where}: a mistake without a sentence"
+    if isinstance(item, Explain):
+        false = {mistake.wrong for mistake in item.mistakes} - set(item.choices)
+        assert item.carrying, f"{where}: no reason carries the claim"
+        assert false == set(item.reasons) - set(item.carrying), f"{where}: each wrong reason needs its mistake"
+        assert len(names) >= 6, f"{where}: needs six mistakes, has {len(names)}"
     if isinstance(item, Predict | Explain) and item.choices:
-        wrong = {mistake.wrong for mistake in item.mistakes}
+        wrong = {mistake.wrong for mistake in item.mistakes if isinstance(mistake.wrong, str)}
         assert item.reference in item.choices, f"{where}: the reference is no choice"
         assert wrong == set(item.choices) - {item.reference}, f"{where}: each wrong choice needs its mistake"
         assert len(wrong) >= 3, f"{where}: needs three wrong choices, has {len(wrong)}"
@@ -125,7 +145,7 @@ def _blanks(item: Item) -> list[Any]:
         raise NotImplementedError
 
     if isinstance(item, Explain):
-        return [(None, None), (item.reference, None), (None, "because"), ("...", " ")]
+        return [(None, None), (item.reference, None), (None, "because"), ("...", " "), (item.reference, [])]
     if isinstance(item, Debug):
         return [None, ..., item.given]
     if isinstance(item, Fill):

@@ -1,6 +1,7 @@
 """Exercise 03: its references, and what a student may write."""
 
 import numpy as np
+import pytest
 
 from mpcrl_course.checks import ex03
 from mpcrl_course.checks.engine import RAISED, RIGHT, WRONG
@@ -35,8 +36,53 @@ def test_the_loop_s_episodes_end_in_both_ways():
     for seed in (1, 2, 3):
         probe = ex03._collect_probes(np.random.default_rng(seed))[0]
         terminated = ex03.collect(*probe)[4]
-        both = ex03._collect(*probe, ends="both")[4]
+        both = ex03._collect(*probe, ends="end")[4]
         assert terminated.sum() >= 1 and both.sum() > terminated.sum()
+
+
+def test_every_probe_of_the_target_has_values_of_both_signs():
+    """Else a target whose negative values are cut off is taken for right."""
+    for seed in range(5):
+        for probe in ex03._target_probes(np.random.default_rng(seed)):
+            ahead = ex03.critic_target(**probe) - probe["cost"]
+            assert (ahead > 0.01).any() and (ahead < -0.01).any()
+
+
+def test_what_is_given_must_stay_as_it_is():
+    def overwrites(cost, *given, **named):
+        cost += ex03.critic_target(cost, *given, **named) - cost
+        return cost
+
+    def steps(actor, *given):
+        slope = ex03.actor_gradient(actor, *given)
+        actor.theta -= 0.1 * slope
+        return slope
+
+    for item, answer in [(ex03.target, overwrites), (ex03.gradient, steps)]:
+        result = item.judge(answer)
+        assert result.verdict == WRONG and "changed what it was given" in result.sentence
+
+
+def test_the_number_of_states_or_actions_is_not_built_in():
+    """Of 3 states and 2 actions."""
+
+    def gradient(actor, critic, s, a_replayed):
+        a, tape = actor.forward(s)
+        _, dx = critic.backward(critic.forward(s, a)[1], np.ones((len(s), 1)) / len(s))
+        return actor.backward(tape, dx[:, 3:] if s.shape[1] == 3 else dx[:, -2:] if a.shape[1] == 2 else 0 * a)[0]
+
+    assert ex03.gradient.judge(gradient).verdict == WRONG
+
+
+@pytest.mark.parametrize("item, answer", [
+    (ex03.target, lambda *given, **named: ex03.critic_target(*given, **named).astype(np.float32)),
+    (ex03.gradient, lambda *given: ex03.actor_gradient(*given).astype(np.float32)[:, None]),
+    (ex03.soft, lambda target, theta, tau: [float(np.float32(v)) for v in ex03.soft_update(target, theta, tau)]),
+    (ex03.debug, lambda *given: dict(zip(("s", "a", "cost", "s_next", "terminated"), ex03.collect(*given)))),
+    (ex03.design, lambda x: ex03.energy_rule(x)[:, None]),
+])  # fmt: skip
+def test_other_forms_of_a_right_answer_are_right(item, answer):
+    assert item.judge(answer).verdict == RIGHT
 
 
 def test_a_wrong_shape_is_said():
@@ -46,14 +92,24 @@ def test_a_wrong_shape_is_said():
     assert result.verdict == RAISED
 
 
-def test_no_damping_is_said_of_rules_without_damping_only():
-    damped = [
-        lambda x: -2 * np.sign(ex03.wrap(x[:, 0]) + 0.3 * x[:, 1]),  # saturated
-        lambda x: -(200 * ex03.wrap(x[:, 0]) + 2 * x[:, 1]),
-        lambda x: 2 * np.where(x[:, 1] >= 0, 1, -1) * np.sign(10 - ex03.energy(x)),  # pumping alone, uncaught
-    ]
-    assert [ex03.design.judge(rule).mistake for rule in damped] == [None] * 3
-    assert ex03.design.judge(ex03._made(kv=0.0, near=0.3)).mistake == "no damping"
+def _pump(x):
+    return 2 * np.where(x[:, 1] >= 0, 1, -1) * np.sign(10 - ex03.energy(x))
+
+
+@pytest.mark.parametrize("rule, mistake", [
+    (lambda x: -2 * np.sign(ex03.wrap(x[:, 0]) + 0.3 * x[:, 1]), "no swing-up"),  # damped, saturated
+    (lambda x: -(200 * ex03.wrap(x[:, 0]) + 2 * x[:, 1]), "no swing-up"),
+    (_pump, "not caught"),
+    (lambda x: np.sign(x[:, 1]) * np.abs(_pump(x)) * np.sign(10 - ex03.energy(x)), "not caught"),  # 0 at rest, but goes
+    (lambda x: np.random.uniform(-2, 2, len(x)), "dice"),  # noqa: NPY002
+    (lambda x: np.random.default_rng(4).uniform(-2, 2, len(x)), "depends on the other rows"),
+    (lambda x: np.where(x[0, 0] > 1, 1.0, -1.0) * np.ones(len(x)), "depends on the other rows"),
+    (ex03._made(pump=0.4), "too weak a push"),
+    (ex03._made(kv=0.0, near=0.3), "no damping"),
+    (ex03._made(top=7.0), "stops pumping too early"),
+])  # fmt: skip
+def test_rules_are_told_their_own_fault(rule, mistake):
+    assert ex03.design.judge(rule).mistake == mistake
 
 
 def test_design_has_margin_on_hidden_starts_and_says_what_it_measured():
@@ -69,7 +125,9 @@ def test_design_has_margin_on_hidden_starts_and_says_what_it_measured():
 
 def test_choices_and_numbers_in_the_notebook_are_those_of_the_check():
     text = texts(NAME)
-    for sentence in ex03.explain.choices.values():
-        assert sentence.split(":")[0] in text["explain-text"].replace("$", "").replace("\\", "")
+    said = text["explain-text"].replace("$", "").replace("^+", "⁺")
+    for key, sentence in (ex03.explain.choices | ex03.explain.reasons).items():
+        assert f"- **{key}** {sentence}\n" in said
+    assert ex03.predict.precision in text["predict-text"]
     row = [float(cell) for cell in text["predict-text"].split("|\n")[2].strip("| ").split("|")]
     assert row == [ex03.COST, ex03.GAMMA, ex03.Q_HERE, *ex03.Q_NEXT.values(), ex03.LEAST]

@@ -5,10 +5,48 @@ import numpy as np
 import pytest
 
 from mpcrl_course.checks import ex06
-from mpcrl_course.checks.engine import RAISED, WRONG
+from mpcrl_course.checks.engine import RAISED, RIGHT, WRONG
 from mpcrl_course.envs import linear
+from tests.data.wrong import ex06 as answers
+from tests.notebooks import texts
+
+NOTEBOOK = "06_mpc_as_value"
 
 # ------------------------------------------------------------------------------- what a student would also write
+
+#: What was once accepted, or had a message that was not true, and its mistake now.
+NAMED = {
+    "V0 raises the target, or L as well": "V0 in the target only",
+    "V0 raises Q only, or the target falls": "V0 in Q only",
+    "slack not discounted": "slack not discounted",
+    "if a:": "a = 0 taken for none",
+    "box kept on u_0": "box kept on the given input",
+    "a given to u_1": "action at the wrong stage",
+    "no box on the last input": "no box on the last input",
+    "bounds of x_N forgotten": "bounds of the last state forgotten",
+    "sum times sum": "product of two sums",
+}
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_what_was_once_accepted_has_its_mistake(what):
+    ((number, answer),) = [(number, answer) for number, said, answer in answers.WRONG if said == what]
+    assert ex06.exercise.item(number).judge(answer).mistake == NAMED[what]
+
+
+@pytest.mark.parametrize("number", [2, 3, 4, 5])
+@pytest.mark.parametrize("error", [TypeError, RuntimeError, ValueError])
+def test_an_error_of_the_answer_is_no_known_mistake(number, error):
+    def stops(*args, **kwargs):
+        raise error
+
+    result = ex06.exercise.item(number).judge(stops)
+    assert (result.verdict, result.mistake) == (RAISED, None)
+
+
+def test_whoever_only_raises_one_value_is_not_told_what_was_not_done():
+    sentences = [ex06.predict.judge(number).sentence for number in (2.149, 0.249)]
+    assert not any("You have" in sentence for sentence in sentences)  # L + 1 gives 2.149, too
 
 
 def test_a_message_names_the_blocks_that_differ():
@@ -20,8 +58,21 @@ def test_a_message_names_the_blocks_that_differ():
 
     result = ex06.gradient.judge(by_rows_and_x_n)
     assert (result.verdict, result.mistake) == (WRONG, None)
-    assert result.sentence == "Not right on this plan: the blocks of b, f."
+    assert result.sentence == "Not right: the blocks of b and f. The others are right."
     assert "shape (16,)" in ex06.gradient.judge(lambda x, u, nu, lam_lb, lam_ub: x).sentence
+
+
+def test_each_reason_of_its_own_is_judged():
+    judged = {n: ex06.explain.judge(("b", [n])) for n in ex06.explain.reasons}
+    assert {n for n, result in judged.items() if result.mistake is None} == set(ex06.explain.carrying)
+    assert ex06.explain.judge(("b", [1, 3])).verdict == RIGHT
+
+
+def test_what_the_notebook_says_is_what_the_check_does():
+    text = "\n".join(texts(NOTEBOOK).values())
+    assert ex06.predict.precision in text
+    for number in ex06.explain.reasons:
+        assert f"- **{number}** " in text
 
 
 def test_minimum_says_that_there_is_no_solution():
@@ -29,7 +80,7 @@ def test_minimum_says_that_there_is_no_solution():
     x = opti.variable()
     opti.subject_to(x >= 1)
     opti.subject_to(x <= 0)
-    with pytest.raises(RuntimeError, match="do the constraints contradict each other"):
+    with pytest.raises(ex06.NoSolution, match="do the constraints contradict each other"):
         ex06.minimum(opti, x**2)
 
 

@@ -65,13 +65,48 @@ def test_the_given_loop_learns_another_value_and_the_repaired_one_learns_it():
 
 
 def test_a_message_names_the_parts_that_differ():
-    def y_as_it_was(agents, hold, y, z, rho):
-        c, _, z = ex11.admm_iteration(agents, hold, y, z, rho)
-        return c, y, z
+    def only_the_own_price_climbs(agents, hold, y, z, rho):
+        c, climbed, z = ex11.admm_iteration(agents, hold, y, z, rho)
+        return c, [np.append(new[:1], old[1:]) for new, old in zip(climbed, y, strict=True)], z
 
-    result = ex11.admm.judge(y_as_it_was)
-    assert result.mistake is None and result.sentence.startswith("Not right here: y. In part [1]")
+    result = ex11.admm.judge(only_the_own_price_climbs)
+    assert result.mistake is None and result.sentence.startswith("y is wrong, c and z are right.")
     assert "2 values; 3 are expected" in ex11.admm.judge(lambda agents, hold, y, z, rho: (y, z)).sentence
+
+
+@pytest.mark.parametrize(("number", "verdict"), [(44, RIGHT), ("44", RIGHT), (43, WRONG), (45, WRONG), (43.7, WRONG)])
+def test_the_predicted_number_is_exact(number, verdict):
+    assert ex11.predict.judge(number).verdict == verdict
+
+
+def test_of_21_iterations_no_more_is_said_than_is_true():
+    assert ex11.predict.judge(21).sentence.startswith("A little more than a tenth")
+    assert 0.1 < 0.9**21 < 0.11 and 0.9**22 < 0.1
+
+
+@pytest.mark.parametrize("values", [lambda P: P @ P, lambda P: P.T @ P], ids=["P P", "PᵀP"])
+def test_the_squared_rate_is_not_taken_for_a_forgotten_modulus(values):
+    def metropolis(neighbours):
+        P, _ = ex11.metropolis(neighbours)
+        return P, np.sort(np.abs(np.linalg.eigvals(values(P))))[-2]
+
+    result = ex11.mixing.judge(metropolis)
+    assert result.mistake is None and "rate is wrong, P is right. Yours is the square" in result.sentence
+
+
+@pytest.mark.parametrize("value", [np.nan, True, None, "P", {"P": 1}, np.array([["a"]])], ids=repr)
+def test_an_odd_part_of_an_iteration_is_said(value):
+    def odd(agents, hold, y, z, rho):
+        return ex11.admm_iteration(agents, hold, y, z, rho)[:2] + (value,)
+
+    assert ex11.admm.judge(odd).verdict == WRONG
+
+
+@pytest.mark.parametrize("bare", [np.asmatrix, np.float32], ids=["matrix", "float32"])
+def test_other_kinds_of_arrays_are_as_good(bare):
+    P_and_rate = ex11.mixing.judge(lambda neighbours: [bare(part) for part in ex11.metropolis(neighbours)])
+    estimates = ex11.consensus.judge(lambda *args, **named: bare(ex11.td_estimates(*args, **named)))
+    assert P_and_rate.verdict == estimates.verdict == RIGHT
 
 
 def test_a_wrong_shape_is_said():
@@ -111,6 +146,35 @@ def test_design_of_the_wrong_form_says_so(change, said):
     assert ex11.design.judge(ex11.design.reference).verdict == RIGHT
 
 
+@pytest.mark.parametrize("P", [np.ones((3, 3)) / 3, ex11.mixing_matrix(3, ring(3))], ids=["everybody", "ring"])
+def test_messages_go_only_along_the_edges(P):
+    result = ex11.design.judge(ex11.design.reference | {"P": P, "rounds": 1})
+    assert (result.verdict, result.mistake) == (WRONG, "talking to strangers")
+
+
+def test_a_rounded_mixing_matrix_will_do():
+    third = 0.3333
+    P = [[0.6667, third, 0], [third, third, third], [0, third, 0.6667]]
+    assert ex11.design.judge(ex11.design.reference | {"P": P}).verdict == RIGHT
+    np.testing.assert_allclose(ex11.as_mixing_matrix([[0.5, 0.5, 0], [0.5, 0, 0.5004], [0, 0.5, 0.5]]).sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        ({"rho": 50.0, "iterations": 5}, "too few iterations"),
+        ({"rho": 0.5, "iterations": 5}, "too few iterations"),
+        ({"rho": 9.0}, "ρ too large"),
+        ({"rho": 1.0}, "ρ too small"),
+        ({"iterations": 60, "rounds": 26}, "too many iterations"),
+        ({"iterations": 30, "rounds": 26}, "too many rounds"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_design_names_what_is_at_fault(change, mistake):
+    assert ex11.design.judge(ex11.design.reference | change).mistake == mistake
+
+
 def test_design_that_is_no_dict_says_so():
     assert "keys rho, iterations, P and rounds" in str(ex11.design.judge((4.0, 28)).details)
 
@@ -120,8 +184,9 @@ def test_design_that_is_no_dict_says_so():
 
 def test_choices_and_numbers_in_the_notebook_are_those_of_the_check():
     text = texts(NAME)
-    for key, sentence in ex11.explain.choices.items():
+    for key, sentence in (ex11.explain.choices | ex11.explain.reasons).items():
         assert f"- **{key}** {sentence}" in text["explain-text"]
+    assert ex11.predict.precision in text["predict-text"]
     assert f"rho = {ex11.RHO:.0f}" in text["predict-text"] and "**1 %**" in text["predict-text"]
     assert f"**{ex11.ACTION}**" in text["design-text"] and f"**{ex11.BUDGET}** messages" in text["design-text"]
     assert f"**{100 * ex11.DISAGREEMENT:.0f} %**" in text["design-text"]

@@ -55,19 +55,85 @@ def test_the_given_function_is_not_the_network_s_step_and_the_repaired_one_is():
     assert np.linalg.norm(given - central) > 0.2 * np.linalg.norm(central)
 
 
-def test_a_batch_in_another_order_is_right_and_the_given_code_is_not_attempted():
-    def sorted_batch(memories, seed, T, sigma):
+def drawn_by(draw):
+    """Return a network's step whose agents draw by `draw(seed, i, n, T)`."""
+
+    def step(memories, seed, T, sigma):
         terms, parts = [], []
-        for memory in memories:
-            batch = np.sort(np.random.default_rng(seed).choice(len(memory["td"]), T, replace=False))
+        for i, memory in enumerate(memories):
+            batch = draw(seed, i, len(memory["td"]), T)
             g, td = memory["g"][batch], memory["td"][batch]
             Kt = ex12.regularised_inverse(memory["h"][batch], td, sigma)
             terms.append(g @ Kt @ g.T)
             parts.append((g, Kt, td))
         return [ex12.local_step(g, Kt, sum(terms), td) for g, Kt, td in parts]
 
-    assert ex12.debug.judge(sorted_batch).verdict == RIGHT
+    return step
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda seed, i, n, T: np.sort(np.random.default_rng(seed).choice(n, T, replace=False)),
+        lambda seed, i, n, T: np.random.default_rng(seed).permutation(n)[:T],
+        lambda seed, i, n, T: np.random.RandomState(seed).choice(n, T, replace=False),
+        lambda seed, i, n, T: np.random.default_rng([seed, 5]).choice(n, T, replace=False),
+    ],
+    ids=["sorted", "permutation", "RandomState", "another seed"],
+)
+def test_matching_batches_are_right_however_they_are_drawn(draw):
+    assert ex12.debug.judge(drawn_by(draw)).verdict == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda seed, i, n, T: np.arange(T), "All take the first T"),
+        (lambda seed, i, n, T: np.arange(n - T, n), "All take the latest T"),
+        (lambda seed, i, n, T: np.arange(n), "All use the whole memory"),
+        (lambda seed, i, n, T: np.random.default_rng(0).choice(n, T, replace=False), "All take the same"),
+        (
+            lambda seed, i, n, T: np.sort(np.random.default_rng(seed + i).choice(n, T, replace=False)),
+            "not the steps of",
+        ),
+        (lambda seed, i, n, T: np.random.default_rng(seed).integers(n, size=T), "with replacement"),
+        (lambda seed, i, n, T: np.random.default_rng(seed + i).choice(n, T, replace=False), "with another seed"),
+    ],
+    ids=["first", "latest", "all", "seed 0", "sorted", "replaced", "seeds"],
+)
+def test_other_batches_are_named(draw, said):
+    result = ex12.debug.judge(drawn_by(draw))
+    assert result.verdict == WRONG and said in result.sentence
+
+
+def test_the_given_code_is_not_attempted():
     assert ex12.debug.judge(ex12.network_step_as_given).verdict == NOT_ATTEMPTED
+
+
+@pytest.mark.parametrize(
+    ("number", "verdict"),
+    [(406_800, RIGHT), ("406800", RIGHT), (406_800.0, RIGHT), (406_800 + 203, WRONG), (406_800 - 203, WRONG)],
+)
+def test_the_predicted_number_is_exact(number, verdict):
+    assert ex12.predict.judge(number).verdict == verdict
+
+
+@pytest.mark.parametrize("item", [ex12.shared, ex12.step], ids=["C", "step"])
+def test_an_error_of_numpy_is_no_mistake_that_we_know(item):
+    def columns(gradients, *others, **named):
+        raise ValueError("matmul: the shapes do not fit")
+
+    result = item.judge(columns)
+    assert (result.verdict, result.mistake) == (RAISED, None)
+
+
+def test_without_a_round_an_agent_knows_m_times_its_own_term():
+    def scaled_by_rounds(gradients, inverses, P, rounds):
+        terms = np.array([g @ Kt @ g.T for g, Kt in zip(gradients, inverses, strict=True)])
+        return len(P) * average(P, terms, rounds).estimates if rounds else terms
+
+    result = ex12.shared.judge(scaled_by_rounds)
+    assert result.verdict == WRONG and "where `rounds` is 0" in result.sentence
 
 
 def test_a_wrong_shape_is_said():
@@ -132,6 +198,23 @@ def test_design_of_the_wrong_form_says_so(change, said):
     assert result.verdict == RAISED and said in str(result.details)
 
 
+@pytest.mark.parametrize(
+    ("change", "mistake"),
+    [
+        ({"alpha": 0.01}, "steps too short"),
+        ({"T": 20, "sigma": 0.01, "alpha": 0.05, "step": 0.1, "rounds": 10}, "steps too short"),
+        ({"alpha": 1e-4, "sigma": 1e-3}, "more than one knob"),
+        ({"T": 1}, "batch of few samples"),
+        ({"rounds": 17, "step": 0.25}, "P too slow"),
+        ({"rounds": 0}, "too few rounds"),
+        ({"rounds": 60}, "too many rounds"),
+    ],
+    ids=str,
+)
+def test_design_names_what_is_at_fault(change, mistake):
+    assert ex12.design.judge(ex12.design.reference | change).mistake == mistake
+
+
 def test_design_that_is_no_dict_says_so():
     assert "keys T, sigma, alpha, step and rounds" in str(ex12.design.judge([10, 2.0]).details)
 
@@ -141,8 +224,9 @@ def test_design_that_is_no_dict_says_so():
 
 def test_choices_and_numbers_in_the_notebook_are_those_of_the_check():
     text = texts(NAME)
-    for key, sentence in ex12.explain.choices.items():
+    for key, sentence in (ex12.explain.choices | ex12.explain.reasons).items():
         assert f"- **{key}** {sentence}" in text["explain-text"]
+    assert ex12.predict.precision in text["predict-text"]
     assert f"**{ex12.ROUNDS}** rounds" in text["predict-text"] and f"T = {ex12.BATCH}" in text["predict-text"]
     assert f"{ex12.PARAMETERS} parameters" in text["predict-text"] and "Ten agents" in text["predict-text"]
     assert f"**{ex12.UPDATES}** updates" in text["design-text"] and f"**{ex12.ERROR}**" in text["design-text"]
