@@ -146,6 +146,22 @@ def test_samples_that_all_follow_the_prior_are_the_prior():
         z = linear(z, feedback(z))
 
 
+def test_a_quarter_follows_the_prior_along_the_model_with_its_own_noise_and_the_rest_the_plan():
+    policy = make(2, 50.0, samples=4000, sigma=3.0, prior=feedback, prior_sigma=0.3)
+    a, J = policy.rollouts(np.array([[1.0]]), np.full((1, 2, 1), 5.0))
+    assert a.shape == (1, 4000, 2, 1) and J.shape == (1, 4000)
+    np.testing.assert_array_equal(a[0, 0], 5.0)
+    second = feedback(linear(1.0, a[0, 1:1001, 0]))  # the prior where each sample then is
+    np.testing.assert_allclose([a[0, 1, 0], a[0, 1, 1]], [[-0.8], second[0]])
+    for mean, sigma, apart in (
+        (-0.8, 0.3, a[0, 1:1001, 0]),
+        (0.0, 0.3, a[0, 1:1001, 1] - second),
+        (5.0, 3.0, a[0, 1001:]),
+    ):
+        assert apart.mean() == pytest.approx(mean, abs=0.1 * sigma)
+        assert apart.std() == pytest.approx(sigma, rel=0.06)
+
+
 def test_the_horizon_after_which_the_value_is_known_does_not_matter():
     """With the exact value behind it, one step is enough; without, the plan of one step does nothing."""
     P = 1.0
