@@ -15,7 +15,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from mpcrl_course.validation import floats
+from mpcrl_course.validation import floats, reals, whole
 
 ACTIVATIONS = ("relu", "tanh")
 
@@ -276,3 +276,28 @@ class Adam:
 def soft_update(target: np.ndarray, theta: np.ndarray, tau: float) -> None:
     """Move `target` towards theta in place: target <- (1 - tau) target + tau theta."""
     target += tau * (theta - target)
+
+
+class Trainable:
+    """What has networks and optimisers, named in NETWORKS and OPTIMISERS: so it is saved, and taken up again."""
+
+    NETWORKS: tuple[str, ...] = ()
+    OPTIMISERS: tuple[str, ...] = ()
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything that learning changes, by name."""
+        adams = {name: getattr(self, name) for name in self.OPTIMISERS}
+        found = {name: getattr(self, name).theta for name in self.NETWORKS}
+        return found | {f"{name}_{part}": np.asarray(getattr(adam, part))
+                        for name, adam in adams.items() for part in ("mean", "square", "count")}  # fmt: skip
+
+    def load(self, arrays) -> None:
+        """Take what `arrays` gave."""
+        for name in self.NETWORKS:
+            weights = getattr(self, name).theta
+            weights[:] = reals(arrays[name], f"its {name}", weights.shape)
+        for name in self.OPTIMISERS:
+            adam = getattr(self, name)
+            for part, own in (("mean", adam.mean), ("square", adam.square)):
+                own[:] = reals(arrays[f"{name}_{part}"], f"its {name}_{part}", own.shape)
+            adam.count = whole(arrays[f"{name}_count"][()], f"its {name}_count", 0)

@@ -9,6 +9,7 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, problems, statistics
+from mpcrl_course.envs import pendulum
 from mpcrl_course.envs.pendulum import NOMINAL
 from mpcrl_course.mlp import MLP
 from mpcrl_course.policies import integrated
@@ -29,6 +30,10 @@ def made(name: str):
         "actor": lambda: learners.ActorCritic(3, [-2.0], [2.0], np.random.default_rng(0), width=4),
         "planner": lambda: MLP(3, 11, np.random.default_rng(0), width=4),
         "phi": lambda: integrated.network(np.random.default_rng(0), width=4),
+        "latent": lambda: learners.LatentModel(2, [-1.0], [1.0], rng(), n=2, K=2, width=4),
+        "mppi": lambda: policies.MPPI(
+            pendulum.dynamics, pendulum.stage_cost, [-2.0], [2.0], horizon=2, samples=4, n_measured=2
+        ),
         "scenarios": lambda: policies.NetworkScenarios(made("network"), lambda x, d, p: x + d[0], [[0.1], [0.0]]),
         "file": lambda: {"nominal actor": np.array([learners.ActorCritic(3, [-2.0], [2.0], rng()).actor.theta])},
     }
@@ -234,6 +239,27 @@ CALLS = {
     "Filter.call": lambda: call(policies.Filter(hold, no_change), y=[S]),
     "IdentifyingPolicy": lambda: call(policies.IdentifyingPolicy, actor=hold),
     "IdentifyingPolicy.call": lambda: call(policies.IdentifyingPolicy(hold), x=[S]),
+    "MPPI": lambda: call(
+        policies.MPPI,
+        dynamics=pendulum.dynamics,
+        cost=pendulum.stage_cost,
+        lower=[-2.0],
+        upper=[2.0],
+        horizon=2,
+        samples=4,
+        temperature=1.0,
+        sigma=1.0,
+        gamma=0.9,
+        encode=lambda y: y,
+        prior=hold,
+        guided=1,
+        prior_sigma=0.1,
+        terminal=None,
+        weights=policies.mppi_weights,
+        n_measured=2,
+        seed=0,
+    ),
+    "MPPI.call": lambda: call(made("mppi"), y=[S]),
     "NetworkScenarios": lambda: call(
         policies.NetworkScenarios,
         network=made("network"),
@@ -318,6 +344,7 @@ CALLS = {
         policies.linear_back_off, mpc=made("mpc"), theta=theta("mpc"), errors=np.full((3, 2), 0.1), level=0.9
     ),
     "mass_scenarios": lambda: call(policies.mass_scenarios, masses=(0.8, 1.2), horizon=2),
+    "mppi_weights": lambda: call(policies.mppi_weights, J=[1.0, 2.0], temperature=0.5),
     "predictive_filter": lambda: call(
         policies.predictive_filter, policy=hold, max_speed=5.0, p=NOMINAL, steps=2, candidates=3
     ),
@@ -368,6 +395,34 @@ CALLS = {
         upper=theta("network") + 1.0,
         gradient=None,
     ),
+    "LatentLearning": lambda: call(
+        learners.LatentLearning,
+        model=made("latent"),
+        s=np.zeros((4, 2, 2)),
+        a=np.zeros((3, 2, 1)),
+        cost=np.zeros((3, 2)),
+        rng=rng(),
+        batch=2,
+    ),
+    "LatentModel": lambda: call(
+        learners.LatentModel,
+        n_measured=2,
+        lower=[-1.0],
+        upper=[1.0],
+        rng=rng(),
+        n=2,
+        K=2,
+        weights=(1.0, 0.5, 0.1),
+        rho=0.7,
+        gamma=0.9,
+        tau=0.1,
+        stop_gradient=True,
+        rate=0.001,
+        width=4,
+        scale=1.0,
+        cost_scale=0.1,
+    ),
+    "LatentModel.encode": lambda: call(made("latent").encode, s=[S]),
     "PrimalDual": lambda: call(
         learners.PrimalDual,
         env=envs.Pendulum(),
@@ -461,6 +516,7 @@ CALLS = {
     "exponential": lambda: call(learners.exponential, start=0.1, factor=0.9, every=2),
     "noisy_action": lambda: call(learners.noisy_action, a=U, sigma=0.1, lower=-np.ones(1), upper=np.ones(1), rng=rng()),
     "pendulum_policy": lambda: call(learners.pendulum_policy, agent=made("actor")),
+    "pendulum_value": lambda: call(learners.pendulum_value, agent=made("actor")),
     "perturbed_cost": lambda: call(learners.perturbed_cost, epsilon=0.1, strength=0.2),
     "saved_log": lambda: call(learners.saved_log, path="no such run"),
     "trained_agent": lambda: call(learners.trained_agent, file=made("file"), kind="nominal", seed=0, max_torque=2.0),

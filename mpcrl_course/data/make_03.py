@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mpcrl_course import places
 from mpcrl_course.dp.pendulum import FIXED_STARTS, pendulum_value_iteration, simulate
-from mpcrl_course.envs.pendulum import Pendulum, wrap
+from mpcrl_course.envs.pendulum import Pendulum, observation, wrap
 from mpcrl_course.learners.ddpg import DDPG, pendulum_policy
 
 SEEDS, STEPS, EVERY, GAMMA = 10, 20_000, 1000, 0.98
@@ -35,11 +35,6 @@ SETTINGS = {
     "episodes of 20 steps": SHORT,
     "episodes of 20 steps, truncation masked": SHORT | {"mask_truncation": True},
 }
-
-
-def observed(x):
-    """Return (cos q, sin q, v) of states x (n, 2), shape (n, 3)."""
-    return np.stack([np.cos(x[:, 0]), np.sin(x[:, 0]), x[:, 1]], axis=1)
 
 
 def measure(policy):
@@ -64,7 +59,7 @@ def train(seed: int, episode: int = 200, **options):
     def look(k, learner):
         if (k + 1) % EVERY == 0:
             agent = learner.agent
-            s = observed(FIXED_STARTS)
+            s = observation(FIXED_STARTS)
             rows.append([*measure(pendulum_policy(agent)), agent.value(s, agent.policy(s)).mean()])
 
     rng = np.random.default_rng(seed)

@@ -17,7 +17,7 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
-from mpcrl_course.validation import asfloats, real
+from mpcrl_course.validation import asfloats, real, reals
 
 DT = 0.05  # s
 MAX_SPEED = 8.0  # rad/s, range of grids; a good controller hardly passes it
@@ -133,6 +133,12 @@ def wrap(q):
     if type(q) is not float and type(q) is not np.float64:
         q = asfloats(q, "q")[()]
     return (q + np.pi) % (2.0 * np.pi) - np.pi
+
+
+def observation(x) -> np.ndarray:
+    """Return what learners see of states x (..., 2): (cos q, sin q, v), shape (..., 3)."""
+    x = reals(x, "x", (..., 2))
+    return np.stack([np.cos(x[..., 0]), np.sin(x[..., 0]), x[..., 1]], axis=-1)
 
 
 def stage_cost(x, u):

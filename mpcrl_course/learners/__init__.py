@@ -3,9 +3,10 @@
 from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, perturbed_cost
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
-from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy
+from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy, pendulum_value
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step, distributed_step
 from mpcrl_course.learners.identification import identify
+from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.log import Log, saved_log
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.regression import cartpole_transitions, fit
@@ -19,6 +20,8 @@ __all__ = [
     "ActorCritic",
     "CrossEntropy",
     "DistributedQLearning",
+    "LatentLearning",
+    "LatentModel",
     "Learner",
     "Log",
     "PrimalDual",
@@ -36,6 +39,7 @@ __all__ = [
     "identify",
     "noisy_action",
     "pendulum_policy",
+    "pendulum_value",
     "perturbed_cost",
     "saved_log",
     "trained_agent",

@@ -16,10 +16,11 @@ from math import isfinite
 import gymnasium as gym
 import numpy as np
 
+from mpcrl_course.envs.pendulum import observation
 from mpcrl_course.learners.behaviour import as_schedule, at
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
-from mpcrl_course.mlp import MLP, Adam, soft_update
+from mpcrl_course.mlp import MLP, Adam, Trainable, soft_update
 from mpcrl_course.own import answering, checked
 from mpcrl_course.validation import asfloats, choice, flag, generator, instance, real, reals, share, whole
 
@@ -83,7 +84,7 @@ def noisy_action(a: np.ndarray, sigma: float, lower, upper, rng: np.random.Gener
     return action
 
 
-class ActorCritic:
+class ActorCritic(Trainable):
     """Actor and critic, a slow copy of each (the targets), and their optimisers.
 
     Parameters
@@ -187,24 +188,6 @@ class ActorCritic:
         if new is not None:
             slow.theta[:] = checked("soft_update", new, slow.theta.shape, np.float32)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return everything that learning changes, by name."""
-        adams = {name: getattr(self, name) for name in self.OPTIMISERS}
-        found = {name: getattr(self, name).theta for name in self.NETWORKS}
-        return found | {f"{name}_{part}": np.asarray(getattr(adam, part))
-                        for name, adam in adams.items() for part in ("mean", "square", "count")}  # fmt: skip
-
-    def load(self, arrays) -> None:
-        """Take what `arrays` gave."""
-        for name in self.NETWORKS:
-            weights = getattr(self, name).theta
-            weights[:] = reals(arrays[name], f"its {name}", weights.shape)
-        for name in self.OPTIMISERS:
-            adam = getattr(self, name)
-            for part, own in (("mean", adam.mean), ("square", adam.square)):
-                own[:] = reals(arrays[f"{name}_{part}"], f"its {name}_{part}", own.shape)
-            adam.count = whole(arrays[f"{name}_count"][()], f"its {name}_count", 0)
-
 
 def pendulum_policy(agent: ActorCritic) -> Callable:
     """Return the actor of an `agent` as a function of pendulum states (..., 2).
@@ -214,10 +197,20 @@ def pendulum_policy(agent: ActorCritic) -> Callable:
     instance(agent, ActorCritic, "agent")
 
     def policy(x):
-        x = reals(x, "x", (..., 2))
-        return agent.policy(np.stack([np.cos(x[..., 0]), np.sin(x[..., 0]), x[..., 1]], axis=-1))
+        return agent.policy(observation(x))
 
     return policy
+
+
+def pendulum_value(agent: ActorCritic) -> Callable:
+    """Return V(x) = Q(x, mu(x)) of an `agent` as a function of pendulum states (..., 2), to numbers (...)."""
+    instance(agent, ActorCritic, "agent")
+
+    def value(x):
+        s = observation(x)
+        return agent.value(s, agent.policy(s))
+
+    return value
 
 
 def box_of(env) -> tuple[np.ndarray, np.ndarray]:

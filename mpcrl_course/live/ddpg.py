@@ -9,7 +9,7 @@ from operator import attrgetter
 import numpy as np
 
 from mpcrl_course.dp.pendulum import evaluate
-from mpcrl_course.envs.pendulum import DT, Pendulum, PendulumParameters, dynamics, stage_cost, wrap
+from mpcrl_course.envs.pendulum import DT, Pendulum, PendulumParameters, dynamics, observation, stage_cost, wrap
 from mpcrl_course.figures.pendulum import PendulumDrawing, describe_pendulum, without_jumps
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.learners.behaviour import constant
@@ -177,7 +177,7 @@ class DDPGScene(Scene):
     def shade(self, loop: DDPGLoop) -> None:
         """Compute a loop's critic and policy over the state, draw them and the curve (the slow part of the picture)."""
         x = self.grid
-        s = np.stack([np.cos(x[..., 0]), np.sin(x[..., 0]), x[..., 1]], axis=-1).reshape(-1, 3)
+        s = observation(x).reshape(-1, 3)
         # in parts that are too small to be spread over threads, which would wait for each other on a busy machine
         parts = np.array_split(s, 20)
         actions = [loop.agent.policy(part) for part in parts]

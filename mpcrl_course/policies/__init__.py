@@ -21,9 +21,11 @@ from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.parallel import BlendedValue, Parallel, missing_force
 from mpcrl_course.policies.parameterised import tuned_theta
 from mpcrl_course.policies.receding import Receding, first_plan
+from mpcrl_course.policies.sampling import MPPI, mppi_weights
 from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 
 __all__ = [
+    "MPPI",
     "AngleOnly",
     "BlendedValue",
     "CommonGuess",
@@ -56,6 +58,7 @@ __all__ = [
     "linear_back_off",
     "mass_scenarios",
     "missing_force",
+    "mppi_weights",
     "predictive_filter",
     "robust_back_off",
     "speed_deviation",

@@ -12,6 +12,7 @@ from mpcrl_course.envs.pendulum import (
     PendulumParameters,
     dynamics,
     energy,
+    observation,
     stage_cost,
     upright,
     violations,
@@ -168,3 +169,12 @@ def test_upright_and_violations_by_hand():
     for measure in (lambda: violations(x, 6.0), lambda: upright(x), lambda: upright(x[0])):
         with pytest.raises(ValueError, match="finite states of shape"):
             measure()
+
+
+def test_what_learners_see_of_a_state_is_what_the_environment_shows():
+    env, x = Pendulum(), np.array([2.5, -1.0])
+    shown, _ = env.reset(options={"x": x})
+    np.testing.assert_array_equal(observation(x), shown)
+    np.testing.assert_array_equal(observation([[x, x]]), [[shown, shown]])
+    with pytest.raises(ValueError, match="x has shape"):
+        observation(np.zeros((4, 3)))

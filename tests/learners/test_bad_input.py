@@ -10,6 +10,8 @@ from mpcrl_course.learners import (
     DDPG,
     ActorCritic,
     DistributedQLearning,
+    LatentLearning,
+    LatentModel,
     PrimalDual,
     QLearning,
     TabularQLearning,
@@ -32,6 +34,13 @@ LEARNERS = {
         env or Pendulum(), rng, lambda s: 0.0, budget=0.1, width=4, batch=2, memory=9, warm_up=2, **options
     ),
     "tabular": lambda env, rng, **options: TabularQLearning(lambda s, a: (1.0, 0, False), 2, 2, 0.9, rng, **options),
+    "latent": lambda env, rng, **options: LatentLearning(
+        LatentModel(2, [-1.0], [1.0], rng, n=2, K=2, width=4, **options),
+        np.ones((4, 3, 2)),
+        np.ones((3, 3, 1)),
+        np.ones((3, 3)),
+        rng,
+    ),
 }
 PLANTS = {"Q": LinearPlant, "distributed": lambda: LinearNetwork(PAIR), "DDPG": Pendulum, "primal-dual": Pendulum}
 
@@ -63,6 +72,8 @@ NOT_NEGATIVE = [np.nan, np.inf, -1.0, 1j, "0.1", None, [0.1, 0.2]]
         ("DDPG", "gamma"),
         ("primal-dual", "rate"),
         ("primal-dual", "critic_rate"),
+        ("latent", "rate"),
+        ("latent", "gamma"),
         ("tabular", "power"),
         ("tabular", "epsilon"),
     ],

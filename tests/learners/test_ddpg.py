@@ -16,6 +16,7 @@ from mpcrl_course.learners.ddpg import (
     critic_target,
     noisy_action,
     pendulum_policy,
+    pendulum_value,
 )
 from mpcrl_course.mlp import MLP, Adam
 
@@ -129,6 +130,13 @@ def test_noise_is_clipped_to_the_limits_and_has_its_size():
     assert actions.mean() == pytest.approx(0.5, abs=0.02) and actions.std() == pytest.approx(0.2, abs=0.01)
     wild = np.array([noisy_action(np.array([2.9]), 2.0, lower, upper, rng) for _ in range(200)])
     assert wild.min() == -1.0 and wild.max() == 3.0
+
+
+def test_the_value_of_a_state_is_that_of_what_the_actor_does_there():
+    agent, x = ActorCritic(3, [-2], [2], np.random.default_rng(0), width=8), np.array([[0.3, -1.0], [4.0, 2.0]])
+    s = np.array([[np.cos(q), np.sin(q), v] for q, v in x])
+    np.testing.assert_allclose(pendulum_value(agent)(x), agent.critic(np.hstack([s, agent.actor(s)]))[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(pendulum_value(agent)(x[None]), pendulum_value(agent)(x)[None], rtol=1e-6)
 
 
 # --- memory, episodes -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.distributed import DistributedQLearning
+from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.log import load_state, saved_log
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
@@ -55,6 +56,12 @@ def table(rng):
                             episode=7, ahead=40)  # fmt: skip
 
 
+def latent(rng):
+    """Learn from a log that is the same for every seed."""
+    s, a = np.random.default_rng(0).normal(size=(13, 6, 2)), np.random.default_rng(1).uniform(-1, 1, (12, 6, 1))
+    return LatentLearning(LatentModel(2, [-1.0], [1.0], rng, n=3, width=8), s, a, a[..., 0] ** 2, rng, batch=8)
+
+
 LEARNERS = {
     "Q": lambda rng: QLearning(MPC10, LinearPlant(), rng),
     "Q, replay, exploration": lambda rng: QLearning(MPC10, LinearPlant(), rng, replay=(30, 6, 2), behaviour=EXPLORE),
@@ -83,6 +90,7 @@ LEARNERS = {
         rng,
         **SMALL,
     ),
+    "latent": latent,
 }
 STEPS = {"distributed": 20, "centralised, episodes": 50}
 

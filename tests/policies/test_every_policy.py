@@ -7,7 +7,8 @@ from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs.cartpole import CartPoleParameters
 from mpcrl_course.envs.linear import LinearParameters
 from mpcrl_course.envs.network import LinearNetwork
-from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters
+from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters, dynamics, observation, stage_cost
+from mpcrl_course.learners.latent import LatentModel
 from mpcrl_course.network import ADMM
 from mpcrl_course.policies.filters import barrier_filter, predictive_filter
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
@@ -18,6 +19,7 @@ from mpcrl_course.policies.observer import AngleOnly
 from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.parallel import BlendedValue, Parallel
 from mpcrl_course.policies.receding import Receding
+from mpcrl_course.policies.sampling import MPPI
 from mpcrl_course.policies.scenario import mass_scenarios
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import linear_mpc
@@ -29,7 +31,13 @@ LATE = PendulumParameters(delay=2, process_noise=0.2, measurement_noise=0.01)
 
 
 def swing(x):
-    return 2.0 * np.tanh(-12.0 * np.sin(x[:, :1]) - 2.0 * x[:, 1:2])
+    return 2.0 * np.tanh(-12.0 * np.sin(x[..., :1]) - 2.0 * x[..., 1:2])
+
+
+def latent_sampling():
+    m = LatentModel(3, [-2.0], [2.0], np.random.default_rng(0), width=8, dtype=np.float64)
+    return MPPI(m.dynamics, m.cost, -2.0, 2.0, horizon=4, encode=lambda x: m.encode(observation(x)),
+                prior=m.policy, terminal=m.value, gamma=m.gamma)  # fmt: skip
 
 
 def network_scenarios():
@@ -57,6 +65,8 @@ POLICIES = {
     ),
     "hierarchical": (lambda: Hierarchical(cartpole_mpc(horizon=8), gate()), CartPoleParameters()),
     "on demand": (lambda: OnDemand(pendulum_mpc(horizon=20), departed(0.05, [1.0, 2.0])), LATE),
+    "sampling": (lambda: MPPI(dynamics, stage_cost, -2.0, 2.0, horizon=5, prior=swing), NOMINAL),
+    "sampling in a latent space": (latent_sampling, NOMINAL),
     "network MPC": (lambda: Receding(ADMM(NET, iterations=20)), NETWORK),
     "network scenarios": (network_scenarios, NETWORK),
     "mass scenarios": (lambda: mass_scenarios((0.8, 1.2), horizon=20), NOMINAL),
