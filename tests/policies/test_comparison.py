@@ -123,3 +123,8 @@ def test_what_is_shipped_of_lecture_05_is_of_the_same_starts_and_says_what_was_l
         assert row(found, plain).cost.mean == pytest.approx(found.cost.mean())
     mass, friction = shipped["regression learned"].T
     assert (np.abs(mass - 0.55) < 0.05).all() and (np.abs(friction - 1.8) < 0.3).all() and np.ptp(mass) > 0.0
+    whole = cartpole_mpc()
+    model = CartPoleParameters(mass=float(mass[0]), friction=float(friction[0]))
+    controller = Receding(whole, with_model(whole, None, model), first=CommonGuess(whole))
+    again = measure(controller, starts=hanging_starts(1))  # a start of which no digit decides the swing
+    assert again.cost[0] == pytest.approx(shipped["regression cost"][0, 0], rel=1e-2)
