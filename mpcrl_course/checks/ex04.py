@@ -621,7 +621,9 @@ def _compare_drawn_before(controllers, plant, starts, steps, seed, order="in tur
 
 
 def _slip_drawn_before(order: str) -> Callable:
-    return lambda *given: _compare_drawn_before(*given, order=order)
+    return lambda controllers, plant, starts, steps, seed: _compare_drawn_before(
+        controllers, plant, starts, steps, seed, order
+    )
 
 
 def _compare_side_by_side(controllers, plant, starts, steps, seed):
