@@ -665,7 +665,7 @@ def _with_a_dead_zone(x):
 
 HANG = np.pi
 SOME = [(q, v) for q in (-3.0, -1.7, -0.3, 0.2, 1.2, 2.4) for v in (-4.0, -0.7, 0.4, 2.5)]  # states all around
-LITTLE = [(q, v) for q in (HANG, -2.9) for v in (-1.0, 1.0)]  # about 0.3 J
+LITTLE = [(q, v) for q in (HANG, -2.9) for v in (-1.0, 1.0)]  # 0.2 to 0.3 J
 HALFWAY = [(q, v) for q in (HANG, 3.0) for v in (-6.5, 6.5)]  # 7 J: still too little to reach the top
 MUCH = [(q, v) for q in (2.0, -2.0, HANG, 1.0) for v in (-9.5, 9.5)]  # 15 J and more
 design = Design(
