@@ -8,7 +8,7 @@ transposed or in another order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ def diagnose(close: Close, calls: Sequence[Mapping[str, Any]], yours: Sequence, 
                 said = f"{part}Your answer is not a number (NaN){where(lost)}."
                 return Diagnosis(_joined(which, said), i, True, False)
     parts = _which_parts(close, pairs)
-    bad = [[leaf for leaf in found if not parts or leaf.name in parts[1]] for found in pairs]
+    bad = [[leaf for leaf in found if not parts or _part(leaf.name) in parts[1]] for found in pairs]
     entries = _which_entries(close, bad, [calls[i] for i in wrong])
     how = _how(close, bad, [calls[i] for i in wrong], pairs)
     side = "" if how else _one_sided(close, bad)
@@ -147,6 +147,7 @@ def _array(value: Any, kinds: str = "iuf") -> np.ndarray:
 
 
 def _which_parts(close: Close, pairs: list[list[Leaf]]) -> tuple[str, set[str]] | None:
+    pairs = [[replace(leaf, name=_part(leaf.name)) for leaf in found] for found in pairs]
     names = list(dict.fromkeys(leaf.name for found in pairs for leaf in found))
     bad = [name for name in names if any(close.differing(f).any() for found in pairs for f in found if f.name == name)]
     if len(bad) == len(names):
@@ -154,6 +155,11 @@ def _which_parts(close: Close, pairs: list[list[Leaf]]) -> tuple[str, set[str]] 
     good = [name for name in names if name not in bad]
     said = f"{_and(bad)} {_is(bad)} wrong, {_and(good)} {_is(good)} right."
     return "Part " * (bad[0][:1] == "[") + said, set(bad)
+
+
+def _part(name: str) -> str:
+    """Give the name of the whole part: y of y[0]."""
+    return name if name.startswith("[") or "[" not in name else name[: name.index("[")]
 
 
 def _is(names: Sequence[Any] | np.ndarray) -> str:

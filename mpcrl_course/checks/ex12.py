@@ -228,8 +228,8 @@ inverse = Fill(
                 "In the directions with a negative eigenvalue of −K the inverse is 0 now. TςI still holds there: "
                 "1/(Tς).", _inverse(bend=lambda e: np.where(e > 0, e, np.inf))),
         Mistake("clipped after adding",
-                "TςI was added first, and then the negative eigenvalues of the sum were set to 0: nothing is left of "
-                "them that could be inverted. First clip, then add.", _inverse_clipped_late),
+                "It is no number: have eigenvalues been inverted that were set to 0? First clip, then add Tς to all of "
+                "them: then none is 0.", _inverse_clipped_late),
         Mistake("shifted until definite",
                 "A multiple of I was added until no eigenvalue of −K was negative. That slows every direction down, "
                 "also the good ones: set the negative ones to 0.", _inverse_shifted),

@@ -18,7 +18,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ from .diagnose import diagnose
 from .progress import NOT_ATTEMPTED, RAISED, RIGHT, WRONG
 from .sandbox import mending
 from .suppose import suppose
-from .values import Unreadable, copied, is_blank, kind_of, shown
+from .values import Unreadable, copied, harmless, is_blank, kind_of, shown
 from .watch import Probe, Property, Raised, in_words, is_time_out, is_unwritten, named, observe
 
 RELATIONS = {"<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt}
@@ -172,12 +172,13 @@ class Predict(Item):
             return Result(NOT_ATTEMPTED, "Commit to an answer first: a wrong guess teaches more than none.")
         if self.choices:
             return _judge_choice(self, answer, self.choices)
-        number = _as_number(answer)
+        numbers = _readings(answer) if isinstance(answer, str) else [_as_number(answer)]
+        number = numbers[0]
         if isinstance(number, str):
             return Result(WRONG, f"Your answer is {number}; a single number is expected.")
         if math.isnan(number):
             return Result(WRONG, "Your answer is not a number (NaN).")
-        if abs(number - self.reference) <= self.tolerance * (1 + 1e-9):  # a number at the very edge is within
+        if any(abs(n - self.reference) <= self.tolerance * (1 + 1e-9) for n in numbers):  # the very edge is within
             return self.right()
         yours = (("yours", shown(number)),)
         for mistake in self.mistakes:
@@ -264,14 +265,14 @@ class Fill(Item):
         probes = self.calls(seed)
         expected = observe(self.reference, probes, self.properties, ours=True)
         yours = observe(answer, probes, self.properties, self.time_limit)
-        return self.assess(probes, yours, expected)
+        return self.assess(answer, probes, yours, expected)
 
     def calls(self, seed: int) -> list[Probe]:
         """Give the calls a seed decides."""
         return list(self.probes(self.rng(seed)))
 
-    def assess(self, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Result:
-        """Compare what `observe` saw of the student's function with what it saw of the reference."""
+    def assess(self, answer: Callable, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Result:
+        """Compare what `observe` saw of `answer` on all `probes`, `yours`, with what it saw of the reference."""
         calls = len(probes)
         if all(map(is_unwritten, yours[:calls])) and not any(map(is_blank, expected[:calls])):
             return Result(NOT_ATTEMPTED, "It returns nothing yet. (If you have written it: is its last line a return?)")
@@ -288,10 +289,12 @@ class Fill(Item):
             sentence = mistake.sentence if mistake else found if isinstance(found, str) else f"It fails a test: {test}."
             failed = (("input", in_words(self.reference, probes[place % calls])), ("test", test))
             return Result(WRONG, sentence, failed, mistake.name if mistake else None)
-        sentence, place = self._located(probes, yours, expected, [i for i in differing if i < calls])
+        if mistake:
+            place, sentence, name = differing[0], mistake.sentence, mistake.name
+        else:
+            (sentence, place), name = self._located(answer, probes, yours, expected, differing), None
         shown_call = ("input", in_words(self.reference, probes[place]))
-        details = (shown_call, *_side_by_side(yours[place], expected[place]))
-        return Result(WRONG, mistake.sentence if mistake else sentence, details, mistake.name if mistake else None)
+        return Result(WRONG, sentence, (shown_call, *_side_by_side(yours[place], expected[place])), name)
 
     def _stopped(self, probes: list[Probe], yours: list[Any], place: int, mistake: Mistake | None) -> Result:
         found, details = yours[place], [("input", in_words(self.reference, probes[place % len(probes)]))]
@@ -305,12 +308,21 @@ class Fill(Item):
         where = f" in {wrong} of {len(probes)} calls" if 0 < wrong < len(probes) else ""
         return Result(RAISED, f"It stopped with an error{where}.", tuple(details))
 
-    def _located(self, probes: list[Probe], yours: list[Any], expected: list[Any], wrong: list[int]) -> tuple[str, int]:
+    def _located(
+        self, answer: Callable, probes: list[Probe], yours: list[Any], expected: list[Any], differing: list[int]
+    ) -> tuple[str, int]:
         # What can be said of an answer that makes no known mistake, and the call that shows it.
+        wrong = [i for i in differing if i < len(probes)]
         for place in wrong:
             if isinstance(expected[place], Raised):
                 return f"Here an error is expected ({expected[place].type}); your function returns a value.", place
         if isinstance(self.compare, Close):
+            compare = self.compare
+            (again,) = observe(answer, probes[wrong[0] : wrong[0] + 1], limit=self.time_limit)
+            leaves = harmless(lambda: compare.leaves(again, yours[wrong[0]]), "")
+            if not isinstance(leaves, str) and any(compare.differing(leaf).any() for leaf in leaves):
+                said = "Asked twice the same, it gives two answers: does it draw at random, or keep something?"
+                return said, wrong[0]
             good = [i for i in range(len(probes)) if not isinstance(expected[i], Raised)]
             calls = [named(self.reference, probes[i]) for i in good]
             found = diagnose(self.compare, calls, [yours[i] for i in good], [expected[i] for i in good])
@@ -340,10 +352,18 @@ class Fill(Item):
         differing = [i for i, (one, other) in enumerate(zip(some, others, strict=False)) if not agree(i, one, other)]
         return differing + list(range(min(len(some), len(others)), len(some)))
 
+    def _exactly(self) -> Fill:
+        # Its comparison without tolerance, for rounding: is it the same computation?
+        return (
+            replace(self, compare=replace(self.compare, rtol=1e-9, atol=1e-12))
+            if isinstance(self.compare, Close)
+            else self
+        )
+
     def _recognise(self, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Mistake | None:
         # A mistake is recognised if the answer equals it at all places where it differs from the reference.
-        # If several are, the one that explains most of the answer.
-        calls, best, fewest = len(probes), None, len(yours) + 1
+        # If several are, the one that explains most of the answer, and then the one that is nearer to it.
+        calls, best, fewest = len(probes), None, (len(yours) + 1, 0)
         first = self._differing(yours, expected, calls)[0]
         for mistake in self.mistakes:
             if isinstance(yours[first], Raised) and not mistake.raises:
@@ -358,10 +378,15 @@ class Fill(Item):
                 continue
             shows = self._differing(wrong, expected, calls)
             unexplained = self._differing(yours, wrong, calls)
-            if not mistake.raises:
-                unexplained = sorted({*unexplained, *(i for i in shows if isinstance(wrong[i], Raised))})
-            if shows and set(shows).isdisjoint(unexplained) and len(unexplained) < fewest:
-                best, fewest = mistake, len(unexplained)
+            if mistake.raises:  # known by where it stops
+                unexplained += [
+                    i for i in range(len(yours)) if isinstance(yours[i], Raised) and not isinstance(wrong[i], Raised)
+                ]
+            else:
+                unexplained += [i for i in shows if isinstance(wrong[i], Raised)]
+            left = len(unexplained), len(self._exactly()._differing(yours, wrong, calls))
+            if shows and set(shows).isdisjoint(unexplained) and left < fewest:
+                best, fewest = mistake, left
         return best
 
     def right_answers(self) -> list[Any]:
@@ -383,13 +408,13 @@ class Debug(Fill):
 
     kind: ClassVar[str] = "debug"
 
-    def assess(self, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Result:
-        """Compare `yours` with `expected` on all `probes` as `Fill` does, and first with the code as given."""
-        result = super().assess(probes, yours, expected)
+    def assess(self, answer: Callable, probes: list[Probe], yours: list[Any], expected: list[Any]) -> Result:
+        """Judge an `answer` (`yours`, `expected` on all `probes`) as `Fill` does; or say that it is as it was given."""
+        result = super().assess(answer, probes, yours, expected)
         if result.verdict in (WRONG, RAISED):
             given = observe(self.given, probes, self.properties, self.time_limit, ours=True)
-            if len(given) == len(yours) and not self._differing(yours, given, len(probes)):
-                return Result(NOT_ATTEMPTED, "It still behaves as the code you were given.", result.details)
+            if len(given) == len(yours) and not self._exactly()._differing(yours, given, len(probes)):
+                return Result(NOT_ATTEMPTED, "It still behaves as the code you were given.", result.details[:1])
         return result
 
 
@@ -428,7 +453,11 @@ class Design(Item):
         (measured,) = observe(measure, [(answer,)], limit=self.time_limit)
         if isinstance(measured, Raised):
             slow = f"Measuring it computed for more than {self.time_limit:g} s and was stopped."
-            sentence = slow if is_time_out(measured) else "It cannot be measured."
+            sentence = (
+                slow
+                if is_time_out(measured)
+                else f"It cannot be measured: {(measured.message or measured.type).rstrip('.')}."
+            )
             return Result(RAISED, sentence, (("yours", shown(seen)), ("error", str(measured))))
         details: list[tuple[str, str]] = []
         missed: list[str] = []
@@ -476,8 +505,8 @@ class Explain(Item):
     """
 
     choices: Mapping[str, str] = field(kw_only=True)
-    reasons: Mapping[int, str] = field(default_factory=dict, kw_only=True)
-    carrying: Sequence[int] = field(default=(), kw_only=True)
+    reasons: Mapping[int, str] = field(kw_only=True)
+    carrying: Sequence[int] = field(kw_only=True)
 
     kind: ClassVar[str] = "explain"
 
@@ -553,16 +582,20 @@ def _judge_choice(item: Predict | Explain, answer: Any, choices: Mapping[str, st
     return Result(WRONG, f"Choose one of {', '.join(repr(key) for key in choices)}.", yours)
 
 
-def _as_number(answer: Any) -> float | str:
-    """Read a plain answer as one number, or say what it is."""
-    if isinstance(answer, str):
-        text = answer.strip().lstrip("=≈~ ").replace("−", "-")
-        text = text.replace(",", ".") if text.count(",") == 1 and "." not in text else text
+def _readings(answer: str) -> list[Any]:
+    """Read a text as a number, in all the ways in which it may be meant: "406,800" with and without thousands."""
+    text = re.sub(r"(?<=\d)[\s'_](?=\d{3})", "", answer.strip().lstrip("=≈~ ").replace("−", "-"))
+    found = []
+    for way in (text, text.replace(",", "."), text.replace(",", "")):
         for read in (float, Fraction):
             with contextlib.suppress(ValueError, ZeroDivisionError, OverflowError):
-                return float(read(text))
-        return f"the text {shown(answer, limit=40)}"
-    if isinstance(answer, Unreadable | Raised | Mapping) or answer is ...:
+                found.append(float(read(way)))
+    return found or [f"the text {shown(answer, limit=40)}"]
+
+
+def _as_number(answer: Any) -> float | str:
+    """Read a plain answer as one number, or say what it is."""
+    if isinstance(answer, Unreadable | str | Raised | Mapping) or answer is ...:
         return kind_of(answer)
     number = answer[0] if isinstance(answer, list | tuple) and len(answer) == 1 else answer
     array = np.asarray(None if isinstance(number, list | tuple | Mapping) else number)

@@ -231,7 +231,7 @@ def _text(value: Any, digits: int) -> str:
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, float | np.floating):
-        return f"{float(value):.{digits}g}"
+        return f"{float(value) + 0.0:.{digits}g}"  # no -0
     if isinstance(value, complex | np.complexfloating):
         return f"{complex(value):.{digits}g}"
     if isinstance(value, np.integer):

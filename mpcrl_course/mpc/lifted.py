@@ -147,7 +147,7 @@ class LiftedSolver:
         return self._careful.solve(question)
 
     def passes(self, solution: Solution) -> bool:
-        """Return whether an answer of piqp passes the test of optimality, also with sharpened multipliers."""
+        """Return whether a `solution` of piqp passes the test of optimality, also with sharpened multipliers."""
         m = solution.multipliers
         of_rows = solution.flat_slack, m.lam_lb, m.lam_ub
         nu, lam_lb, lam_ub = self._sharpened(solution.theta, solution.x.ravel(), solution.u.ravel(), *of_rows)

@@ -211,6 +211,11 @@ def sharpened(t: Transcription) -> BufferedFunction:
 
     A row away from its bound pushes with nothing, one that is violated with its whole weight, and nu follows: what an
     interior point leaves of them would hide in the multipliers what is wrong with u.
+
+    Parameters
+    ----------
+    t
+        The problem.
     """
     y, slack = ca.vertcat(ca.vec(t.X), ca.vec(t.U)), ca.SX.sym("slack", t.n_rows)
     sizes = [_largest(ca.fabs(part)) for part in (t.X, t.U)]

@@ -342,7 +342,7 @@ def test_mistake_that_shows_on_some_probes_only_is_named():
 
 def test_unknown_mistake_is_wrong_without_a_name():
     result = FILL.judge(lambda c, g, v, q: 17.3)
-    assert (result.verdict, result.mistake) == (WRONG, None) and "differ" in result.sentence
+    assert (result.verdict, result.mistake) == (WRONG, None) and "too large" in result.sentence
 
 
 def test_error_is_shown_short_with_the_students_line_and_the_probe():
@@ -432,6 +432,8 @@ def test_predict_number():
     assert PREDICT.judge(6.5).mistake == "ten steps"
     assert PREDICT.judge(55).mistake is None
     assert "10" not in PREDICT.judge(55).sentence  # the right number is never shown
+    assert broken(PREDICT, reference=406_800.0, rtol=0.0).judge("406,800").verdict == RIGHT
+    assert broken(PREDICT, reference=406_800.0, rtol=0.0).judge("406 800").verdict == RIGHT
     for text in ("10", " 10.0 ", "≈ 10", "10,1", "30/3"):
         assert PREDICT.judge(text).verdict == RIGHT, text
     assert "the text 'ten'" in PREDICT.judge("ten").sentence
@@ -556,6 +558,11 @@ def test_a_buffer_returned_again_and_again_fools_nobody():
 def test_same_seed_same_probes_and_another_seed_others():
     assert FILL.calls(3) == FILL.calls(3) != FILL.calls(4)
     assert broken(FILL, number=2).calls(3) != FILL.calls(3)
+
+
+def test_an_answer_that_wavers_is_told_so():
+    rng = np.random.default_rng(0)
+    assert "gives two answers" in FILL.judge(lambda *_: rng.random()).sentence
 
 
 def test_prints_are_dropped(capsys):

@@ -32,10 +32,23 @@ def test_exercises_are_in_step_with_their_solutions():
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_the_choices_of_the_notebook_are_those_of_the_check(name):
-    listed = [re.findall(r"^- \*\*([a-z])\*\* ", text, re.MULTILINE) for text in texts(name).values()]
-    choices = [list(item.choices) for item in exercise(name).items.values() if item.kind == "explain"]
-    assert [keys for keys in listed if keys] == choices
+def test_the_claims_and_reasons_of_the_notebook_are_those_of_the_check(name):
+    listed = [re.findall(r"^- \*\*([a-z]|\d+)\*\* ", text, re.MULTILINE) for text in texts(name).values()]
+    items = [item for item in exercise(name).items.values() if item.kind == "explain"]
+    assert [keys for keys in listed if keys] == [[*item.choices, *map(str, item.reasons)] for item in items]
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_number_is_asked_for_as_exactly_as_it_is_judged(name):
+    predicted = [item for item in exercise(name).items.values() if item.kind == "predict" and not item.choices]
+    for item in predicted:
+        (text,) = [text for text in texts(name).values() if text.startswith(f"## {item.number} · Predict")]
+        assert item.precision in text
+
+
+def test_no_key_is_right_too_often():
+    keys = [item.reference for name in EXERCISES for item in exercise(name).items.values() if item.kind == "explain"]
+    assert max(map(keys.count, keys)) <= 4 and len(set(keys)) >= min(len(keys), 4)
 
 
 @pytest.mark.parametrize("notebook", notebooks(*FOLDERS), ids=lambda path: f"{path.parent.name}/{path.stem}")

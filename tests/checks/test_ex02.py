@@ -65,6 +65,58 @@ def test_design_has_some_margin_and_a_hidden_seed_decides_nothing():
     assert max(m["steps with x1 < 0 (%)"] for m in found) < 0.9
 
 
+def test_the_estimate_s_error_does_not_depend_on_the_inputs():
+    for variance in (0.01, 0.1):
+        x, estimates, _ = ex02.estimated_loop(0.175, variance, seed=3)
+        error = np.sqrt(((x - estimates)[20:, :, 0] ** 2).mean())
+        assert ex02.estimate_error(variance, 3) == pytest.approx(error, rel=1e-12)
+
+
+def test_a_standard_deviation_for_the_variance_is_seen_whatever_the_back_off():
+    """The larger back-off makes up for it in the loop; the estimate is worse all the same."""
+    for back_off in (0.1, 0.2, 0.25):
+        assert ex02.design.judge(ex02._answer(back_off, 0.1)).mistake == "standard deviation for variance"
+    for seed in range(10):
+        found = {v: ex02.estimate_error(v, seed) / ex02.estimate_error(0.01, seed) for v in (0.007, 0.02, 0.1)}
+        assert found[0.1] > 1.08 and max(found[0.007], found[0.02]) < 1.045
+
+
+def clipped_end(x, u):
+    x, u = ex02.shift_plan(x, u)
+    x[-1] = np.clip(x[-1], -1, 1)
+    return x, u
+
+
+@pytest.mark.parametrize(
+    ("item", "answer", "mistake"),
+    [
+        ("shooting", ex02._wrapped, "angle wrapped"),
+        ("shifting", clipped_end, "last state clipped"),
+        ("ocp", ex02._written(end_stage=1.0), "running cost at the end, too"),
+    ],
+)
+def test_slips_that_were_right_once_are_named(item, answer, mistake):
+    assert getattr(ex02, item).judge(answer).mistake == mistake
+
+
+def test_a_box_on_the_states_is_wrong():
+    def boxed(s, N, edge, w):
+        opti = ex02.ca.Opti("conic")
+        x, u, slack = opti.variable(2, N + 1), opti.variable(1, N), opti.variable(1, N)
+        opti.subject_to(x[:, 0] == s)
+        cost = x[:, N].T @ ex02.P @ x[:, N]
+        for k in range(N):
+            cost += 0.5 * ex02.ca.sumsqr(x[:, k]) + 0.25 * u[k] ** 2 + w * slack[k]
+            opti.subject_to(x[:, k + 1] == ex02.A @ x[:, k] + ex02.B * u[k])
+            opti.subject_to(opti.bounded(-1, u[k], 1))
+            opti.subject_to(opti.bounded(-1, x[0, k + 1], 1))
+            opti.subject_to(x[0, k + 1] >= edge - slack[k])
+            opti.subject_to(slack[k] >= 0)
+        return ex02.minimum(opti, cost)
+
+    assert ex02.ocp.judge(boxed).verdict != RIGHT
+
+
 def test_the_table_of_item_7():
     """Its first and its last line, whole: plain iteration without and with the plant's mass, 7 s from eight starts."""
     model = cartpole.CartPoleParameters(max_force=10.0)

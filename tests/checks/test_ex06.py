@@ -28,21 +28,10 @@ NAMED = {
 }
 
 
-@pytest.mark.parametrize(
-    "number, what, answer", answers.RIGHT, ids=lambda part: part if isinstance(part, str) else None
-)
-def test_right_answers_are_right(number, what, answer):
-    assert ex06.exercise.item(number).judge(answer).verdict == RIGHT
-
-
-@pytest.mark.parametrize(
-    "number, what, answer", answers.WRONG, ids=lambda part: part if isinstance(part, str) else None
-)
-def test_wrong_answers_are_wrong_and_told_why(number, what, answer):
-    result = ex06.exercise.item(number).judge(answer)
-    assert result.verdict in (WRONG, RAISED)
-    assert result.mistake if number in (1, 4, 5, 6, 7) else result.mistake or "values differ" not in result.sentence
-    assert result.mistake == NAMED.get(what, result.mistake)
+@pytest.mark.parametrize("what", NAMED)
+def test_what_was_once_accepted_has_its_mistake(what):
+    ((number, answer),) = [(number, answer) for number, said, answer in answers.WRONG if said == what]
+    assert ex06.exercise.item(number).judge(answer).mistake == NAMED[what]
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 5])
@@ -84,12 +73,6 @@ def test_what_the_notebook_says_is_what_the_check_does():
     assert ex06.predict.precision in text
     for number in ex06.explain.reasons:
         assert f"- **{number}** " in text
-
-
-def test_no_picture_shows_the_numbers_of_a_reference_that_stands_in():
-    pictures = [text for text in texts(NOTEBOOK).values() if "show(fig" in text and "def look" not in text]
-    assert len(pictures) == 4
-    assert all("check.stands_in(" in text for text in pictures)
 
 
 def test_minimum_says_that_there_is_no_solution():
