@@ -665,10 +665,9 @@ def _with_a_dead_zone(x):
 
 HANG = np.pi
 SOME = [(q, v) for q in (-3.0, -1.7, -0.3, 0.2, 1.2, 2.4) for v in (-4.0, -0.7, 0.4, 2.5)]  # states all around
-#: With about 0.2, 7 and 14 to 20 J: too little to reach the top, still too little, and more than enough.
-LAZY = [(q, v) for q in (HANG, -2.9) for v in (-1.0, 1.0)]
-HALFWAY = [(q, v) for q in (HANG, 3.0) for v in (-6.5, 6.5)]
-FAST = [(q, v) for q in (2.0, -2.0, HANG, 1.0) for v in (-9.5, 9.5)]
+LITTLE = [(q, v) for q in (HANG, -2.9) for v in (-1.0, 1.0)]  # 0.2 to 0.3 J
+HALFWAY = [(q, v) for q in (HANG, 3.0) for v in (-6.5, 6.5)]  # 7 J: still too little to reach the top
+MUCH = [(q, v) for q in (2.0, -2.0, HANG, 1.0) for v in (-9.5, 9.5)]  # 15 J and more
 design = Design(
     6,
     "a rule without learning",
@@ -693,7 +692,7 @@ design = Design(
                 lambda f, m: max(abs(_at(f, *SOME)[i] - _at(f, SOME[i])[0]) for i in range(len(SOME))) > 1e-6,
                 _by_the_first),
         Mistake("no torque", "The torque is zero everywhere.",
-                lambda f, m: np.abs(_at(f, *SOME, *LAZY)).max() < 1e-9, lambda x: np.zeros(len(x))),
+                lambda f, m: np.abs(_at(f, *SOME, *LITTLE)).max() < 1e-9, lambda x: np.zeros(len(x))),
         Mistake("does nothing at rest",
                 "Hanging at rest your torque is zero, and so it stays there. Choose a side.",
                 lambda f, m: abs(_at(f, [HANG, 0.0])[0]) < 1e-9 and _least_angle(f) > 3.1, _with_a_dead_zone),
@@ -702,14 +701,14 @@ design = Design(
                 lambda f, m: _at(f, [0.1, 0.0])[0] > 1e-9 and _at(f, [-0.1, 0.0])[0] < -1e-9, _made(kq=-10.0)),
         Mistake("brakes instead of pumping",
                 "Hanging and swinging, your torque works against the velocity: that takes energy out. It has to go in.",
-                lambda f, m: _with_velocity(f, *LAZY).max() < -1e-3, _made(turned=True)),
+                lambda f, m: _with_velocity(f, *LITTLE).max() < -1e-3, _made(turned=True)),
         Mistake("never stops pumping",
                 "With more than enough energy you still push with the velocity, so that it arrives too fast to be "
                 "caught, and turns over and over.",
-                lambda f, m: _with_velocity(f, *LAZY, *FAST).min() > 1e-3, _made(endless=True)),
+                lambda f, m: _with_velocity(f, *LITTLE, *MUCH).min() > 1e-3, _made(endless=True)),
         Mistake("stops pumping too early",
                 "At the bottom with 7 J your torque works against the velocity already. The top needs 10 J.",
-                lambda f, m: _with_velocity(f, *LAZY).min() > 1e-3 and _with_velocity(f, *HALFWAY).max() < -1e-3,
+                lambda f, m: _with_velocity(f, *LITTLE).min() > 1e-3 and _with_velocity(f, *HALFWAY).max() < -1e-3,
                 _made(top=5.0)),
         Mistake("angle not wrapped",
                 "One turn further your rule gives another torque. The angle is not wrapped: q and q + 2π are one "
@@ -729,7 +728,7 @@ design = Design(
         Mistake("too weak a push",
                 "It pushes the right way, but the motor could do more: at the bottom your torque is well below its "
                 "limit, and time is cost.",
-                lambda f, m: 1e-3 < _with_velocity(f, *LAZY).min() and np.abs(_at(f, *LAZY)).max() < 1.6,
+                lambda f, m: 1e-3 < _with_velocity(f, *LITTLE).min() and np.abs(_at(f, *LITTLE)).max() < 1.6,
                 _made(pump=0.8)),
         Mistake("no swing-up",
                 "Near the top it pushes back, but a pendulum that hangs never gets above the horizontal: gravity is "

@@ -74,7 +74,7 @@ def stamps(bench, states, warm_up):
 
 def of_times(centre, tail):
     """Make two numbers of the times that count."""
-    return lambda *given: (centre(times(*given)), tail(times(*given)))
+    return lambda *given: (centre(found := times(*given)), tail(found))
 
 
 def tail(seconds):
