@@ -187,6 +187,10 @@ shooting = Fill(
         Mistake("model left out",
                 "You compare neighbours with each other. Between them acts the model: x_{k+1} − f(x_k, u_k).",
                 _stacked(lambda x, u: x[1:] - x[:-1])),
+        Mistake("step for a derivative",
+                "`cartpole.dynamics` returns the next state already, not a derivative that is multiplied by 0.05 and "
+                "added.",
+                _stacked(lambda x, u: x[1:] - x[:-1] - cartpole.DT * cartpole.dynamics(x[:-1], u))),
         Mistake("derivative for a step",
                 "You have used the time derivative dx/dt as if it were the next state.",
                 _stacked(lambda x, u: x[1:] - cartpole.derivative(x[:-1], u))),
