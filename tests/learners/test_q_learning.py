@@ -123,8 +123,9 @@ def test_second_order_step_descends_where_the_matrix_is_indefinite(batch):
     assert step @ right >= -1e-9  # the direction in which the squared TD error, its target fixed, falls
     if np.linalg.norm(right) > 1e-3:
         assert step @ right > 0
-    # no step is longer than the shift allows
-    assert np.linalg.norm(step) <= np.linalg.norm(right) / (sigma + max(0.0, -lowest)) * (1 + 1e-6) or lowest > 0
+    # no step is longer than the shift allows (but for what lies below all floats)
+    longest = np.linalg.norm(right) / (sigma + max(0.0, -lowest)) * (1 + 1e-6) + 1e-150
+    assert np.linalg.norm(step) <= longest or lowest > 0
     # the step solves (matrix + shift I) step = right for one shift >= 0
     if np.linalg.norm(step) > 1e-6:
         rest = right - (matrix + sigma * np.eye(len(right))) @ step
