@@ -350,7 +350,8 @@ shared = Fill(
         Mistake("a round too few", "This is one round less than asked for.",
                 _shared(mix=lambda P, rounds, terms: (
                     np.tensordot(np.linalg.matrix_power(P, max(rounds - 1, 0)), terms, 1)))),
-        Mistake("K̃ left out", "These are the inner products of the gradients: K̃ is missing between the two.", _shared(term=lambda g, Kt: g @ g.T)),
+        Mistake("K̃ left out", "These are the inner products of the gradients: K̃ is missing between the two.",
+                _shared(term=lambda g, Kt: g @ g.T)),
         Mistake("K̃ inverted once more", "`inverses` holds K̃ already; do not invert it again.",
                 _shared(term=lambda g, Kt: g @ np.linalg.inv(Kt) @ g.T)),
         Mistake("K̃ twice", "K̃ stands once between the gradients.", _shared(term=lambda g, Kt: g @ Kt @ Kt @ g.T)),
