@@ -54,6 +54,8 @@ predict = Predict(
                 "0.45 is the probability that it goes on running; you have used that of its end.",
                 _chain(stay=1 - STAY)),
         Mistake("cost discounted", "The first cost is paid now, and counts in full.", GAMMA * _chain()),
+        Mistake("first cost missing", "That is what follows the next step. The step itself costs 3, too.",
+                _chain() - COST),
         Mistake("reward", "L is a cost, and costs add up to a positive value here.", -_chain()),
     ],
 )  # fmt: skip
@@ -84,6 +86,13 @@ def _backup(look: Callable | None = None, pick: Callable | None = None, gamma_of
         return np.where(terminal, 0.0, T) if end_here else T
 
     return wrong
+
+
+def _in_place(P, L, gamma, V, terminal):
+    V = np.where(terminal, 0.0, V)
+    for s in np.flatnonzero(~np.asarray(terminal)):
+        V[s] = (L[s] + gamma * P[s] @ V).min()
+    return V
 
 
 def _by_loops(P, L, gamma, V, terminal):
@@ -167,6 +176,9 @@ bellman = Fill(
         Mistake("the last state as the end",
                 "You take the last state for the end. Which states are terminal says `terminal`.",
                 lambda P, L, gamma, V, terminal: backup(P, L, gamma, V, np.arange(len(V)) == len(V) - 1)),
+        Mistake("values replaced while the sweep runs",
+                "Some states see values that this sweep has just made. T V has the old V on its right side, for every "
+                "state.", _in_place),
         Mistake("action chosen by its cost now",
                 "The action with the cheapest cost *now* is chosen. The minimum is over cost and future together.",
                 lambda P, L, gamma, V, terminal: np.where(terminal, 0.0, (L + gamma * P @ np.where(terminal, 0.0, V))[
@@ -285,6 +297,20 @@ riccati = Fill(
         Mistake("Q missing", "The cost of the present state, Q, is missing in P⁺.", _riccati(with_Q=False)),
         Mistake("transposed A", "A is transposed: it should be A'PA, with the transpose on the left.",
                 _riccati(transpose=True)),
+        Mistake("order of a covariance",
+                "A P A' moves a covariance forwards. A quadratic form in the next state goes the other way: "
+                "(As)'P(As).",
+                lambda P, A, B, Q, R, gamma: (riccati_step(P, A, B, Q, R, gamma)[0]
+                                              + gamma * (A @ P @ A.T - A.T @ P @ A),
+                                              riccati_step(P, A, B, Q, R, gamma)[1])),
+        Mistake("cost discounted", "Q has been discounted, too: the present state is paid for now.",
+                lambda P, A, B, Q, R, gamma: (riccati_step(P, A, B, Q, R, gamma)[0] - (1 - gamma) * Q,
+                                              riccati_step(P, A, B, Q, R, gamma)[1])),
+        Mistake("cost halved", "Q and R carry a factor ½ in your step. The cost is s'Q s + a'R a, without one.",
+                lambda P, A, B, Q, R, gamma: riccati_step(P, A, B, 0.5 * Q, 0.5 * R, gamma)),
+        Mistake("gain of the new P", "Your K comes from P⁺. The action is chosen with the P that went in.",
+                lambda P, A, B, Q, R, gamma: (riccati_step(P, A, B, Q, R, gamma)[0], riccati_step(
+                    riccati_step(P, A, B, Q, R, gamma)[0], A, B, Q, R, gamma)[1])),
         Mistake("max for min", "The last term is added: that is not the minimum over the action. Its sign?",
                 _riccati(cross=1.0)),
         Mistake("no action", "P⁺ is the value of doing nothing: what the best action saves is missing.",
@@ -329,6 +355,16 @@ def _update(ahead: Callable | None = None, ends: Callable = lambda terminal, tru
     return wrong
 
 
+def _skips(when: Callable) -> Callable:
+    def wrong(Q, s, a, cost, s_next, terminal, truncated, alpha, gamma):
+        kept = np.array(Q)
+        return (
+            kept if when(terminal, truncated) else update(kept, s, a, cost, s_next, terminal, truncated, alpha, gamma)
+        )
+
+    return wrong
+
+
 def _convex(Q, s, a, cost, s_next, terminal, truncated, alpha, gamma):
     Q = Q.copy()
     Q[s, a] = (1 - alpha) * Q[s, a] + alpha * (cost + gamma * (not terminal) * min(Q[s_next]))
@@ -343,10 +379,11 @@ def _by_mask(Q, s, a, cost, s_next, terminal, truncated, alpha, gamma):
 
 
 def _samples(rng: np.random.Generator) -> list[tuple]:
-    probes = []
-    for terminal, truncated in ((False, False), (False, False), (True, False), (False, True), (True, True)):
+    probes, flags = [], ((False, False), (False, False), (True, False), (False, True), (True, True))
+    # s is never 0: else "where s is 0" may be said of what goes with a flag.
+    for s, (terminal, truncated) in zip(rng.permutation(np.arange(1, 5))[[0, 1, 2, 0, 1]], flags, strict=True):
         Q = rng.uniform(1.0, 9.0, (5, 3))
-        s, s_next = rng.choice(5, 2, replace=False)
+        s_next = rng.choice(np.delete(np.arange(5), s))
         a = int(rng.choice(np.flatnonzero(Q[s_next] > Q[s_next].min())))  # neither the best nor the worst in s'
         if Q[s_next, a] == Q[s_next].max():
             Q[s_next, (a + 1) % 3 if (a + 1) % 3 != Q[s_next].argmin() else (a + 2) % 3] += 5.0
@@ -379,6 +416,24 @@ tabular = Fill(
                 lambda Q, s, a, cost, s_next, terminal, truncated, alpha, gamma: update(
                     Q, s, a, cost + (0.0 if terminal else gamma * (Q[s].min() - Q[s_next].min())), s_next, terminal,
                     truncated, alpha, gamma)),
+        Mistake("action for value",
+                "The target adds the number of the best next action. Its value is what follows.",
+                _update(ahead=lambda row, a: float(row.argmin()))),
+        Mistake("minimum of the table",
+                "The target takes the best value of the whole table. What follows starts in s'.",
+                lambda Q, s, a, cost, s_next, terminal, truncated, alpha, gamma: update(
+                    Q, s, a, cost + (0.0 if terminal else gamma * (Q.min() - Q[s_next].min())), s_next, terminal,
+                    truncated, alpha, gamma)),
+        Mistake("last cost lost",
+                "At the end your target is 0. Nothing follows the end, but the step into it has its cost.",
+                lambda Q, s, a, cost, s_next, terminal, truncated, alpha, gamma: update(
+                    Q, s, a, 0.0 if terminal else cost, s_next, terminal, truncated, alpha, gamma)),
+        Mistake("nothing learned at the end",
+                "Where the process ends nothing is changed. The last step has a cost, and that is to be learned, too.",
+                _skips(lambda terminal, truncated: terminal)),
+        Mistake("nothing learned where an episode is cut off",
+                "A sample with `truncated` is thrown away. It is as good as any other.",
+                _skips(lambda terminal, truncated: truncated)),
         Mistake("truncation wins",
                 "Where both flags are set the process has ended: terminal decides, whatever truncated says.",
                 _update(ends=lambda terminal, truncated: terminal and not truncated)),
@@ -438,7 +493,7 @@ def solve(P, L, gamma, V, accuracy):
             return V
 
 
-def _solve(stop: Callable | None = None, sweep: Callable = _sweep, limit: int = 40_000) -> Callable:
+def _solve(stop: Callable | None = None, sweep: Callable = _sweep, limit: int = 20_000) -> Callable:
     done = stop or (lambda change, gamma, accuracy, V: gamma / (1 - gamma) * np.abs(change).max() <= accuracy)
 
     def wrong(P, L, gamma, V, accuracy):
@@ -534,8 +589,8 @@ debug = Debug(
                 "The accuracy has become relative to V. It is asked for in the units of V, and at every state.",
                 _solve(lambda change, gamma, accuracy, V: np.abs(change).max() <= accuracy * np.abs(V).max())),
         Mistake("a fixed share of the accuracy",
-                "A fixed share of the accuracy is enough up to some γ, and not nearer to 1: how far V may still move "
-                "depends on γ.",
+                "Enough at the smaller γ, and too early near 1: how far V may still move grows like 1/(1 − γ), so that "
+                "neither a fixed share of the accuracy nor a fixed number of sweeps is enough for all γ.",
                 _solve(lambda change, gamma, accuracy, V: np.abs(change).max() <= accuracy / 100)),
         Mistake("a fixed threshold",
                 "A fixed threshold does for one accuracy and one γ. Both are arguments here.",
@@ -546,7 +601,7 @@ debug = Debug(
                 _solve(lambda *_: False, limit=100)),
         Mistake("ten thousand sweeps",
                 "Ten thousand sweeps are many, and still too few at γ = 0.9999; at γ = 0.8 a hundred would do.",
-                _solve(lambda *_: False, limit=10_000)),
+                _solve(lambda change, gamma, accuracy, V: np.abs(change).max() <= 1e-14 * V.max(), limit=10_000)),
         Mistake("max for min", "The sweep was right: it took the cheapest action.",
                 _solve(sweep=lambda P, L, gamma, V: (L + gamma * P @ V).max(axis=1))),
         Mistake("discount missing", "The sweep was right: now its γ is missing, and V grows without end.",

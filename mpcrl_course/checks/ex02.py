@@ -59,6 +59,12 @@ predict = Predict(
         Mistake("old terminal cost kept",
                 "The old plan's V_f(x_N) is still in your sum, besides the new one: it stood for what comes after x_N.",
                 V_NOW - L_NOW + L_END + NEW_END),
+        Mistake("terminal costs exchanged",
+                "The signs of the two terminal costs are exchanged: the old plan's goes, the shifted one's comes.",
+                V_NOW - L_NOW + END + L_END - NEW_END),
+        Mistake("stage N−1 paid again",
+                "You have added the stage N−1. It is in V(s) already: both plans pay it, once.",
+                V_NOW - L_NOW - END + L_LAST + L_END + NEW_END),
         Mistake("new terminal cost missing",
                 "The shifted plan has an end, too: V_f at x_{N+1}.", V_NOW - L_NOW - END + L_END),
         Mistake("new stage missing",
@@ -167,6 +173,11 @@ shooting = Fill(
                 lambda s, x, u: -gaps(s, x, u)),
         Mistake("sign of the steps", "The sign of the steps' gaps is turned: x_{k+1} minus what the model says.",
                 _stacked(lambda x, u: cartpole.dynamics(x[:-1], u) - x[1:])),
+        Mistake("sign of the first row", "The sign of row 0 is turned: x_0 minus s, as in the other rows.",
+                _with_row(0, lambda s, x, u: s - x[0])),
+        Mistake("first step from the state",
+                "The first step starts in s. It belongs to the plan's own x_0, which row 0 ties to s.",
+                _with_row(1, lambda s, x, u: x[1] - cartpole.dynamics(s, u[0]))),
         Mistake("absolute values", "You have taken absolute values. The solver needs the signs: it is an equation.",
                 lambda s, x, u: np.abs(gaps(s, x, u))),
         Mistake("initial state free", "Row 0 is empty: nothing ties the plan to the state s.",
@@ -208,8 +219,9 @@ def _written(**slips: Any) -> Callable:
     """Write the problem of item 3 as a sparse QP, with slips; without any it is right."""
     way: dict[str, Any] = dict(
         initial=True, stages=0, steps=0, first_cost=0, terminal=1.0, terminal_at=0, input_cost=1.0, halved=1.0,
-        box=True, bounds_at=1, bounds_from=0, bounds_to=0, slack=True, slack_sign=True, price=1.0, squared=False,
-        state=0, side=1.0, shared=False, end_stage=0.0, cost_at=0, weight=P, model=A,
+        lower=True, upper=True, box_to=None, bounds_at=1, bounds_from=0, bounds_to=0, slack=True, slack_sign=True,
+        price=1.0, squared=False, state=0, side=1.0, shared=False, paid_once=False, end_stage=0.0, terminal_times=0,
+        cost_at=0, weight=P, model=A,
     )  # fmt: skip
     c = SimpleNamespace(**(way | slips))
 
@@ -219,7 +231,7 @@ def _written(**slips: Any) -> Callable:
         s, edge, w = ca.SX.sym("s", 2), ca.SX.sym("edge"), ca.SX.sym("w")
         x, u, slack = ca.SX.sym("x", 2, M + 1), ca.SX.sym("u", 1, M), ca.SX.sym("slack", 1, M)
         end = x[:, M + c.terminal_at]
-        cost = c.terminal * end.T @ c.weight @ end + c.end_stage * end.T @ W_X @ end
+        cost = (c.terminal + c.terminal_times * (M - 1)) * end.T @ c.weight @ end + c.end_stage * end.T @ W_X @ end
         zero, rows = [x[:, 0] - s] if c.initial else [], []  # rows >= 0
         for k in range(M):
             if k >= c.first_cost:
@@ -227,14 +239,15 @@ def _written(**slips: Any) -> Callable:
                 cost += c.halved * of.T @ W_X @ of + c.input_cost * W_U * u[k] ** 2
             sigma = slack[0] if c.shared else slack[k]
             price = c.price * w * (sigma**2 if c.squared else sigma)
-            cost += price if not c.shared or k == 0 else 0.0
+            cost += price if k == 0 or not (c.shared or c.paid_once) else 0.0
             if k < M + c.steps:
                 zero.append(x[:, k + 1] - c.model @ x[:, k] - B * u[k])
             if c.bounds_from <= k < M + c.bounds_to:
                 rows.append(c.side * (x[c.state, k + c.bounds_at] - edge) + sigma)
             rows += [sigma] if c.slack_sign else []
             zero += [] if c.slack else [sigma]
-            rows += [1 - u[k], u[k] + 1] if c.box else []
+            boxed = c.box_to is None or k < c.box_to
+            rows += [1 - u[k]] * (c.upper and boxed) + [u[k] + 1] * (c.lower and boxed)
         equal = ca.vertcat(*zero)
         qp = {"x": ca.vertcat(ca.vec(x), ca.vec(u), ca.vec(slack)), "p": ca.vertcat(s, edge, w), "f": cost,
               "g": ca.vertcat(equal, *rows)}  # fmt: skip
@@ -362,7 +375,16 @@ ocp = Fill(
         Mistake("state cost doubled", "The states weigh too much: ½ ‖x‖².", _written(halved=2.0)),
         Mistake("input free of charge", "The inputs cost nothing: ¼ u² is missing.", _written(input_cost=0.0)),
         Mistake("input cost doubled", "The inputs weigh too much: ¼ u².", _written(input_cost=2.0)),
-        Mistake("no box", "Nothing bounds the inputs: |u_k| ≤ 1 is missing.", _written(box=False)),
+        Mistake("no box", "Nothing bounds the inputs: |u_k| ≤ 1 is missing.",
+                _written(lower=False, upper=False)),
+        Mistake("box from above only", "Nothing bounds the inputs from below: |u_k| ≤ 1 has two sides.",
+                _written(lower=False)),
+        Mistake("box on the first input only", "Only u_0 is bounded. Every input of the plan must be one that the "
+                "plant can do.", _written(box_to=1)),
+        Mistake("terminal cost in each stage", "The terminal cost is paid N times. It stands outside of the sum.",
+                _written(terminal_times=1)),
+        Mistake("one slack paid", "Only the first slack is paid for. The others are free, and so the bound is.",
+                _written(paid_once=True)),
     ],
     variants=[_opti_cost, _condensed_cost],
 )  # fmt: skip
@@ -436,6 +458,10 @@ shifting = Fill(
                 lambda x, u: (np.array(x), np.array(u))),
         Mistake("inputs not shifted", "The states are shifted, the inputs are still the old ones.", _shift(first_u=0)),
         Mistake("states not shifted", "The inputs are shifted, the states are still the old ones.", _shift(first_x=0)),
+        Mistake("only the end replaced",
+                "Only the last entries are new. The plan must move up: its first stage lies in the past.",
+                lambda x, u: (np.vstack([x[:-1], shift_plan(x, u)[0][-1:]]),
+                              np.vstack([u[:-1], shift_plan(x, u)[1][-1:]]))),
         Mistake("shifted by two", "You have dropped two stages at the front; one step has passed.",
                 lambda x, u: (np.vstack([x[2:], *2 * [A @ x[-1] + B * np.clip(-K @ x[-1], -1, 1)]]),
                               np.vstack([u[2:], *2 * [np.clip(-K @ x[-1], -1, 1)]]))),

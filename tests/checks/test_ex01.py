@@ -75,6 +75,34 @@ def test_a_transposed_gain_is_told_by_its_shape():
     assert result.verdict == WRONG and "In part K: The numbers are right, but transposed" in result.sentence
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda change, gamma, accuracy, V: np.linalg.norm(change) <= accuracy / 20,
+        lambda change, gamma, accuracy, V: np.abs(change).max() <= accuracy * 0.1 * np.sqrt(1 - gamma),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 20_000])
+def test_what_is_enough_at_the_smaller_gammas_is_told_so(rule, seed):
+    """The sentence is true of every rule that is taken for a fixed share: wrong at γ = 0.9999, and only there."""
+    probes, answer = ex01.debug.calls(seed), ex01._solve(rule)
+    wrong = [
+        gamma
+        for P, L, gamma, V, accuracy in probes
+        if np.abs(answer(P, L, gamma, V, accuracy) - ex01._exact(P, L, gamma, V, accuracy)).max() > accuracy
+    ]
+    assert wrong == [0.9999]
+    result = ex01.debug.judge(answer, seed)
+    assert result.mistake == "a fixed share of the accuracy" and "too early near 1" in result.sentence
+
+
+def test_what_goes_with_a_flag_is_not_said_to_go_with_a_state():
+    for seed in range(20):
+        assert all(probe[1] != 0 for probe in ex01.tabular.calls(seed))
+    skips = ex01._skips(lambda terminal, truncated: terminal)
+    assert ex01.tabular.judge(skips).mistake == "nothing learned at the end"
+
+
 def test_an_end_that_costs_once_is_not_a_forgotten_discount():
     assert ex01.predict.judge((3 + 0.6 * 0.55 * 3) / (1 - 0.27)).mistake == "end paid once"
     assert ex01.predict.judge(3 / 0.55).mistake == "discount missing"

@@ -87,11 +87,17 @@ def clipped_end(x, u):
     return x, u
 
 
+def first_step_from_s(s, x, u):
+    return ex02.gaps(s, x, u) - np.eye(len(x))[:, 1:2] * (cartpole.dynamics(s, u[0]) - cartpole.dynamics(x[0], u[0]))
+
+
 @pytest.mark.parametrize(
     ("item", "answer", "mistake"),
     [
         ("shooting", ex02._wrapped, "angle wrapped"),
         ("shifting", clipped_end, "last state clipped"),
+        ("shooting", first_step_from_s, "first step from the state"),
+        ("ocp", ex02._written(lower=False), "box from above only"),
         ("ocp", ex02._written(end_stage=1.0), "running cost at the end, too"),
     ],
 )

@@ -247,6 +247,28 @@ def _table(angles, velocities, torques, gamma):
     return {"angles": angles, "velocities": velocities, "torques": torques, "gamma": gamma}
 
 
+def item_2_in_place(P, L, gamma, V, terminal):
+    """V[s] is overwritten while the sweep still runs (and the caller's V with it)."""
+    V[terminal] = 0.0
+    for s in range(len(V)):
+        if not terminal[s]:
+            V[s] = (L[s] + gamma * P[s] @ V).min()
+    return V
+
+
+def item_3_q_r_swapped_default(P, A, B, Q, R, gamma):
+    """Stage cost read as one half of a quadratic form, so P doubles its weight."""
+    K = np.linalg.solve(0.5 * R + gamma * B.T @ P @ B, gamma * B.T @ P @ A)
+    return 0.5 * Q + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
+
+
+def item_4_skips_terminal(Q, s, a, cost, s_next, terminal, truncated, alpha, gamma):
+    """At the end there is nothing to learn."""
+    if terminal:
+        return Q.copy()
+    return item_4_right(Q, s, a, cost, s_next, terminal, truncated, alpha, gamma)
+
+
 WRONG = [
     (1, "the machine never stops: 3 / (1 - 0.6)", 7.5),
     (1, "discount forgotten: 3 / (1 - 0.45)", 5.45),
@@ -274,6 +296,9 @@ WRONG = [
     (6, "more than 6000 entries", _table(41, 41, 5, 0.995)),
     (6, "the example of the notebook", _table(31, 31, 5, 0.98)),
     (6, "gamma 0.8 looks too short", _table(31, 31, 5, 0.8)),
+    (2, "sweep in place", item_2_in_place),
+    (3, "halves the cost", item_3_q_r_swapped_default),
+    (4, "terminal sample thrown away", item_4_skips_terminal),
 ]
 
 RIGHT = [

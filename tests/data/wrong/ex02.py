@@ -274,6 +274,30 @@ def item_5_true_model(s, seed, steps):
     return _drive(lambda s, plan: mpc.policy(theta, A @ plan.x[0] + B * plan.u0))(s, seed, steps)
 
 
+def item_4_wrong_way(x, u):
+    """Shifted to the right."""
+    last = np.clip(-K @ x[0], -1, 1)
+    return np.vstack([x[0], x[:-1]]), np.vstack([last, u[:-1]])
+
+
+def item_4_not_shifted(x, u):
+    """Only the last entries replaced."""
+    last = np.clip(-K @ x[-1], -1, 1)
+    return np.vstack([x[:-1], A @ x[-1] + B * last]), np.vstack([u[:-1], last])
+
+
+def item_5_start_lost(s, seed, steps):
+    """Repaired, but the environment starts at its own start."""
+    env, costs = LinearPlant(), []
+    s, _ = env.reset(seed=seed)
+    plan = mpc.policy(theta, s)
+    for _ in range(steps):
+        s, reward, _, _, _ = env.step(plan.u0)
+        costs.append(-reward)
+        plan = mpc.policy(theta, s)
+    return np.array(costs)
+
+
 WRONG = [
     (1, "the end is said to cancel (it does only for the exact V_f)", 4.65),
     (1, "V_f(x_N) not taken out", 5.48),
@@ -301,6 +325,9 @@ WRONG = [
     (6, "no back-off", {"back_off": 0.0, "variance": 0.01}),
     (6, "the lecture's numbers", {"back_off": 0.1, "variance": 0.0025}),
     (6, "standard deviation for variance", {"back_off": 0.15, "variance": 0.1}),
+    (4, "shifted the wrong way", item_4_wrong_way),
+    (4, "not shifted", item_4_not_shifted),
+    (5, "repaired, start lost", item_5_start_lost),
 ]
 
 RIGHT = [
