@@ -20,7 +20,7 @@ from mpcrl_course.envs.cartpole import MODEL, dynamics
 from mpcrl_course.learners import cartpole_transitions, fit
 from mpcrl_course.mpc.fast import BufferedFunction
 from mpcrl_course.policies import Receding, ResidualModel, first_plan, integrated_mpc
-from mpcrl_course.policies.integrated import features, network
+from mpcrl_course.policies.integrated import feature_mlp, features
 from mpcrl_course.problems import cartpole_mpc
 
 STARTS = int(sys.argv[1]) if len(sys.argv) > 1 else 10
@@ -39,7 +39,7 @@ def learned(plain):
     rng, theta = np.random.default_rng([9, 0]), plain.parameters.initial()
     plans = [first_plan(plain, theta, hanging(i, 77)) for i in range(6)]
     x, u, after = cartpole_transitions(PLANT, [plan.x[:-1] for plan in plans], [plan.u for plan in plans], rng)
-    return fit(network(np.random.default_rng(0)), features(x, u), (after - dynamics(x, u))[:, 2:], rng)
+    return fit(feature_mlp(np.random.default_rng(0)), features(x, u), (after - dynamics(x, u))[:, 2:], rng)
 
 
 def loops(mpcs: dict) -> tuple[dict, dict, dict]:

@@ -29,7 +29,7 @@ def made(name: str):
         "grid": lambda: dp.pendulum_grid(3, 3),
         "actor": lambda: learners.ActorCritic(3, [-2.0], [2.0], np.random.default_rng(0), width=4),
         "planner": lambda: MLP(3, 11, np.random.default_rng(0), width=4),
-        "phi": lambda: integrated.network(np.random.default_rng(0), width=4),
+        "phi": lambda: integrated.feature_mlp(np.random.default_rng(0), width=4),
         "latent": lambda: learners.LatentModel(2, [-1.0], [1.0], rng(), n=2, K=2, width=4),
         "mppi": lambda: policies.MPPI(
             pendulum.dynamics, pendulum.stage_cost, [-2.0], [2.0], horizon=2, samples=4, n_measured=2

@@ -36,7 +36,7 @@ from mpcrl_course.policies.hierarchical import (
     phi_of,
     weights_of,
 )
-from mpcrl_course.policies.integrated import features, network
+from mpcrl_course.policies.integrated import feature_mlp, features
 from mpcrl_course.policies.parallel import Parallel, correction, missing_force
 from mpcrl_course.policies.parameterised import N_THETA, tuned_theta
 from mpcrl_course.policies.receding import Receding
@@ -119,7 +119,7 @@ def by_trial(k):
 def corrected(k, beta):
     """Return the plain MPC with the correction of training k beside it, its share beta, and the network's weights."""
     (x, u, ahead), rng = steps_of(k), np.random.default_rng([10, k])
-    net = fit(network(rng, 1), features(x, u), missing_force(x, u, ahead), rng, steps=5000)
+    net = fit(feature_mlp(rng, 1), features(x, u), missing_force(x, u, ahead), rng, steps=5000)
     learned = net.theta.astype(np.float32)
     net.theta[:] = learned  # what is measured is what is shipped
     return Parallel(receding(common()[1]), correction(net), beta), learned

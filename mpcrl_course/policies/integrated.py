@@ -43,7 +43,7 @@ def features(x, u):
     return np.stack([np.cos(q), np.sin(q), *np.moveaxis(np.concatenate([x[..., 2:], u], -1) / SCALE, -1, 0)], axis=-1)
 
 
-def network(rng: np.random.Generator, n_outputs: int = 2, width: int = 32) -> MLP:
+def feature_mlp(rng: np.random.Generator, n_outputs: int = 2, width: int = 32) -> MLP:
     """Return a new network of the `features`: tanh, as what is optimised over must be smooth; weights drawn with rng.
 
     Parameters

@@ -8,7 +8,7 @@ import pytest
 from mpcrl_course.envs.cartpole import MODEL, dynamics
 from mpcrl_course.learners.regression import cartpole_transitions, fit
 from mpcrl_course.mlp import MLP
-from mpcrl_course.policies.integrated import features, network
+from mpcrl_course.policies.integrated import feature_mlp, features
 
 X = np.linspace([0.5, np.pi, 0.0, 0.0], np.zeros(4), 40)
 U = np.full((40, 1), 2.0)
@@ -31,10 +31,10 @@ def test_it_learns_a_function_in_its_own_units():
 def test_a_seed_gives_one_network():
     x = np.random.default_rng(0).normal(size=(30, 5))
     y = np.stack([x[:, 0], 3.0 * x[:, 1]], axis=1)
-    one, other = (fit(network(np.random.default_rng(1)), x, y, np.random.default_rng(2), steps=5) for _ in range(2))
+    one, other = (fit(feature_mlp(np.random.default_rng(1)), x, y, np.random.default_rng(2), steps=5) for _ in range(2))
     np.testing.assert_array_equal(one.theta, other.theta)
     assert not np.array_equal(
-        one.theta, fit(network(np.random.default_rng(1)), x, y, np.random.default_rng(3), steps=5).theta
+        one.theta, fit(feature_mlp(np.random.default_rng(1)), x, y, np.random.default_rng(3), steps=5).theta
     )
 
 
@@ -43,7 +43,7 @@ def test_it_learns_what_the_model_of_a_cart_pole_misses():
     plant, rng = replace(MODEL, mass=0.6, coulomb=3.0), np.random.default_rng(0)
     x, u, after = cartpole_transitions(plant, X, U, rng, copies=10, anywhere=600)
     assert x.shape == (1000, 4) and u.shape == (1000, 1)
-    phi = fit(network(rng), features(x, u), (after - dynamics(x, u))[:, 2:], rng, steps=3000)
+    phi = fit(feature_mlp(rng), features(x, u), (after - dynamics(x, u))[:, 2:], rng, steps=3000)
     x, u, after = cartpole_transitions(plant, X, U, rng)
     missed = (after - dynamics(x, u))[:, 2:]
     left = missed - phi(features(x, u))
@@ -64,7 +64,7 @@ def test_transitions_are_those_of_the_plant_around_plans_and_anywhere():
 
 def test_what_does_not_fit_is_refused():
     rng = np.random.default_rng(0)
-    net = network(rng)
+    net = feature_mlp(rng)
     for x, y, why in (
         (np.zeros((3, 5)), np.zeros((2, 2)), "pairs"),
         (np.zeros((3, 4)), np.zeros((3, 2)), "x"),

@@ -13,7 +13,7 @@ from mpcrl_course.network import ADMM
 from mpcrl_course.policies.filters import barrier_filter, predictive_filter
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
 from mpcrl_course.policies.identifying import IdentifyingPolicy
-from mpcrl_course.policies.integrated import integrated_mpc, network
+from mpcrl_course.policies.integrated import feature_mlp, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.observer import AngleOnly
 from mpcrl_course.policies.on_demand import OnDemand, departed
@@ -52,7 +52,7 @@ POLICIES = {
     "pendulum MPC": (lambda: Receding(pendulum_mpc(horizon=20)), NOMINAL),
     "pendulum MPC, late": (lambda: Receding(pendulum_mpc(horizon=20), delay=2), LATE),
     "integrated": (
-        lambda: Receding(integrated_mpc(network(np.random.default_rng(0), width=4), horizon=8)),
+        lambda: Receding(integrated_mpc(feature_mlp(np.random.default_rng(0), width=4), horizon=8)),
         CartPoleParameters(),
     ),
     "parallel": (

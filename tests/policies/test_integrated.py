@@ -8,7 +8,7 @@ from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.cartpole import CartPoleParameters, dynamics, stage_cost
 from mpcrl_course.mlp import MLP
 from mpcrl_course.mpc import shift
-from mpcrl_course.policies.integrated import ResidualModel, features, integrated_mpc, network
+from mpcrl_course.policies.integrated import ResidualModel, feature_mlp, features, integrated_mpc
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.cartpole import cartpole_mpc
 
@@ -21,14 +21,14 @@ N = 12
 
 def drawn(n_outputs=2, size=0.2, width=8, seed=0):
     """A network whose outputs are of about this size, nothing of it zero."""
-    net = network(np.random.default_rng(seed), n_outputs, width)
+    net = feature_mlp(np.random.default_rng(seed), n_outputs, width)
     net.theta[:] = np.random.default_rng(seed + 1).normal(0.0, 0.5, net.theta.size)
     net.W3 *= size
     return net
 
 
 def zero(n_outputs=2):
-    net = network(np.random.default_rng(0), n_outputs, 4)
+    net = feature_mlp(np.random.default_rng(0), n_outputs, 4)
     net.theta[:] = 0.0
     return net
 
@@ -134,7 +134,7 @@ def test_a_learned_cost_is_added_to_each_stage():
 
 def test_what_does_not_fit_is_refused():
     rng = np.random.default_rng(0)
-    for bad in (network(rng, 1), MLP(4, 2, rng, activation="tanh"), MLP(5, 2, rng), None):
+    for bad in (feature_mlp(rng, 1), MLP(4, 2, rng, activation="tanh"), MLP(5, 2, rng), None):
         with pytest.raises(ValueError, match="phi"):
             ResidualModel(bad)
     spoilt = drawn()

@@ -10,7 +10,7 @@ from mpcrl_course.envs.cartpole import LADEN, MODEL, dynamics
 from mpcrl_course.learners.regression import fit
 from mpcrl_course.mlp import MLP
 from mpcrl_course.policies.comparison import hanging_starts, measure
-from mpcrl_course.policies.integrated import features, network
+from mpcrl_course.policies.integrated import feature_mlp, features
 from mpcrl_course.policies.parallel import BlendedValue, Parallel, correction, missing_force
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.cartpole import cartpole_mpc
@@ -81,7 +81,7 @@ def test_a_trained_correction_lets_the_plant_move_as_the_model_does():
     plant = replace(MODEL, coulomb=3.0)
     x, u, ahead = transitions(1000, plant)
     rng = np.random.default_rng(0)
-    r = correction(fit(network(rng, 1), features(x, u), missing_force(x, u, ahead), rng, steps=2500))
+    r = correction(fit(feature_mlp(rng, 1), features(x, u), missing_force(x, u, ahead), rng, steps=2500))
     x, u, _ = transitions(300, plant, seed=1)
     errors = [
         np.sqrt(((dynamics(x, now, plant) - dynamics(x, u, MODEL))[:, 2:] ** 2).mean()) for now in (u, u + r(x, u))
@@ -91,7 +91,7 @@ def test_a_trained_correction_lets_the_plant_move_as_the_model_does():
 
 def test_the_gradient_of_its_regression_is_that_of_finite_differences():
     x, u, ahead = transitions(50)
-    net, z, y = network(np.random.default_rng(1), 1), features(x, u), missing_force(x, u, ahead)
+    net, z, y = feature_mlp(np.random.default_rng(1), 1), features(x, u), missing_force(x, u, ahead)
 
     def loss(theta):
         net.theta[:] = theta
