@@ -183,7 +183,7 @@ def _which_entries(close: Close, bad: list[list[Leaf]], calls: list[Mapping[str,
     if all(mask.all() for mask in masks) or any(mask.ndim == 0 for mask in masks):
         return ""
     if len(leaves) == len(bad):
-        under = _where_an_argument_is_true(masks, calls)
+        under = _where_an_argument_is_true(leaves, masks, calls)
         if under:
             return under
     for said, region in _REGIONS:
@@ -202,12 +202,15 @@ def _which_entries(close: Close, bad: list[list[Leaf]], calls: list[Mapping[str,
     begins = sorted(int(np.argwhere(mask)[0][0]) if mask.any() else 0 for mask in masks)
     if begins[0] > 0 and all(len(mask) > 2 for mask in masks):
         later = f", in other calls from {begins[-1]}" if begins[-1] > begins[0] else ""
-        return f"Right at first: it differs from index {begins[0]} on{later}."
+        of_rows: list[Any] = [mask.reshape(len(mask), -1).any(axis=1) for mask in masks if mask.any()]
+        if all(rows[int(np.argmax(rows)) :].all() for rows in of_rows):
+            return f"Right at first: it differs from index {begins[0]} on{later}."
+        return f"Right at first: the first difference is at index {begins[0]}{later.replace('from', 'at')}."
     wrong, total = sum(int(m.sum()) for m in masks), sum(m.size for m in masks)
     return f"{wrong} of {total} numbers are wrong, the others right." if wrong < total / 2 else ""
 
 
-def _where_an_argument_is_true(masks: list[np.ndarray], calls: list[Mapping[str, Any]]) -> str:
+def _where_an_argument_is_true(leaves: list[Leaf], masks: list[np.ndarray], calls: list[Mapping[str, Any]]) -> str:
     for name in calls[0]:
         flags = [call.get(name) for call in calls]
         if not all(isinstance(f, np.ndarray) and f.size == m.size and f.ndim for f, m in zip(flags, masks)):
@@ -216,7 +219,9 @@ def _where_an_argument_is_true(masks: list[np.ndarray], calls: list[Mapping[str,
         if not all(f.dtype == bool or np.isin(f, (0, 1)).all() for f in flat):
             continue
         for said, conditions in (("1 (true)", [f == 1 for f in flat]), ("0 (false)", [f == 0 for f in flat])):
-            if all(not (m & ~c).any() for m, c in zip(masks, conditions)) and not all(c.all() for c in conditions):
+            only = all(not (m & ~c).any() for m, c in zip(masks, conditions))
+            # that what is 0 elsewhere is right there, nobody need be told
+            if only and any((leaf.expected[~c] != 0).any() for leaf, c in zip(leaves, conditions)):
                 return f"Wrong only where `{name}` is {said}."
     return ""
 

@@ -107,6 +107,21 @@ def test_nothing_is_claimed_that_is_not_seen():
     assert not one.located and one.sentence == "The values differ."
 
 
+def test_a_single_wrong_entry_is_not_said_to_go_on():
+    sizes, calls = (5, 6), [{"x": np.arange(5.0)}, {"x": np.arange(6.0)}]
+    right = [np.arange(1.0, n + 1) for n in sizes]
+    alone = [np.where(np.arange(len(e)) == 2, 9.3, e) for e in right]
+    after = [np.where(np.arange(len(e)) >= 2, e**3 + 0.3, e) for e in right]
+    assert "the first difference is at index 2" in diagnose(close(), calls, alone, right).sentence
+    assert "it differs from index 2 on" in diagnose(close(), calls, after, right).sentence
+
+
+def test_what_is_always_zero_elsewhere_locates_nothing():
+    mask, right = np.array([True, False, False, True]), np.array([0.0, 1.3, 2.9, 0.0])
+    found = diagnose(close(), [{"terminal": mask}], [np.array([0.0, 2.1, 3.4, 0.0])], [right])
+    assert "terminal" not in found.sentence
+
+
 def test_blocks_are_named():
     names = {"A": slice(0, 2), "b": 2, "c": slice(3, None)}
     yours, expected = [np.array([1.0, 5, 3, 4, 7])], [np.array([1.0, 2, 3, 4, 5])]
