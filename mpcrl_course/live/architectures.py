@@ -38,12 +38,12 @@ from mpcrl_course.validation import choice, function, instance, real
 #: By name, what each is; 'yours' is there if the reader gives a correction.
 ARCHITECTURES = {
     "plain": "plain MPC",
-    "parameterised": "parameterised: mass and friction identified",
+    "parameterised": "parameterised: identified model",
     "parallel": "parallel: u + β r(s, u), r a network",
-    "hierarchical": "hierarchical: a gate sets the weight of p",
+    "hierarchical": "hierarchical: gate on the weight of p",
     "integrated": "integrated: a network in the model",
-    "algorithmic": "algorithmic: starts from the nearest stored plan",
-    "yours": "yours: u + β r(s, u), r your function",
+    "algorithmic": "algorithmic: nearest stored plan",
+    "yours": "yours: u + β r(s, u), r your own",
 }
 CORRECTED = ("parallel", "yours")
 #: Steps after which costs are compared, as in the lecture's table; steps that the picture shows of the past.
@@ -447,9 +447,9 @@ def architectures_live(r: Callable | None = None, *, width: int = 800, **options
             value=loop.architecture,
             description="architecture",
         ),
-        "beta": slider("share β of r", loop.beta, 0.0, 1.0, 0.05),
         "mass": slider("payload m (kg)", p.mass, 0.2, 1.0, 0.05),
         "coulomb": slider("dry friction (N)", p.coulomb, 0.0, 5.0, 0.25),
+        "beta": slider("share β of r", loop.beta, 0.0, 1.0, 0.05),
         "process_noise": slider("random force (N)", p.process_noise, 0.0, 3.0, 0.25),
     }
 
