@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import ipywidgets
 import numpy as np
 
 from mpcrl_course import places
@@ -23,6 +22,7 @@ from mpcrl_course.learners.identification import identify
 from mpcrl_course.learners.regression import cartpole_transitions, fit
 from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import checked_kick, slider
+from mpcrl_course.live.controls import choice as choices
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import Solution, shift
 from mpcrl_course.own import checked
@@ -38,12 +38,12 @@ from mpcrl_course.validation import choice, function, instance, real
 #: By name, what each is; 'yours' is there if the reader gives a correction.
 ARCHITECTURES = {
     "plain": "plain MPC",
-    "parameterised": "parameterised: mass and friction identified",
+    "parameterised": "parameterised: identified model",
     "parallel": "parallel: u + β r(s, u), r a network",
-    "hierarchical": "hierarchical: a gate sets the weight of p",
+    "hierarchical": "hierarchical: gate on the weight of p",
     "integrated": "integrated: a network in the model",
-    "algorithmic": "algorithmic: starts from the nearest stored plan",
-    "yours": "yours: u + β r(s, u), r your function",
+    "algorithmic": "algorithmic: nearest stored plan",
+    "yours": "yours: u + β r(s, u), r your own",
 }
 CORRECTED = ("parallel", "yours")
 #: Steps after which costs are compared, as in the lecture's table; steps that the picture shows of the past.
@@ -208,6 +208,8 @@ class ArchitecturesLoop:
         Decisions that went to ipopt, steps that ended off the track, forces beyond the limit (the plant clips them).
     past : list of ndarray, shape (2, 2)
         Positions and costs of the latest steps.
+    kicked : ndarray, shape (2,), or None
+        The latest kick since the start, m/s and rad/s.
     results : dict
         Cost and |p| (m) after 120 steps, by what was tried without a change on the way; of this plant and start.
     """
@@ -242,6 +244,7 @@ class ArchitecturesLoop:
         self.u, self.cost, self.ended = np.zeros(2), np.zeros(2), np.zeros(2, bool)
         self.fallbacks, self.outside, self.beyond = np.zeros((3, 2), int)
         self.count, self._undisturbed = 0, True
+        self.kicked: np.ndarray | None = None
         self.seconds: tuple[list[float], list[float]] = ([], [])
         self.past = [np.stack([self.x[:, 0], self.cost])]
         for controller in self.controllers:
@@ -264,7 +267,7 @@ class ArchitecturesLoop:
         return [getattr(each, "controller", each) for each in self.controllers]
 
     def change(self, beta: float | None = None, **changes) -> None:
-        """Change β, or by their names parameters of both plants; of which no MPC is told."""
+        """Change β, or make `changes` of both plants, parameters by their names, of which no MPC is told."""
         if beta is not None:
             self.beta = real(beta, "beta", 0.0, 1.0)
             if isinstance(self.controller, Parallel):
@@ -292,8 +295,9 @@ class ArchitecturesLoop:
         """
         if amount is None:
             amount = self._kicks.choice([-1.0, 1.0], 2) * self._kicks.uniform([0.3, 1.0], [2.0, 4.0])
-        push = np.append([0.0, 0.0], checked_kick(amount, "m/s", "rad/s"))
-        self.x = np.where(self.ended[:, None], self.x, self.x + push)
+        push = checked_kick(amount, "m/s", "rad/s")
+        self.x = np.where(self.ended[:, None], self.x, self.x + np.append([0.0, 0.0], push))
+        self.kicked = push
         self._undisturbed = False
         if self.architecture == "algorithmic":
             self.controller.reset()
@@ -413,6 +417,8 @@ def _plant_words(loop: ArchitecturesLoop) -> str:
 
 def _status(loop: ArchitecturesLoop) -> str:
     rows = [f"step {loop.count} ({DT * loop.count:.1f} s)" + _results(loop)]
+    if loop.kicked is not None:
+        rows[0] += " · kicked by {:+.1f} m/s and {:+.1f} rad/s".format(*loop.kicked)
     for i, name in enumerate((loop.label, "plain MPC")):
         ms = 1e3 * np.array(loop.seconds[i])
         time = f"median {np.median(ms):.2f} ms, mean {ms.mean():.2f} ms" if len(ms) else "–"
@@ -442,14 +448,10 @@ def architectures_live(r: Callable | None = None, *, width: int = 800, **options
     loop, scene = ArchitecturesLoop(r, **options), ArchitecturesScene(width)
     p = loop.parameters
     controls = {
-        "architecture": ipywidgets.Dropdown(
-            options=[(ARCHITECTURES[name], name) for name in loop.boxes.names],
-            value=loop.architecture,
-            description="architecture",
-        ),
-        "beta": slider("share β of r", loop.beta, 0.0, 1.0, 0.05),
+        "architecture": choices("architecture", {n: ARCHITECTURES[n] for n in loop.boxes.names}, loop.architecture),
         "mass": slider("payload m (kg)", p.mass, 0.2, 1.0, 0.05),
         "coulomb": slider("dry friction (N)", p.coulomb, 0.0, 5.0, 0.25),
+        "beta": slider("share β of r", loop.beta, 0.0, 1.0, 0.05),
         "process_noise": slider("random force (N)", p.process_noise, 0.0, 3.0, 0.25),
     }
 
