@@ -36,7 +36,7 @@ def toggle(text: str, icon: str) -> ipywidgets.ToggleButton:
 
 
 def choice(text: str, options: dict[str, str], value: str) -> ipywidgets.ToggleButtons:
-    """Return a row of buttons of which one is pressed; the `options` are their texts, each with what it says of itself.
+    """Return buttons behind a `text`, of which one is pressed, `value`; `options` are their texts and tooltips.
 
     By keyboard as by mouse: in a list to choose from, arrow keys would move JupyterLab's cursor from cell to cell.
     """
