@@ -173,7 +173,7 @@ target = Fill(
     reference=missing_force,
     probes=lambda rng: [_force_on_steps(rng, n) for n in (3, 5, 2, 4)],
     compare=close(rtol=1e-3, atol=1e-3),
-    when_right="Least squares with one unknown: of E, what no force reaches is left to the plant.",
+    when_right="Least squares with one unknown, min |E + B r|²: what no force reaches is left.",
     hints=[
         "E is what the plant did minus what the model says, `ahead - f(x, u)`. Which columns are the velocities?",
         "f is known: B comes from two calls of it, `(f(x, u + h) - f(x, u - h)) / (2 * h)` with a small h.",
@@ -395,6 +395,8 @@ decision = Fill(
                 _decision(up=lambda s, c, d: _sigmoid((np.sin(s[:, 1]) - c) / d))),
         Mistake("angle for its cosine", "The gate is given q itself; it is one of cos q.",
                 _decision(up=lambda s, c, d: _sigmoid((s[:, 1] - c) / d))),
+        Mistake("degrees", "NumPy's cosine takes radians: q needs no conversion.",
+                _decision(up=lambda s, c, d: _sigmoid((np.cos(np.degrees(s[:, 1])) - c) / d))),
         Mistake("another state", "The gate looks at p. The angle is q, column 1.",
                 _decision(up=lambda s, c, d: _sigmoid((np.cos(s[:, 0]) - c) / d))),
         Mistake("brackets", "Only c has been divided by d: it is (cos q − c)/d, with brackets.",
@@ -618,7 +620,14 @@ def _some_samples(rng: np.random.Generator, n: int, H: int, far: float = 0.0) ->
         noise[:, 0] = np.abs(noise[:, 0]) + 4.0  # so is the mean of what is not clipped
     plan[1], noise[2, 1] = -6.0, rng.uniform(16.0, 18.0)  # noise beyond the limit, and the sum within
     half = rng.normal(size=(4, 4))
-    return s, plan, noise, some_network(rng, 0.3), Terminal(0.5 * np.eye(4) + 0.1 * half @ half.T), rng.uniform(0.6, 1.5)
+    return (
+        s,
+        plan,
+        noise,
+        some_network(rng, 0.3),
+        Terminal(0.5 * np.eye(4) + 0.1 * half @ half.T),
+        rng.uniform(0.6, 1.5),
+    )
 
 
 sampling = Fill(
@@ -630,8 +639,8 @@ sampling = Fill(
     when_right="No solver, no derivative: the network only has to be evaluated, for all samples at once.",
     hints=[
         "All samples go through the model together: x has n rows, and u = a[:, h:h+1] is a column of n forces.",
-        "One step: first z = features(x, u), then x = dynamics(x, u), then x[:, 2:] += net(z). In this order: φ belongs "
-        "to the state that is left.",
+        "One step: first z = features(x, u), then x = dynamics(x, u), then x[:, 2:] += net(z). In this order: φ "
+        "belongs to the state that is left.",
         "w = np.exp(-(J - J.min()) / temperature), divided by its sum; the new plan is the mean of the samples with "
         "these weights, w @ a.",
     ],
@@ -695,7 +704,8 @@ sampling = Fill(
         Mistake("no temperature", "λ is missing in the weights.", _sampled(weigh=lambda J, lam: _softmax(J, 1.0))),
         Mistake("twice the temperature", "Costs were divided by 2λ; here it is λ.",
                 _sampled(weigh=lambda J, lam: _softmax(J, 2.0 * lam))),
-        Mistake("weights not normalised", "The weights do not add up to 1: the best sample has 1 already. Divide by their sum.",
+        Mistake("weights not normalised",
+                "The weights do not add up to 1: the best sample has 1 already. Divide by their sum.",
                 _sampled(weigh=lambda J, lam: np.exp(-(J - J.min()) / lam))),
         Mistake("best sample only", "This is the best sample alone. All count, the cheaper the more.",
                 _sampled(weigh=lambda J, lam: 1.0 * (np.arange(len(J)) == J.argmin()))),
@@ -759,7 +769,7 @@ def _raw_slopes(x, u) -> np.ndarray:
 
 
 def plan_gradient(s, plan, net):
-    """Return the cost J of a plan (N,) from the state s (4,) in the model with the network inside, and dJ/d plan (N,)."""
+    """Return the cost J of a plan (N,) and its gradient (N,), in the model with the network inside, from s (4,)."""
     return _differentiated()(s, plan, net)
 
 
@@ -902,8 +912,8 @@ debug = Debug(
     hints=[
         "First J: what was the network trained on, and what is it shown here? The state itself stays as it is: x goes "
         "into the model.",
-        "Then the gradient: compare it with difference quotients of your J. C is the Jacobian of the whole step, f + φ; "
-        "which part of it is missing?",
+        "Then the gradient: compare it with difference quotients of your J. C is the Jacobian of the whole step, f + "
+        "φ; which part of it is missing?",
         "The chain rule: φ depends on z, and z on (x, u). `net.slope(z)` is (2, 5), `feature_slopes(x, u)` (5, 5), and "
         "their product belongs to the rows of v and w.",
     ],
@@ -918,8 +928,8 @@ debug = Debug(
                 "The gradient is now that of its J, but J is not the plan's cost: the network still sees w and F as "
                 "they are. It was trained on features(x, u).", _differentiated(_fed_raw, _added(_chain_raw))),
         Mistake("slope in the features",
-                "net.slope(z) is a derivative in z. C holds those in (x, u): the chain rule needs feature_slopes(x, u), "
-                "too.", _differentiated(slopes=_added(lambda x, u, z, net: net.slope(z)))),
+                "net.slope(z) is a derivative in z. C holds those in (x, u): the chain rule needs "
+                "feature_slopes(x, u), too.", _differentiated(slopes=_added(lambda x, u, z, net: net.slope(z)))),
         Mistake("slope in the features, raw state",
                 "net.slope(z) is a derivative in z; C holds those in (x, u). And the network still sees the raw state.",
                 _differentiated(_fed_raw, _added(lambda x, u, z, net: net.slope(z)))),
@@ -1059,3 +1069,118 @@ def _hidden(answer, seed: int) -> dict[str, float]:
     return {"gain over plain": gain_over_plain(**model)}
 
 
+IDENTIFIED = {"mass": 0.6, "friction": 1.5}  # least squares on `transitions`, rounded to the grid
+
+
+def _where(test: Callable[[float, float], bool]) -> Callable:
+    """Make a predicate from `test(mass, friction)`."""
+    return lambda answer, measured: test(float(answer["mass"]), float(answer["friction"]))
+
+
+design = Design(
+    6,
+    "a model that need not be true",
+    reference=IDENTIFIED,
+    measure=_hidden,
+    targets={"gain over plain": (">=", LEAST_SHARE * gain_over_plain(**IDENTIFIED))},
+    when_right="No viscous friction is dry friction, and several models do: θ is chosen for what the plans are worth.",
+    hints=[
+        "A force of friction slows the plant down, and the plain model knows of none. Which of the two numbers can say "
+        "so, even if not quite truly?",
+        "Try every mass and every friction of the grid on the 600 steps: for which is the mean square of the error "
+        "in v and w least?",
+        "`dynamics(x, u, CartPoleParameters(mass=…, friction=…))` predicts all steps at once; compare its columns 2 "
+        "and 3 with those of `ahead`.",
+    ],
+    mistakes=[
+        Mistake("nothing changed", "That is the plain model, so there is nothing to gain.",
+                _where(lambda m, b: abs(m - 0.2) < 0.05 and b < 0.25), {"mass": 0.2, "friction": 0.0}),
+        Mistake("payload alone",
+                "0.4 kg is the payload alone; the pole has its own 0.2 kg. And there is no friction in this model, "
+                "which does more than the mass.",
+                _where(lambda m, b: abs(m - 0.4) < 0.05 and b < 0.75), {"mass": 0.4, "friction": 0.0}),
+        Mistake("heavy without friction",
+                "A heavier pole does not stand in for friction: with so much mass and no friction the plans push as if "
+                "the cart ran freely.",
+                _where(lambda m, b: m >= 0.95 and b < 0.75), {"mass": 1.2, "friction": 0.0}),
+        Mistake("no friction",
+                "The mass is about right, and yet it gains little: the plans still believe that the cart runs freely. "
+                "Friction costs more than the payload.",
+                _where(lambda m, b: m >= 0.45 and b < 0.75), {"mass": 0.6, "friction": 0.0}),
+        Mistake("hardly any friction",
+                "Viscous friction b is a force b v: at 1 m/s yours is far below the plant's, and the mass is too small "
+                "as well.", _where(lambda m, b: m < 0.45 and b < 2.75), {"mass": 0.2, "friction": 1.0}),
+        Mistake("far too heavy",
+                "With this mass the model expects the pole to push the cart about as it does not: the swings come too "
+                "late or too far.", _where(lambda m, b: m >= 0.95), {"mass": 1.2, "friction": 3.0}),
+        Mistake("too much friction",
+                "So much friction slows the model's cart far more than the plant's at high speed: the plans push too "
+                "hard. (With less mass the same friction would do.)",
+                _where(lambda m, b: b >= 3.75), {"mass": 0.8, "friction": 6.0}),
+    ],
+    variants=[{"mass": 0.5, "friction": 2.0}, {"mass": 0.42, "friction": 2.9}, {"mass": 0.2, "friction": 4.0}],
+)  # fmt: skip
+
+# ----------------------------------------------------------------------- 7: which architecture for which plant
+
+explain = Explain(
+    7,
+    "which architecture for which plant",
+    reference="d",
+    choices={
+        "a": "Parameterised: θ of its model is identified from the recorded steps, and its viscous friction stands in "
+        "for the dry one.",
+        "b": "Hierarchical: φ_θ(s) raises the weight on position once the load hangs still; constraints are kept.",
+        "c": "Algorithmic: a network proposes the first guess, so that the solver ends in a plan that stops at the "
+        "right place.",
+        "d": "Parallel: a correction r(s, u) beside it, which is taught −BᵀE/BᵀB on the recorded steps.",
+        "e": "Integrated: a residual inside its dynamics, since only a plan that knows of friction can stop at the "
+        "right place.",
+    },
+    reasons={
+        1: "Friction acts on the trolley as the motor's force does: its error E lies along B.",
+        2: "In the lecture's table parallel has the lowest cost of all.",
+        3: "It comes after the solve: the program stays as it is, and a small network takes microseconds.",
+        4: "An input that is added to a feasible one is feasible, as the plan has been checked.",
+        5: "Its inputs stay far from the motor's limit and its positions far from the ends of the rail.",
+        6: "It can be trained by regression: no solver has to be differentiated.",
+    },
+    carrying=(1, 3, 5),
+    when_right="The question is what may be touched, where the error acts, and who keeps the constraints.",
+    hints=[
+        "For each claim: what would have to be changed in the certified program, and what does a solve then take?",
+        "Which of the five can cancel a force at rest at all, with the problem left as it is?",
+        "Three reasons: one says that the correction *can* mend this error, one that it *may* and in time, one that it "
+        "does no harm.",
+    ],
+    mistakes=[
+        Mistake("parameters are inside",
+                "θ stands in the problem that may not be changed. And viscous friction is 0 at rest, where the load "
+                "stops: in the lecture it lowers the cost more than the distance.", "a"),
+        Mistake("weights are inside",
+                "φ is a parameter of the problem, so the problem is changed before each solve. A larger weight makes "
+                "the distance smaller, but the plan still knows of no friction.", "b"),
+        Mistake("same problem, same minimum",
+                "A better guess finds a better minimum of the *same* problem. Its model has no friction: it does not "
+                "know that it stops too early.", "c"),
+        Mistake("dynamics are inside",
+                "A residual changes the program's equations, and a solve takes several times as long, because it is "
+                "differentiated at every stage: 7 ms of 10 are gone already. And friction can also be cancelled from "
+                "outside.", "e"),
+        Mistake("not the lowest cost",
+                "Reason 2 is false: there, parallel comes to stand nearest, but a model identified from steps is "
+                "cheaper. And it would say nothing of this crane.", 2),
+        Mistake("nobody checks the sum",
+                "Reason 4 is false: the MPC has checked its own input, and knows nothing of the sum. That is why one "
+                "must ask how far the limits are.", 4),
+        Mistake("true of the others, too",
+                "Reason 6 is true, but also of the parameterised and the integrated one: it does not tell them apart.",
+                6),
+    ],
+)  # fmt: skip
+
+exercise = Exercise(
+    5,
+    "Where may a network sit?",
+    [predict, target, decision, sampling, debug, design, explain],
+)

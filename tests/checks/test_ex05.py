@@ -5,11 +5,12 @@ import pytest
 
 from mpcrl_course.checks import ex05
 from mpcrl_course.checks.engine import NOT_ATTEMPTED, RAISED, RIGHT, WRONG
-from mpcrl_course.envs.cartpole import LADEN, MODEL, WEIGHTS, CartPoleParameters, dynamics
+from mpcrl_course.data import make_05_models
+from mpcrl_course.envs.cartpole import MODEL, WEIGHTS, CartPoleParameters, dynamics
 from mpcrl_course.learners import identify
-from mpcrl_course.policies import hierarchical, mppi_weights, parallel, tuned_theta
+from mpcrl_course.policies import hierarchical, mppi_weights, parallel
+from mpcrl_course.policies.comparison import hanging_starts
 from mpcrl_course.policies.sampling import MPPI
-from mpcrl_course.problems.cartpole import cartpole_mpc
 from tests.notebooks import texts
 
 NAME = "05_architectures"
@@ -141,3 +142,67 @@ def test_a_part_that_is_wrong_is_said():
 def test_each_reason_of_its_own_is_judged():
     judged = {n: ex05.explain.judge(("d", [n])) for n in ex05.explain.reasons}
     assert {n for n, result in judged.items() if result.mistake is None} == set(ex05.explain.carrying)
+
+
+# ------------------------------------------------------------------------------------------ the table of the design
+
+
+def test_the_table_holds_what_the_closed_loop_does():
+    """Where two swings cost nearly the same, rounding decides between them: so most of a few runs, and their gain."""
+    starts = hanging_starts(20, make_05_models.SEED)[:4]
+    found = {}
+    for mass, friction in ((0.2, 0.0), (0.6, 1.5)):
+        run = ex05.drive(mass, friction, starts)
+        found[mass] = np.minimum(run.cost.sum(axis=0), ex05.MOST)
+        near = np.isclose(found[mass], ex05._cost(mass, friction)[:4], rtol=0.02)
+        assert near.sum() >= 3
+    assert found[0.2].mean() > found[0.6].mean()
+
+
+def test_the_table_is_that_of_the_script():
+    runs = ex05._runs()
+    np.testing.assert_array_equal(runs.mass, make_05_models.MASS)
+    np.testing.assert_array_equal(runs.friction, make_05_models.FRICTION)
+    assert runs.cost.shape == runs.final.shape == (12, 13, 20) and np.isfinite(runs.cost).all()
+
+
+def test_the_reference_is_what_least_squares_says():
+    model = identify(*ex05.transitions())
+    assert ex05.design.reference == {"mass": round(model.mass, 1), "friction": round(2 * model.friction) / 2}
+
+
+def test_a_gain_is_in_doubt_by_the_starts_and_the_targets_keep_away_from_it():
+    """What is right gains more than half of the reference's, and what is wrong less, by a margin."""
+    target = ex05.design.targets["gain over plain"][1]
+    rights = [ex05.gain_over_plain(**answer) for answer in ex05.design.right_answers()]
+    wrongs = [ex05.gain_over_plain(**mistake.example) for mistake in ex05.design.mistakes]
+    assert min(rights) > 1.2 * target and max(wrongs) < 0.8 * target
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((0.6, 1.5), "a dict with the keys"),
+        ({"mass": 0.6}, "a dict with the keys"),
+        ({"mass": 6.0, "friction": 1.0}, "between 0.05 and 1.25"),
+        ({"mass": 0.6, "friction": -1.0}, "between 0 and 6.25"),
+        ({"mass": np.nan, "friction": 1.0}, "between 0.05 and 1.25"),
+    ],
+    ids=str,
+)
+def test_design_of_the_wrong_form_says_so(answer, said):
+    result = ex05.design.judge(answer)
+    assert result.verdict == RAISED and said in str(result.details)
+
+
+# --------------------------------------------------------------------------------------------------- the notebooks
+
+
+def test_what_the_notebook_says_is_what_the_check_does():
+    text = texts(NAME)
+    for key, sentence in (ex05.explain.choices | ex05.explain.reasons).items():
+        assert f"- **{key}** {sentence}" in text["explain-text"]
+    said = text["predict-text"]
+    assert ex05.predict.precision in said and f"**{ex05.FRICTION:g} N**" in said
+    assert f"**{ex05.DECIDED:g} N**" in said and f"**{ex05.SHARE:g}**" in said
+    assert f"min(J, {ex05.MOST:.0f})" in text["design-text"] and ex05.LEAST_SHARE == 0.5

@@ -17,7 +17,12 @@ from mpcrl_course.envs.cartpole import WEIGHTS, dynamics, stage_cost
 # ------------------------------------------------------------------------------------------------------- item 2
 
 
-def _force(E=lambda f, x, u, ahead: ahead - f(x, u), h=1e-3, over=2, quotient=lambda B, E: -(B * E).sum(1) / (B**2).sum(1)):
+def _force(
+    E=lambda f, x, u, ahead: ahead - f(x, u),
+    h=1e-3,
+    over=2,
+    quotient=lambda B, E: -(B * E).sum(1) / (B**2).sum(1),
+):
     def missing_force(f, x, u, ahead):
         B = (f(x, u + h) - f(x, u - h))[:, 2:] / (over * h)
         return np.reshape(quotient(B, E(f, x, u, ahead)[:, 2:]), (-1, 1))
@@ -204,6 +209,10 @@ def _raw(x, u):
     return np.array([np.cos(x[1]), np.sin(x[1]), x[2], x[3], u])
 
 
+def _chain(x, u, z, net):
+    return net.slope(z) @ feature_slopes(x, u)
+
+
 def _zero(C, x, u, z, net):
     return 0.0
 
@@ -284,7 +293,7 @@ WRONG = [
     (5, "features only", _gradient(more=_zero)),
     (5, "slope in z", _gradient(more=lambda C, x, u, z, net: net.slope(z))),
     (5, "slope, and still the raw state", _gradient(z=_raw)),
-    (5, "slope times the model's", _gradient(more=lambda C, x, u, z, net: C[2:] * (net.slope(z) @ feature_slopes(x, u)))),
+    (5, "slope times the model's", _gradient(more=lambda C, x, u, z, net: C[2:] * _chain(x, u, z, net))),
     (5, "features twice", _gradient(z=lambda x, u: features(x / [1, 1, 1, 3], [u / 15]))),
     (5, "slope at the next state", late),
     (6, "the payload, no friction", {"mass": 0.6, "friction": 0.0}),
