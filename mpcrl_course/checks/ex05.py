@@ -22,7 +22,7 @@ from mpcrl_course.closed_loop import Run, run
 from mpcrl_course.envs.cartpole import LADEN, MODEL, WEIGHTS, CartPoleParameters, dynamics, stage_cost
 from mpcrl_course.learners.regression import cartpole_transitions, fit
 from mpcrl_course.mlp import MLP
-from mpcrl_course.policies.comparison import CommonGuess
+from mpcrl_course.policies.comparison import CommonGuess, hanging_starts
 from mpcrl_course.policies.integrated import SCALE, feature_mlp, features
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.cartpole import cartpole_mpc, terminal_factor, with_model
@@ -251,6 +251,7 @@ class Solve:
         s, weights = np.asarray(s, dtype=float), np.asarray(weights, dtype=float)
         if s.shape[-1:] != (4,) or weights.shape != (*s.shape[:-1], 5):
             raise ValueError(f"solve(s, weights) wants s (n, 4) and weights (n, 5), not {s.shape} and {weights.shape}")
+        weights = np.maximum(weights, 1e-9)  # it must be told from its negative
         y = np.stack([s[..., 0], 2.0 * np.sin(0.5 * s[..., 1]), s[..., 2], s[..., 3]], axis=-1)
         u = (self._gains * np.sqrt(weights[..., :4] / weights[..., 4:]) * y).sum(axis=-1, keepdims=True)
         return LIMIT * np.tanh(u / LIMIT)
@@ -485,14 +486,14 @@ class Network:
 class Terminal:
     """A learned terminal cost ``V(x)``, shape (n,), of states x (n, 4)."""
 
-    def __init__(self, P):
-        self._P = np.array(P, dtype=float)
+    def __init__(self, P, tilt=0.0):
+        self._P, self._tilt = np.array(P, dtype=float), np.array(tilt, dtype=float)
 
     def __call__(self, x) -> np.ndarray:
         """Return the values."""
         x = np.asarray(x, dtype=float)
         y = np.stack([x[..., 0], 2.0 * np.sin(0.5 * x[..., 1]), x[..., 2], x[..., 3]], axis=-1)
-        return (y @ self._P * y).sum(axis=-1)
+        return ((y @ self._P + self._tilt) * y).sum(axis=-1)
 
     def __repr__(self):
         return "V"
@@ -611,7 +612,7 @@ def _sampled_by_change(s, plan, noise, net, V, temperature):
     return {"J": J, "weights": better / better.sum(), "plan": plan + better @ e / better.sum()}
 
 
-def _some_samples(rng: np.random.Generator, n: int, H: int, far: float = 0.0) -> tuple:
+def _some_samples(rng: np.random.Generator, n: int, H: int, far: float = 0.0, cold: float = 1.0) -> tuple:
     s = rng.uniform([-0.8, 2.2, -0.9, -2.0], [0.8, 3.4, 0.9, 2.0]) + [far, 0.0, 0.0, 0.0]
     plan, noise = rng.uniform(-8.0, 8.0, H), 3.0 * rng.standard_normal((n, H))
     plan[0], noise[0] = 12.0, np.abs(noise[0]) + 5.0  # beyond the limit
@@ -620,21 +621,20 @@ def _some_samples(rng: np.random.Generator, n: int, H: int, far: float = 0.0) ->
         noise[:, 0] = np.abs(noise[:, 0]) + 4.0  # so is the mean of what is not clipped
     plan[1], noise[2, 1] = -6.0, rng.uniform(16.0, 18.0)  # noise beyond the limit, and the sum within
     half = rng.normal(size=(4, 4))
-    return (
-        s,
-        plan,
-        noise,
-        some_network(rng, 0.3),
-        Terminal(0.5 * np.eye(4) + 0.1 * half @ half.T),
-        rng.uniform(0.6, 1.5),
-    )
+    V = Terminal(0.5 * np.eye(4) + 0.1 * half @ half.T, rng.uniform(-0.6, 0.6, 4))
+    return s, plan, noise, some_network(rng, 0.3), V, cold * rng.uniform(0.6, 1.5)
 
 
 sampling = Fill(
     4,
     "a plan by sampling, with a network inside the model",
     reference=sampled_plan,
-    probes=lambda rng: [_some_samples(rng, 5, 3), _some_samples(rng, 4, 4), _some_samples(rng, 6, 3, far=7.0)],
+    probes=lambda rng: [
+        _some_samples(rng, 5, 3),
+        _some_samples(rng, 4, 4),
+        _some_samples(rng, 6, 3, far=7.0),
+        _some_samples(rng, 5, 2, cold=0.003),
+    ],
     compare=close(rtol=1e-6, atol=1e-9, names=("J", "weights", "plan")),
     when_right="No solver, no derivative: the network only has to be evaluated, for all samples at once.",
     hints=[
@@ -984,8 +984,7 @@ debug = Debug(
 
 #: Plants whose steps item 2 looks at.
 PLANTS = {"dry friction alone": CartPoleParameters(coulomb=FRICTION), "payload and dry friction": LADEN}
-#: Where the runs that may be seen start.
-SHOWN = np.array([[0.4, np.pi - 0.3, 0.2, -0.4], [-0.5, np.pi + 0.2, -0.3, 0.6]])
+SHOWN = hanging_starts(3)  # the lecture's first ones, which may be seen
 MOST, LEAST_SHARE = 400.0, 0.5  # of the cost of a run; of the identified model's gain
 PLAIN = {"mass": MODEL.mass, "friction": MODEL.friction}
 
@@ -1018,7 +1017,7 @@ def drive(mass: float, friction: float, starts=SHOWN) -> Run:
     mass, friction : float
         kg, N s/m.
     starts : array_like, shape (n, 4)
-        By default two that may be seen.
+        By default three that may be seen.
 
     Returns
     -------
@@ -1100,23 +1099,24 @@ design = Design(
                 "which does more than the mass.",
                 _where(lambda m, b: abs(m - 0.4) < 0.05 and b < 0.75), {"mass": 0.4, "friction": 0.0}),
         Mistake("heavy without friction",
-                "A heavier pole does not stand in for friction: with so much mass and no friction the plans push as if "
-                "the cart ran freely.",
+                "A heavier pole does not stand in for friction: with so much mass and hardly any friction the "
+                "plans push as if the cart ran freely.",
                 _where(lambda m, b: m >= 0.95 and b < 0.75), {"mass": 1.2, "friction": 0.0}),
         Mistake("no friction",
-                "The mass is about right, and yet it gains little: the plans still believe that the cart runs freely. "
-                "Friction costs more than the payload.",
+                "The mass is about right, and yet it gains little: the plans still believe that the cart runs as good "
+                "as freely. Friction costs more than the payload.",
                 _where(lambda m, b: m >= 0.45 and b < 0.75), {"mass": 0.6, "friction": 0.0}),
         Mistake("hardly any friction",
-                "Viscous friction b is a force b v: at 1 m/s yours is far below the plant's, and the mass is too small "
-                "as well.", _where(lambda m, b: m < 0.45 and b < 2.75), {"mass": 0.2, "friction": 1.0}),
+                "Viscous friction b is a force b v: at 1 m/s yours is below the plant's 3 N, and the mass is too small "
+                "as well. One of the two may be off, hardly both.",
+                _where(lambda m, b: m < 0.55 and b < 2.75), {"mass": 0.2, "friction": 1.0}),
         Mistake("far too heavy",
                 "With this mass the model expects the pole to push the cart about as it does not: the swings come too "
                 "late or too far.", _where(lambda m, b: m >= 0.95), {"mass": 1.2, "friction": 3.0}),
         Mistake("too much friction",
                 "So much friction slows the model's cart far more than the plant's at high speed: the plans push too "
                 "hard. (With less mass the same friction would do.)",
-                _where(lambda m, b: b >= 3.75), {"mass": 0.8, "friction": 6.0}),
+                _where(lambda m, b: b >= 3.25), {"mass": 0.8, "friction": 6.0}),
     ],
     variants=[{"mass": 0.5, "friction": 2.0}, {"mass": 0.42, "friction": 2.9}, {"mass": 0.2, "friction": 4.0}],
 )  # fmt: skip

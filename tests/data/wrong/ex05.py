@@ -297,7 +297,7 @@ WRONG = [
     (5, "features twice", _gradient(z=lambda x, u: features(x / [1, 1, 1, 3], [u / 15]))),
     (5, "slope at the next state", late),
     (6, "the payload, no friction", {"mass": 0.6, "friction": 0.0}),
-    (6, "coulomb in the nominal model", {"mass": 0.2, "friction": 3.0}),
+    (6, "coulomb in the nominal model", {"mass": 0.2, "friction": 2.0}),
     (6, "nothing changed", {"mass": 0.2, "friction": 0.0}),
     (6, "much friction", {"mass": 0.6, "friction": 6.0}),
     (6, "a pair", (0.6, 1.5)),
