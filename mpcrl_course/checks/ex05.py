@@ -105,7 +105,12 @@ predict = Predict(
 
 
 class Model:
-    """A model of the cart-pole: f(x, u) gives the next states (n, 4) for states x (n, 4) and forces u (n, 1)."""
+    """A model of the cart-pole: f(x, u) gives the next states (n, 4) for states x (n, 4) and forces u (n, 1).
+
+    Parameters
+    ----------
+    parameters : CartPoleParameters
+    """
 
     def __init__(self, parameters: CartPoleParameters):
         self._parameters = parameters
@@ -127,9 +132,13 @@ def missing_force(f, x, u, ahead):
     return _target()(f, x, u, ahead)
 
 
+def _central(f, x, u):
+    return (f(x, u + 1e-3) - f(x, u - 1e-3)) / 2e-3
+
+
 def _target(
     error: Callable = lambda f, x, u, ahead: ahead - f(x, u),
-    slope: Callable = lambda f, x, u: (f(x, u + 1e-3) - f(x, u - 1e-3)) / 2e-3,
+    slope: Callable = _central,
     counted: Any = slice(2, None),
     force: Callable = lambda B, E: -(B * E).sum(1, keepdims=True) / (B * B).sum(1, keepdims=True),
 ) -> Callable:
@@ -198,6 +207,21 @@ target = Fill(
                 _target(force=lambda B, E: -(B * E).sum(1, keepdims=True) / (B * B).sum())),
         Mistake("positions for velocities", "You have taken p and q, columns 0 and 1; the velocities are 2 and 3.",
                 _target(counted=slice(None, 2))),
+        Mistake("angle and velocity", "You have taken q and v, columns 1 and 2; the velocities are 2 and 3.",
+                _target(counted=slice(1, 3))),
+        Mistake("mean over the steps",
+                "Every step has the mean of all targets. Each step is a sample of its own.",
+                lambda f, x, u, ahead: np.full((len(x), 1), missing_force(f, x, u, ahead).mean())),
+        Mistake("another model", "You have used the nominal `dynamics`. The model is the f that is given.",
+                lambda f, x, u, ahead: missing_force(dynamics, x, u, ahead)),
+        Mistake("slope at the next state",
+                "B is taken at `ahead`. It is the derivative in u of the step that starts in x.",
+                lambda f, x, u, ahead: _target(slope=lambda f, x, u: _central(f, ahead, u))(f, x, u, ahead)),
+        Mistake("brackets",
+                "Only one of the two f is divided by h: B is (f(x, u + h) − f(x, u − h))/(2h), with brackets.",
+                _target(slope=lambda f, x, u: f(x, u + 1e-3) - f(x, u - 1e-3) / 2e-3)),
+        Mistake("divided by EᵀE", "You have divided by EᵀE; it is BᵀB.",
+                _target(force=lambda B, E: -(B * E).sum(1, keepdims=True) / (E * E).sum(1, keepdims=True))),
         Mistake("cart only", "Only v is in your products; w is a velocity, too.", _target(counted=slice(2, 3))),
         Mistake("pole only", "Only w is in your products; v is a velocity, too.", _target(counted=slice(3, 4))),
         Mistake("mean of two quotients",
@@ -240,6 +264,11 @@ class Solve:
 
     For states s (n, 4) and weights (n, 5), of p^2, (2 sin(q/2))^2, v^2, w^2, F^2, it returns forces (n, 1) within the
     limit. (Instead of a plan it has a formula, so that a check takes no time.)
+
+    Parameters
+    ----------
+    gains : array_like, shape (4,)
+        Of the formula: of p, 2 sin(q/2), v and w.
     """
 
     def __init__(self, gains):
@@ -261,7 +290,15 @@ class Solve:
 
 
 class Correction:
-    """A learned correction ``r(s, u)``, shape (n, 1), of states s (n, 4) and the MPC's forces u (n, 1)."""
+    """A learned correction ``r(s, u)``, shape (n, 1), of states s (n, 4) and the MPC's forces u (n, 1).
+
+    Parameters
+    ----------
+    gains : array_like, shape (4,)
+        Of the states, before a tanh.
+    tilt : float
+        Of the force.
+    """
 
     def __init__(self, gains, tilt: float):
         self._gains, self._tilt = np.array(gains, dtype=float), tilt
@@ -406,6 +443,15 @@ decision = Fill(
                 _decision(up=lambda s, c, d: _sigmoid((np.cos(s[:, 2]) - c) / d))),
         Mistake("no width", "d is missing in the gate: (cos q − c)/d.",
                 _decision(up=lambda s, c, d: _sigmoid(np.cos(s[:, 1]) - c))),
+        Mistake("c and d swapped", "c and d have changed places: θ = (a, c, d).",
+                lambda s, solve, r, theta, beta: decide(s, solve, r, np.asarray(theta)[[0, 2, 1]], beta)),
+        Mistake("ramp for a sigmoid",
+                "Your gate is a ramp that is cut off at 0 and 1. A sigmoid is ½ where cos q = c, and smooth.",
+                _decision(up=lambda s, c, d: np.clip((np.cos(s[:, 1]) - c) / d, 0.0, 1.0))),
+        Mistake("factor added", "The factor is added to the weight on p; it multiplies it.",
+                _decision(factor=lambda a, up: 1.0 + (1.0 + a * up) / WEIGHTS[0])),
+        Mistake("gate added", "a up(s) is added to the weight on p; the weight is multiplied by 1 + a up(s).",
+                _decision(factor=lambda a, up: 1.0 + a * up / WEIGHTS[0])),
         Mistake("factors pile up",
                 "The first state's weight is right, and from there on the factors pile up: weights are multiplied that "
                 "have been multiplied before. Each row starts from WEIGHTS.", _piled_up),
@@ -435,6 +481,8 @@ decision = Fill(
         Mistake("β swapped, mixed", "β and 1 − β have changed places, and the two are mixed: u + β r is asked for.",
                 _decision(blend=lambda u, r, beta: beta * u + (1 - beta) * r)),
         Mistake("1 − β", "The correction has the share 1 − β.", _decision(blend=lambda u, r, beta: u + (1 - beta) * r)),
+        Mistake("β at both", "β multiplies the whole sum; it is the share of the correction alone.",
+                _decision(blend=lambda u, r, beta: beta * (u + r))),
         Mistake("β forgotten", "The correction is added in full: where is β?",
                 _decision(blend=lambda u, r, beta: u + r)),
         Mistake("correction subtracted", "r has been subtracted. Its sign is already the right one.",
@@ -466,6 +514,10 @@ class Network:
     """A trained network φ: of the features z (..., 5) it returns the model's error of the next v and w, (..., 2).
 
     ``net.slope(z)`` is its Jacobian (2, 5) at one z (5,).
+
+    Parameters
+    ----------
+    mlp : MLP
     """
 
     def __init__(self, mlp: MLP):
@@ -484,7 +536,13 @@ class Network:
 
 
 class Terminal:
-    """A learned terminal cost ``V(x)``, shape (n,), of states x (n, 4)."""
+    """A learned terminal cost ``V(x)`` = y'P y + tilt'y, shape (n,), of states x (n, 4), y = (p, 2 sin(q/2), v, w).
+
+    Parameters
+    ----------
+    P : array_like, shape (4, 4)
+    tilt : array_like, shape (4,), optional
+    """
 
     def __init__(self, P, tilt=0.0):
         self._P, self._tilt = np.array(P, dtype=float), np.array(tilt, dtype=float)
@@ -500,7 +558,7 @@ class Terminal:
 
 
 def some_network(rng: np.random.Generator, size: float = 1.0, width: int = 4) -> Network:
-    """Return a network drawn at random; its outputs are of about `size`, its layers have so many units (`width`)."""
+    """Return a network drawn with `rng`; its outputs are of about `size`, its layers have so many units (`width`)."""
     mlp = feature_mlp(rng, 2, width)
     mlp.W3[:] = size * rng.uniform(0.4, 1.0, mlp.W3.shape) * rng.choice([-1.0, 1.0], mlp.W3.shape)
     return Network(mlp)
@@ -523,7 +581,8 @@ def fitted_network() -> Network:
 def sampled_plan(s, plan, noise, net, V, temperature):
     """Return the costs J (n,) of n samples about a plan (H,), their weights (n,), and the new plan (H,).
 
-    From the state s (4,); `noise` (n, H) is what is added to the plan, V(x) the terminal cost, temperature lambda.
+    From the state s (4,); `noise` (n, H) is what is added to the plan, net(z) the network inside the model, V(x) the
+    terminal cost, temperature lambda.
     """
     return _sampled()(s, plan, noise, net, V, temperature)
 
@@ -560,11 +619,19 @@ def _without_the_least(J, temperature):
         return w / w.sum()
 
 
+def _without_the_largest(J, temperature):
+    with np.errstate(all="ignore"):
+        w = np.exp(-(J - J.max()) / temperature)
+        return w / w.sum()
+
+
 def _sampled(
     draw: Callable = lambda plan, noise: np.clip(plan + noise, -LIMIT, LIMIT),
     step: Callable = _step_inside,
     cost: Callable = lambda x, ahead, u: stage_cost(x, u),
     end: Callable = lambda V, x, before: V(x),
+    force: Callable = lambda a, h, plan: a[:, h : h + 1],
+    keep: Callable = lambda J, h: J,
     first: int = 0,
     stages: Callable = range,
     weigh: Callable = _softmax,
@@ -577,10 +644,10 @@ def _sampled(
         x, J = np.tile(s, (len(a), 1)), np.zeros(len(a))
         before = x
         for h in stages(a.shape[1]):
-            before, u = x, a[:, h : h + 1]
+            before, u = x, force(a, h, plan)
             x = step(x, u, net)
             if h >= first:
-                J = J + cost(before, x, u)
+                J = keep(J, h) + cost(before, x, u)
         J = J + end(V, x, before)
         w = weigh(J, temperature)
         return J, w, update(w, a, plan, noise)
@@ -669,6 +736,14 @@ sampling = Fill(
         Mistake("costs of the states after",
                 "Each stage's cost is that of the state after the step; L(x_h, a_h) is that of the state in which a_h "
                 "is applied.", _sampled(cost=lambda x, ahead, u: stage_cost(ahead, u))),
+        Mistake("last stage only",
+                "J holds the last stage's cost and V only: does your loop add up, or overwrite?",
+                _sampled(keep=lambda J, h: 0.0 * J)),
+        Mistake("cost of the old plan's forces",
+                "All samples go through the model with the forces of the old plan: apply each sample's own, column h "
+                "of a.", _sampled(force=lambda a, h, plan: np.full((len(a), 1), plan[h]))),
+        Mistake("one force for all stages", "Every stage is driven by the first force: take column h of a.",
+                _sampled(force=lambda a, h, plan: a[:, :1])),
         Mistake("first stage missing", "The costs lack their first stage, h = 0.", _sampled(first=1)),
         Mistake("last stage missing",
                 "The roll-out ends a step early, so that V is taken at x_{H−1}: the last force is never applied.",
@@ -696,6 +771,11 @@ sampling = Fill(
         Mistake("least cost not subtracted",
                 "Where all costs are large, exp(−J/λ) is 0 for every sample, and 0/0 no number: subtract min J first.",
                 _sampled(weigh=_without_the_least)),
+        Mistake("largest cost subtracted",
+                "Where a sample is far cheaper than what you subtract, exp overflows: subtract the least cost, so that "
+                "no exponent is positive.", _sampled(weigh=_without_the_largest)),
+        Mistake("shares of the costs", "These weights are shares of 1/J. They are exp(−(J − min J)/λ), over their sum.",
+                _sampled(weigh=lambda J, lam: (1.0 / J) / (1.0 / J).sum())),
         Mistake("temperature multiplied", "You have multiplied by λ; costs are divided by it.",
                 _sampled(weigh=lambda J, lam: _softmax(J, 1.0 / lam))),
         Mistake("temperature outside",
@@ -769,7 +849,7 @@ def _raw_slopes(x, u) -> np.ndarray:
 
 
 def plan_gradient(s, plan, net):
-    """Return the cost J of a plan (N,) and its gradient (N,), in the model with the network inside, from s (4,)."""
+    """Return the cost J of a plan (N,) and its gradient (N,), from s (4,), in the model with net(z) inside."""
     return _differentiated()(s, plan, net)
 
 
@@ -927,6 +1007,11 @@ debug = Debug(
         Mistake("raw state, differentiated as such",
                 "The gradient is now that of its J, but J is not the plan's cost: the network still sees w and F as "
                 "they are. It was trained on features(x, u).", _differentiated(_fed_raw, _added(_chain_raw))),
+        Mistake("network fed x and u",
+                "The network sees (p, q, v, w, u) themselves. It was trained on features(x, u).",
+                _differentiated(lambda x, ahead, u: np.append(x, u))),
+        Mistake("slope twice", "The slope of φ has been added twice.",
+                _differentiated(slopes=_added(lambda x, u, z, net: 2.0 * _chain(x, u, z, net)))),
         Mistake("slope in the features",
                 "net.slope(z) is a derivative in z. C holds those in (x, u): the chain rule needs "
                 "feature_slopes(x, u), too.", _differentiated(slopes=_added(lambda x, u, z, net: net.slope(z)))),

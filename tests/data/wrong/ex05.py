@@ -171,6 +171,20 @@ def raw_features(s, plan, noise, net, V, temperature):
     return J, w, w @ a
 
 
+def overwritten(s, plan, noise, net, V, temperature):
+    """Forget the plus in +=."""
+    a = np.clip(plan + noise, -LIMIT, LIMIT)
+    x = np.tile(s, (len(a), 1))
+    for h in range(len(plan)):
+        u = a[:, [h]]
+        J = stage_cost(x, u)
+        x = dynamics(x, u) + np.hstack([np.zeros((len(a), 2)), net(features(x, u))])
+    J += V(x)
+    w = np.exp(-(J - J.min()) / temperature)
+    w /= w.sum()
+    return J, w, w @ a
+
+
 def with_softmax(s, plan, noise, net, V, temperature):
     """Use SciPy's softmax, and overwrite the noise."""
     noise += plan
@@ -267,6 +281,8 @@ WRONG = [
     (2, "norm of B", _force(quotient=lambda B, E: -(B * E).sum(1) / np.linalg.norm(B, axis=1))),
     (2, "E entry by entry", _force(quotient=lambda B, E: -(E / B).sum(1))),
     (2, "a change of the state", _force(E=lambda f, x, u, ahead: ahead - x)),
+    (2, "the course's model for f", lambda f, x, u, ahead: _force()(lambda x, u: dynamics(x, u), x, u, ahead)),
+    (2, "rows and columns", _force(quotient=lambda B, E: -(B * E).sum(0)[:1] / (B * B).sum(0)[:1])),
     (3, "sigma of degrees", _decide(gate=lambda s, c, d: expit((np.cos(np.degrees(s[:, 1])) - c) / d))),
     (3, "exp without the minus", _decide(gate=lambda s, c, d: 1 / (1 + np.exp((np.cos(s[:, 1]) - c) / d)))),
     (3, "brackets", _decide(gate=lambda s, c, d: expit(np.cos(s[:, 1]) - c / d))),
@@ -283,6 +299,7 @@ WRONG = [
     (4, "one stage less", _mppi(stages=lambda H: range(H - 1))),
     (4, "no V", _mppi(end=lambda V, x: 0)),
     (4, "x for z", raw_features),
+    (4, "J overwritten", overwritten),
     (4, "plain exp", _mppi(weights=lambda J, T: np.exp(-J / T) / np.exp(-J / T).sum())),
     (4, "max for min", _mppi(weights=lambda J, T: np.exp((J - J.max()) / T) / np.exp((J - J.max()) / T).sum())),
     (4, "lambda outside", _mppi(weights=lambda J, T: (w := np.exp(-(J - J.min()))) / w.sum() / T)),
@@ -291,6 +308,7 @@ WRONG = [
     (4, "noise, not what was tried", _mppi(new=lambda w, a, plan, noise: plan + w @ noise)),
     (4, "clipped at 1", _mppi(draw=lambda plan, noise: np.clip(plan + noise, -1, 1))),
     (5, "features only", _gradient(more=_zero)),
+    (5, "x and u for z", _gradient(z=lambda x, u: np.array([*x, u]), more=_zero)),
     (5, "slope in z", _gradient(more=lambda C, x, u, z, net: net.slope(z))),
     (5, "slope, and still the raw state", _gradient(z=_raw)),
     (5, "slope times the model's", _gradient(more=lambda C, x, u, z, net: C[2:] * _chain(x, u, z, net))),
@@ -313,7 +331,7 @@ RIGHT = [
     (2, "diagonals", diagonal),
     (2, "one-sided, einsum", one_sided),
     (2, "all four states", all_states),
-    (2, "steps of 1 N", _force(h=0.1)),
+    (2, "steps of 1 N", _force(h=1.0)),
     (3, "SciPy and lists", scipy_and_lists),
     (3, "a matrix of factors", broadcast),
     (4, "softmax, noise overwritten", with_softmax),
