@@ -1010,6 +1010,9 @@ debug = Debug(
         Mistake("network fed x and u",
                 "The network sees (p, q, v, w, u) themselves. It was trained on features(x, u).",
                 _differentiated(lambda x, ahead, u: np.append(x, u))),
+        Mistake("network fed x and u, and fixed",
+                "The network sees (p, q, v, w, u) themselves; it was trained on features(x, u). And the gradient still "
+                "takes φ for a fixed number.", _differentiated(lambda x, ahead, u: np.append(x, u), _fixed)),
         Mistake("slope twice", "The slope of φ has been added twice.",
                 _differentiated(slopes=_added(lambda x, u, z, net: 2.0 * _chain(x, u, z, net)))),
         Mistake("slope in the features",
