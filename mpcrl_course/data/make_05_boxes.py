@@ -151,7 +151,7 @@ def integrated(k):
 
 
 def nearest(k):
-    """Return the plain MPC that starts from the nearest of 24 plans, stored with their mirror images; and their starts.
+    """Return the plain MPC of training k that starts from the nearest of 12 plans and their images; and their starts.
 
     It is the first guess that is learned here: all other rows have the common one.
     """
