@@ -54,10 +54,19 @@ def active_set(plan: Solution) -> np.ndarray:
 
 
 def active_sets(mpc: MPC, states, theta=None) -> np.ndarray:
-    """Return the active sets (n, rows) of an mpc's plans from states (n, n_states); theta: by default the initial one."""
-    problem = _condensed(mpc).problem
+    """Return the active sets (n, rows) of plans.
+
+    Parameters
+    ----------
+    mpc : MPC
+        One that daqp solves.
+    states : array_like, shape (n, n_states)
+    theta : array_like, optional
+        By default the initial one.
+    """
+    _condensed(mpc)
     theta = mpc.parameters.initial() if theta is None else theta
-    states = reals(states, "states", (None, problem.n_states))
+    states = reals(states, "states", (None, mpc.problem.n_states))
     return np.array([active_set(mpc.policy(theta, s)) for s in states], np.int8).reshape(len(states), -1)
 
 
@@ -114,7 +123,7 @@ class PredictedSet:
     """
 
     def __init__(self, mpc: MPC, predict: Callable, theta=None):
-        back_end = _condensed(mpc).back_end
+        back_end = _condensed(mpc)
         self.mpc, self.predict, n = mpc, function(predict, "predict"), mpc.problem.n_states
         self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
         qp = back_end.qp("V")
@@ -179,13 +188,17 @@ class PredictedSet:
         most[soft, 0] = self.weight[soft]
         free = a == 0
         keep = [z[free] - self.lower[free], self.upper[free] - z[free]]  # free rows keep their bounds,
-        push = [(side * pushed)[on], (most - side * pushed)[soft]]  # others push outwards, soft ones up to their weight,
+        push = [
+            (side * pushed)[on],
+            (most - side * pushed)[soft],
+        ]  # others push outwards, soft ones up to their weight,
         M = np.vstack([*keep, *push, (side * (z - bound))[beyond]])  # and what counts as violated is so
         return K, M[np.isfinite(M).all(axis=1)]  # without the bounds that are none
 
 
-def _condensed(mpc: MPC) -> MPC:
-    """Return the mpc, if daqp solves it."""
-    if not isinstance(instance(mpc, MPC, "mpc").back_end, CondensedSolver):
+def _condensed(mpc: MPC) -> CondensedSolver:
+    """Return what solves the mpc, if that is daqp."""
+    back_end = instance(mpc, MPC, "mpc").back_end
+    if not isinstance(back_end, CondensedSolver):
         raise ValueError(f"mpc must be one that daqp solves, not {mpc.solver}")
-    return mpc
+    return back_end

@@ -28,8 +28,8 @@ from mpcrl_course.validation import function, generator, instance, real, sequenc
 def improved(mpcs: Sequence[MPC], i: int, theta, s, kept: Solution) -> Solution:
     """Return the plan that MPC i makes of the head of the kept plan, followed by the kept plan's tail.
 
-    Where it finds none, the kept plan as it is, with the status 'failed'. `kept` is a plan of the longest MPC; its value
-    and multipliers are old ones where a shorter one was asked.
+    Where it finds none, the kept plan as it is, with the status 'failed'. `kept` is a plan of the longest MPC; where a
+    shorter one was asked, its value and multipliers are old ones.
 
     Parameters
     ----------
@@ -119,6 +119,7 @@ class Foreseen:
         return np.expm1(self.network(seen(s, self.angle)))
 
     def __call__(self, s, plan: Solution) -> int:
+        """Return the index of the horizon for the state s; the kept plan does not matter."""
         allowed = self.foresee(s) <= self.epsilon
         return int(allowed.argmax()) if allowed.any() else len(allowed)
 
@@ -151,6 +152,7 @@ class Logged:
         self.change: list[np.ndarray] = []
 
     def __call__(self, s, plan: Solution) -> int:
+        """Log, and return the index of a horizon, for the state s and the kept plan."""
         *shorter, longest = (improved(self.mpcs, i, self.theta, s, plan) for i in range(len(self.mpcs)))
         if all(each.status != "failed" for each in (*shorter, longest)):
             self.s.append(s.copy())

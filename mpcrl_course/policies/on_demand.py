@@ -91,6 +91,7 @@ class Foreseen:
         return float(np.expm1(self.network(departures(s, plan.x[0], self.scale, self.angle))[0]))
 
     def __call__(self, s, plan: Solution) -> bool:
+        """Return whether to solve in the state s, rather than keep the plan."""
         return self.foresee(s, plan) > self.epsilon
 
 
@@ -123,9 +124,11 @@ class Logged:
         self.change: list[float] = []
 
     def __call__(self, s, plan: Solution) -> bool:
+        """Log, and return whether to solve in the state s, rather than keep the plan."""
         new = improve(self.mpc, self.theta, s, plan)
         if new.status != "failed":
-            self.s.append(s.copy()), self.predicted.append(plan.x[0].copy())
+            self.s.append(s.copy())
+            self.predicted.append(plan.x[0].copy())
             self.change.append(float(np.abs(new.u0 - plan.u0).max()))
         return bool(self.rng.random() < self.share)
 
