@@ -1,10 +1,10 @@
 """Lecture 05's boxes in which the problem stays as it is and a network guides its solver; five trainings each.
 
-Run it with `python mpcrl_course/data/make_05_solver.py`, about four minutes of processor time; with "flag", "horizon"
-or "active set" for that part alone. It writes solver_05.npz.
+Run it with `python mpcrl_course/data/make_05_solver.py`, about four minutes of processor time; with "flag", "horizon",
+"horizon nominal" or "active set" for that part alone. It writes solver_05.npz.
 
 flag       the cart-pole's MPC solves where it is asked to: by a rule, at random, by a network
-horizon    its horizon is 10, 20 or 40: fixed, by a rule, by a network
+horizon    its horizon is 10, 20 or 40: fixed, by a rule, by a network; and the same where the plant is the model
 active set of the linear plant's MPC, predicted from 100, 1000 and 10000 solved states
 
 Of the first two the file holds, for each row, what `comparison.shipped` reads, from the same 20 starts, with an axis
@@ -27,7 +27,7 @@ import numpy as np
 
 from mpcrl_course import places
 from mpcrl_course.closed_loop import run
-from mpcrl_course.envs.cartpole import LADEN
+from mpcrl_course.envs.cartpole import LADEN, MODEL
 from mpcrl_course.envs.linear import LinearParameters
 from mpcrl_course.learners import fit
 from mpcrl_course.mlp import MLP
@@ -58,17 +58,17 @@ def trained_from(k):
     return TRAINED[12 * k : 12 * (k + 1)]
 
 
-def log(controller, k):
+def log(controller, k, plant=LADEN):
     """Drive the plant from the starts of training k, 100 steps each: what logs is within the controller."""
     starts = trained_from(k)
-    run(controller, LADEN, starts, LADEN.draw(0, len(starts), 100))
+    run(controller, plant, starts, plant.draw(0, len(starts), 100))
 
 
-def measured(controller, said):
-    """Return what `measure` finds, and the mean of said(controller), start by start."""
+def measured(controller, said, plant=LADEN):
+    """Return what `measure` finds on the plant, and the mean of said(controller), start by start."""
     found, means = [], []
     for start in STARTS:
-        found.append(measure(controller, LADEN, start[None]))
+        found.append(measure(controller, plant, start[None]))
         means.append(said(controller))
     return Measured(*(np.concatenate(column) for column in zip(*found, strict=True))), np.array(means)
 
@@ -123,11 +123,11 @@ def flags():
     return written(rows, "share")
 
 
-def learned_choice(k):
-    """Return the network of training k: taught in loops in which .6 of the steps look 40 steps ahead."""
+def learned_choice(k, plant):
+    """Return the network of training k: taught in loops of the plant in which .6 of the steps look 40 steps ahead."""
     mpcs, guess = common()
     logged = horizon.Logged(mpcs, 0.6, np.random.default_rng([14, k]))
-    log(horizon.VaryingHorizon(mpcs, logged, first=guess), k)
+    log(horizon.VaryingHorizon(mpcs, logged, first=guess), k, plant)
     x, y = logged.lesson(ANGLE)
     rng = np.random.default_rng([15, k])
     return fit(MLP(5, len(HORIZONS) - 1, rng, width=32, activation="tanh"), x, y, rng)
@@ -138,23 +138,23 @@ def near_upright(s, plan):
     return 0 if np.cos(s[ANGLE]) > np.cos(UPRIGHT) else len(HORIZONS) - 1
 
 
-def horizons():
-    """Return the rows of the horizon."""
+def horizons(plant=LADEN, where=""):
+    """Return the rows of the horizon on the plant; their names end with `where`."""
     mpcs, guess = common()
 
     def chosen(choose):
         policy = horizon.VaryingHorizon(mpcs, choose, first=guess)
-        return measured(policy, lambda policy: np.mean(policy.chosen[0]))
+        return measured(policy, lambda policy: np.mean(policy.chosen[0]), plant)
 
     rows = {
-        f"N = {N}": [measured(Receding(mpc, first=guess if N == HORIZONS[-1] else own_first), lambda _, N=N: N)]
+        f"N = {N}": [measured(Receding(mpc, first=guess if N == HORIZONS[-1] else own_first), lambda _, N=N: N, plant)]
         for mpc, N in zip(mpcs, HORIZONS, strict=True)
     }
     rows["N by rule"] = [chosen(near_upright)]
-    nets = [learned_choice(k) for k in range(TRAININGS)]
+    nets = [learned_choice(k, plant) for k in range(TRAININGS)]
     for epsilon in ALLOWED:
         rows[f"N foreseen {epsilon}"] = [chosen(horizon.Foreseen(net, epsilon, ANGLE)) for net in nets]
-    return written(rows, "horizon")
+    return written({name + where: row for name, row in rows.items()}, "horizon")
 
 
 def own_first(mpc, theta, s):
@@ -228,7 +228,8 @@ def sets_predicted():
     return arrays | {"active set count": count.astype(np.int16)}
 
 
-PARTS = {"flag": flags, "horizon": horizons, "active set": sets_predicted}
+PARTS = {"flag": flags, "horizon": horizons, "horizon nominal": lambda: horizons(MODEL, ", nominal"),
+         "active set": sets_predicted}  # fmt: skip
 
 
 def main(parts):
