@@ -27,7 +27,7 @@ import numpy as np
 
 from mpcrl_course import places
 from mpcrl_course.closed_loop import run
-from mpcrl_course.envs.cartpole import LADEN
+from mpcrl_course.envs.cartpole import LADEN, MODEL
 from mpcrl_course.envs.linear import LinearParameters
 from mpcrl_course.learners import fit
 from mpcrl_course.mlp import MLP
@@ -42,7 +42,7 @@ TRAININGS = 5
 STARTS, TRAINED = hanging_starts(20, 7), hanging_starts(60, 177)
 ANGLE, SCALE = 1, np.array([0.1, 0.15, 0.3, 0.6])  # of the errors of a prediction: m, rad, m/s, rad/s
 RULES, FORESEEN, CHANCES = (0.4, 0.6, 0.8), (0.3, 1.0, 3.0), (0.8,)  # solved the less, the further on
-HORIZONS, ALLOWED, UPRIGHT = (10, 20, 40), (0.5, 1.0, 2.0), 0.5
+HORIZONS, ALLOWED, UPRIGHT = (10, 20, 40), (0.5, 2.0), 0.5
 SIZES, LOW, HIGH = (100, 1000, 10000), [-0.2, -1.0], [1.2, 1.0]
 
 
@@ -58,17 +58,17 @@ def trained_from(k):
     return TRAINED[12 * k : 12 * (k + 1)]
 
 
-def log(controller, k):
+def log(controller, k, plant=LADEN):
     """Drive the plant from the starts of training k, 100 steps each: what logs is within the controller."""
     starts = trained_from(k)
-    run(controller, LADEN, starts, LADEN.draw(0, len(starts), 100))
+    run(controller, plant, starts, plant.draw(0, len(starts), 100))
 
 
-def measured(controller, said):
-    """Return what `measure` finds, and the mean of said(controller), start by start."""
+def measured(controller, said, plant=LADEN):
+    """Return what `measure` finds of a plant, and the mean of said(controller), start by start."""
     found, means = [], []
     for start in STARTS:
-        found.append(measure(controller, LADEN, start[None]))
+        found.append(measure(controller, plant, start[None]))
         means.append(said(controller))
     return Measured(*(np.concatenate(column) for column in zip(*found, strict=True))), np.array(means)
 
@@ -123,42 +123,49 @@ def flags():
     return written(rows, "share")
 
 
-def learned_choice(k):
-    """Return the network of training k: taught in loops in which .6 of the steps look 40 steps ahead."""
+def learned_choice(k, plant):
+    """Return the network of training k: taught in loops of the plant in which .6 of the steps look 40 steps ahead."""
     mpcs, guess = common()
     logged = horizon.Logged(mpcs, 0.6, np.random.default_rng([14, k]))
-    log(horizon.VaryingHorizon(mpcs, logged, first=guess), k)
+    log(horizon.VaryingHorizon(mpcs, logged, first=guess), k, plant)
     x, y = logged.lesson(ANGLE)
     rng = np.random.default_rng([15, k])
     return fit(MLP(5, len(HORIZONS) - 1, rng, width=32, activation="tanh"), x, y, rng)
 
 
 def near_upright(s, plan):
-    """Return the rule: the shortest horizon within .5 rad of upright, the longest elsewhere."""
+    """Return the rule: the shortest horizon if s is within .5 rad of upright, whatever the plan, else the longest."""
     return 0 if np.cos(s[ANGLE]) > np.cos(UPRIGHT) else len(HORIZONS) - 1
 
 
 def horizons():
-    """Return the rows of the horizon."""
+    """Return the rows of the horizon, of the laden plant, and of that which the MPC knows exactly."""
+    return horizons_of(LADEN, "N") | horizons_of(MODEL, "exact: N")
+
+
+def horizons_of(plant, name):
+    """Return the rows of the horizon of a plant, which start with `name`."""
     mpcs, guess = common()
 
     def chosen(choose):
         policy = horizon.VaryingHorizon(mpcs, choose, first=guess)
-        return measured(policy, lambda policy: np.mean(policy.chosen[0]))
+        return measured(policy, lambda policy: np.mean(policy.chosen[0]), plant)
 
-    rows = {
-        f"N = {N}": [measured(Receding(mpc, first=guess if N == HORIZONS[-1] else own_first), lambda _, N=N: N)]
-        for mpc, N in zip(mpcs, HORIZONS, strict=True)
+    def fixed(mpc):
+        N = mpc.problem.horizon
+        return measured(Receding(mpc, first=guess if mpc is mpcs[-1] else own_first), lambda _: N, plant)
+
+    rows = {f"{name} = {mpc.problem.horizon}": [fixed(mpc)] for mpc in mpcs} | {
+        f"{name} by rule": [chosen(near_upright)]
     }
-    rows["N by rule"] = [chosen(near_upright)]
-    nets = [learned_choice(k) for k in range(TRAININGS)]
+    nets = [learned_choice(k, plant) for k in range(TRAININGS)]
     for epsilon in ALLOWED:
-        rows[f"N foreseen {epsilon}"] = [chosen(horizon.Foreseen(net, epsilon, ANGLE)) for net in nets]
+        rows[f"{name} foreseen {epsilon}"] = [chosen(horizon.Foreseen(net, epsilon, ANGLE)) for net in nets]
     return written(rows, "horizon")
 
 
 def own_first(mpc, theta, s):
-    """Return the first plan of a shorter mpc from s: found from the head of the guess that all share."""
+    """Return the first plan of a shorter mpc with theta from s: found from the head of the guess that all share."""
     x, u = common()[1].plan(s)
     N = mpc.problem.horizon
     return mpc.policy(theta, s, warm_start=(x[: N + 1], u[:N]))
@@ -179,7 +186,7 @@ def written(rows, what):
 
 
 def seconds(decide, states):
-    """Return the processor time of deciding at the states (n, 2), one at a time."""
+    """Return the processor time of a controller, `decide`, at the states (n, 2), one at a time."""
     began = process_time()
     for s in states:
         decide(s[None])

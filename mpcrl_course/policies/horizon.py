@@ -115,7 +115,7 @@ class Foreseen:
         self.angle = index_of(angle, network.sizes[0] - 1)
 
     def foresee(self, s) -> np.ndarray:
-        """Return by how much the first input of each shorter horizon would differ from that of the longest."""
+        """Return by how much the first input of each shorter horizon would differ in s from that of the longest."""
         return np.expm1(self.network(seen(s, self.angle)))
 
     def __call__(self, s, plan: Solution) -> int:
@@ -160,7 +160,7 @@ class Logged:
         return len(shorter) if self.rng.random() < self.share else int(self.rng.integers(len(shorter)))
 
     def lesson(self, angle: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what a network is shown (n, n_states + 1) and has to foresee (n, n_shorter)."""
+        """Return what a network is shown (n, n_states + 1), `angle` being one, and has to foresee (n, n_shorter)."""
         s = np.array(self.s)
         return seen(s, index_of(angle, s.shape[1])), np.log1p(self.change)
 
