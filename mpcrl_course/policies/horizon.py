@@ -1,11 +1,12 @@
 """Algorithmic, too: how far to look ahead. A rule or a network chooses the horizon N of each solve from the state.
 
-    plan_k = solve_N(s_k) ++ (shift(plan_{k-1}) from stage N on),      N = horizons[choose(s_k, shift(plan_{k-1}))]
+    plan_k = solve_N(s_k) from shift(plan_{k-1}), resized to N stages,     N = horizons[choose(s_k, shift(plan_{k-1}))]
 
-One MPC for each horizon, all with the same cost, model and parameters. The plan that is kept is always that of the
-longest one: a shorter solve improves its head, and its tail goes on, one stage further, as what the next long solve
-starts from; that the two do not meet is for multiple shooting to mend. `Foreseen` chooses by a network, trained on what
-was `Logged`: the shortest horizon whose first input is foreseen to be within epsilon of that of the longest.
+One MPC for each horizon, all with the same cost, model and parameters. A plan is cut where the next one is shorter;
+where it is longer, its last state and input are held. (To keep the end of the last long plan behind a short one, and
+start from it later, is worse than to have none: by then the head has long gone elsewhere.) `Foreseen` chooses by a
+network, trained on what was `Logged`: the shortest horizon whose first input is foreseen to be within epsilon of that
+of the longest.
 
 What the network sees is one decision's loss. What the loop loses when it decides so again and again stands nowhere in
 its lesson: measure that.
@@ -25,30 +26,36 @@ from mpcrl_course.policies.receding import Receding, beside
 from mpcrl_course.validation import function, generator, instance, real, sequence, whole
 
 
-def improved(mpcs: Sequence[MPC], i: int, theta, s, kept: Solution) -> Solution:
-    """Return the plan that MPC i makes of the head of the kept plan, followed by the kept plan's tail.
-
-    Where it finds none, the kept plan as it is, with the status 'failed'. `kept` is a plan of the longest MPC; where a
-    shorter one was asked, its value and multipliers are old ones.
+def resized(plan: Solution, N: int) -> Solution | tuple[np.ndarray, np.ndarray]:
+    """Return a plan as a guess of N stages: itself, if it has N; else cut, or its last state and input held.
 
     Parameters
     ----------
-    mpcs : sequence of MPC
-        By their horizons.
-    i : int
+    plan : Solution
+    N : int
+    """
+    have, N = len(instance(plan, Solution, "plan").u), whole(N, "N", 1)
+    if have == N:
+        return plan
+    more = max(0, N - have)
+    x, u = (np.concatenate([part, np.repeat(part[-1:], more, axis=0)]) for part in (plan.x, plan.u))
+    return x[: N + 1], u[:N]
+
+
+def improved(mpc: MPC, theta, s, kept: Solution) -> Solution:
+    """Return the plan from s that the mpc finds from the kept one, of whatever length; else that, its status 'failed'.
+
+    Parameters
+    ----------
+    mpc : MPC
     theta : array_like, shape (n_theta,)
     s : array_like, shape (n_states,)
     kept : Solution
     """
-    mpc, N = mpcs[i], mpcs[i].problem.horizon
     try:
-        if N == len(kept.u):
-            return mpc.policy(theta, s, warm_start=kept)
-        new = mpc.policy(theta, s, warm_start=(kept.x[: N + 1], kept.u[:N]))
+        return mpc.policy(theta, s, warm_start=resized(kept, mpc.problem.horizon))
     except SolverError:
         return replace(kept, status="failed")
-    x, u = np.concatenate([new.x, kept.x[N + 1 :]]), np.concatenate([new.u, kept.u[N:]])
-    return replace(kept, x=x, u=u, status=new.status)
 
 
 class VaryingHorizon(Receding):
@@ -93,7 +100,7 @@ class VaryingHorizon(Receding):
         if which >= len(self.mpcs):
             raise ValueError(f"choose returned {which}, but there are {len(self.mpcs)} horizons")
         self._now = self.mpcs[which].problem.horizon
-        return improved(self.mpcs, which, self.theta, s, kept)
+        return improved(self.mpcs[which], self.theta, s, kept)
 
 
 class Foreseen:
@@ -115,7 +122,7 @@ class Foreseen:
         self.angle = index_of(angle, network.sizes[0] - 1)
 
     def foresee(self, s) -> np.ndarray:
-        """Return by how much the first input of each shorter horizon would differ from that of the longest."""
+        """Return by how much the first input of each shorter horizon would differ in s from that of the longest."""
         return np.expm1(self.network(seen(s, self.angle)))
 
     def __call__(self, s, plan: Solution) -> int:
@@ -153,14 +160,14 @@ class Logged:
 
     def __call__(self, s, plan: Solution) -> int:
         """Log, and return the index of a horizon, for the state s and the kept plan."""
-        *shorter, longest = (improved(self.mpcs, i, self.theta, s, plan) for i in range(len(self.mpcs)))
+        *shorter, longest = (improved(mpc, self.theta, s, plan) for mpc in self.mpcs)
         if all(each.status != "failed" for each in (*shorter, longest)):
             self.s.append(s.copy())
             self.change.append(np.array([np.abs(each.u0 - longest.u0).max() for each in shorter]))
         return len(shorter) if self.rng.random() < self.share else int(self.rng.integers(len(shorter)))
 
     def lesson(self, angle: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what a network is shown (n, n_states + 1) and has to foresee (n, n_shorter)."""
+        """Return what a network is shown (n, n_states + 1), `angle` being one, and has to foresee (n, n_shorter)."""
         s = np.array(self.s)
         return seen(s, index_of(angle, s.shape[1])), np.log1p(self.change)
 

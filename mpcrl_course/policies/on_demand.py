@@ -133,7 +133,7 @@ class Logged:
         return bool(self.rng.random() < self.share)
 
     def lesson(self, scale, angle: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what a network is shown (n, 2 n_states + 1) and has to foresee (n, 1); see `departures`."""
+        """Return what a network is shown, `departures` with this scale and angle, and has to foresee (n, 1)."""
         return departures(self.s, self.predicted, scale, angle), np.log1p(self.change)[:, None]
 
 

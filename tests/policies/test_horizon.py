@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from mpcrl_course.closed_loop import run
+from mpcrl_course.envs.cartpole import CartPoleParameters
 from mpcrl_course.envs.linear import LinearParameters
 from mpcrl_course.envs.pendulum import PendulumParameters
 from mpcrl_course.learners import fit
 from mpcrl_course.mlp import MLP
+from mpcrl_course.mpc import shift
 from mpcrl_course.policies.horizon import Foreseen, Logged, VaryingHorizon
 from mpcrl_course.policies.receding import Receding
+from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
 
@@ -46,18 +49,29 @@ def test_a_shorter_one_alone_is_the_shorter_mpc():
         assert policy.chosen == [[10] + [short.problem.horizon] * 5] * 3
 
 
-def test_a_short_solve_changes_the_head_and_the_tail_goes_on(mpcs):
-    policy = VaryingHorizon(mpcs, lambda s, plan: 1)
-    policy([[0.3, -0.5], [-0.2, 0.4]])  # where the box does not decide
-    before = list(policy.plans)
-    policy([plan.x[1] + 0.02 for plan in before])
-    for old, new in zip(before, policy.plans, strict=True):
-        assert new.x.shape == old.x.shape and new.u.shape == old.u.shape
-        np.testing.assert_array_equal(new.u[10:-1], old.u[11:])
-        np.testing.assert_array_equal(new.x[11:-1], old.x[12:])
-        assert np.abs(new.u[:10] - old.u[1:11]).max() > 1e-4
-        alone = mpcs[1].policy(new.theta, new.x[0], warm_start=(np.vstack([new.x[:1], old.x[2:12]]), old.u[1:11]))
-        np.testing.assert_allclose(new.u[:10], alone.u, atol=1e-5)
+def test_a_plan_is_cut_or_held_to_start_the_next_one(mpcs):
+    policy = VaryingHorizon(mpcs, lambda s, plan: which)
+    policy([[0.3, -0.5]])  # where the box does not decide
+    for which, N in ((1, 10), (0, 5), (2, 20), (2, 20)):
+        (old,) = policy.plans
+        s = old.x[1] + 0.02
+        policy([s])
+        (new,) = policy.plans
+        assert new.x.shape == (N + 1, 2) and new.u.shape == (N, 1)
+        guess = shift(old)
+        x, u = (np.vstack([part, *[part[-1:]] * max(0, N - len(old.u))]) for part in (guess.x, guess.u))
+        alone = mpcs[which].policy(new.theta, s, warm_start=(x[: N + 1], u[:N]))
+        np.testing.assert_allclose(new.u, alone.u, atol=1e-6)
+    assert policy.chosen == [[20, 10, 5, 20, 20]]
+
+
+def test_the_end_of_the_swing_does_not_need_the_long_horizon():
+    """Near the upright the cart-pole's terminal cost is nearly exact, so that N = 10 decides there as N = 40 does."""
+    mpcs, plant = [cartpole_mpc(horizon=N) for N in (10, 40)], CartPoleParameters()
+    noise, start = plant.draw(0, 1, 80), [[0.0, 1.5, 0.0, 0.0]]
+    switched = run(VaryingHorizon(mpcs, lambda s, plan: int(np.cos(s[1]) < 0.9)), plant, start, noise)
+    long = run(Receding(mpcs[1]), plant, start, noise)
+    assert abs(switched.cost.sum() / long.cost.sum() - 1.0) < 0.01
 
 
 def test_what_is_logged_is_what_each_horizon_would_change(mpcs):
