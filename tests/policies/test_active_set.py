@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.linear import LinearParameters
 from mpcrl_course.learners import fit
@@ -101,3 +102,20 @@ def test_what_does_not_fit_is_refused(mpc, known):
     ):
         with pytest.raises(ValueError, match=words):
             make()
+
+
+def test_what_is_shipped_of_lecture_05_is_found_again(mpc):
+    """The memory of 100 states of the first training, at other states than those that were tried there."""
+    with places.data("solver_05.npz") as file:
+        shipped = {key: file[key] for key in file.files if key.startswith("active set")}
+    for kind in ("nearest", "network"):
+        assert shipped[f"active set {kind} share"].shape == (2, 3, 5) and shipped[f"active set {kind} off"].max() < 1e-8
+        assert (
+            np.diff(shipped[f"active set {kind} share"].mean(axis=2), axis=1) > 0.0
+        ).all()  # more states, more right
+    states = np.random.default_rng([17, 0]).uniform([-0.2, -1.0], [1.2, 1.0], (100, 2))
+    policy = PredictedSet(mpc, nearest_set(states, active_sets(mpc, states)))
+    policy(np.random.default_rng(5).uniform([-0.2, -1.0], [1.2, 1.0], (1500, 2)))
+    again = np.mean([said == "verified" for said in policy.status])
+    assert again == pytest.approx(shipped["active set nearest share"][0, 0, 0], abs=0.05)  # 3 deviations of either
+    assert len(policy.laws) <= shipped["active set count"][0, 0]
