@@ -1,6 +1,6 @@
 """Lecture 05's boxes in which the problem stays as it is and a network guides its solver; five trainings each.
 
-Run it with `python mpcrl_course/data/make_05_solver.py`, about four minutes of processor time; with "flag", "horizon"
+Run it with `python mpcrl_course/data/make_05_solver.py`, about ten minutes of processor time; with "flag", "horizon"
 or "active set" for that part alone. It writes solver_05.npz.
 
 flag       the cart-pole's MPC solves where it is asked to: by a rule, at random, by a network
