@@ -39,7 +39,7 @@ def blend(q_learned, q_mpc, beta: float) -> np.ndarray:
     return (1.0 - beta) * q_learned + beta * q_mpc
 
 
-def lstd_q(features, features_next, cost, gamma: float, ridge: float = 1e-4) -> np.ndarray:
+def lstd_q(features, features_next, cost, gamma: float, ridge: float = 1e-6) -> np.ndarray:
     """Return the weights omega of Q^pi = omega'features: (mean of z (z - gamma z+)' + ridge I)^-1 mean of z L.
 
     Parameters
@@ -49,7 +49,8 @@ def lstd_q(features, features_next, cost, gamma: float, ridge: float = 1e-4) -> 
     cost : array_like, shape (M,)
         L.
     gamma, ridge : float
-        Discount; added to the diagonal.
+        Discount; added to the diagonal. It has to be small against the least of the mean squared features: it pulls the
+        weights towards 0, however many data there are.
     """
     z = reals(features, "features", (None, None))
     z_next, cost = reals(features_next, "features_next", z.shape), reals(cost, "cost", z.shape[:1])
@@ -61,10 +62,10 @@ def lstd_q(features, features_next, cost, gamma: float, ridge: float = 1e-4) -> 
         raise ValueError("the features do not tell all weights apart: give a ridge above 0") from None
 
 
-def learned_omega(data: Transitions, K, k, ridge: float = 1e-4) -> np.ndarray:
-    """Return the weights (10,) of Q_w, the critic of the policy -K s - k, that `lstd_q` finds in `data` with its `ridge`.
+def learned_omega(data: Transitions, K, k, ridge: float = 1e-6) -> np.ndarray:
+    """Return the weights (10,) of Q_w, the critic of a policy, that `lstd_q` finds in `data` with its `ridge`.
 
-    K (1, 2), k (1,).
+    The policy is -K s - k, K (1, 2) and k (1,).
     """
     z, z_next = quadratic.features(data.s, data.a), quadratic.features(data.s_next, -data.s_next @ K.T - k)
     return lstd_q(z, z_next, data.cost, DISCOUNT, ridge)
@@ -117,8 +118,8 @@ class BlendedIteration(Learner):
     ridge, exploration : float
         See `lstd_q`; standard deviation of the noise on the input.
     blend : callable (q_learned, q_mpc, beta) -> q, optional
-        A reader's own, of arrays of action values, in the place of (1 - beta) Q_w + beta Q^MPC. It is applied to their
-        weights, which is the same if it is linear in both.
+        A reader's own, of arrays of action values, in the place of (1 - beta) Q_w + beta Q^MPC. It is applied to
+        their weights, which is the same if it is linear in both.
 
     Attributes
     ----------
@@ -129,8 +130,8 @@ class BlendedIteration(Learner):
     data : Transitions
         The latest.
     log : Log
-        ratio: J/J* of the policy, with a row before the first step; beta; M. The run stops where the critic has no least
-        action, or the policy does not stabilise the plant: the ratio is then infinite.
+        ratio: J/J* of the policy, with a row before the first step; beta; M. The run stops where the critic has no
+        least action, or the policy does not stabilise the plant: the ratio is then infinite.
     """
 
     name = "blended policy iteration"
@@ -143,9 +144,9 @@ class BlendedIteration(Learner):
         rng: np.random.Generator,
         *,
         beta: float | Callable = 0.5,
-        M: int | Callable = 200,
+        M: int | Callable = 60,
         lengths: int | None = None,
-        ridge: float = 1e-4,
+        ridge: float = 1e-6,
         exploration: float = 0.3,
         blend: Callable = blend,
     ):
