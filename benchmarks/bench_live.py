@@ -58,6 +58,7 @@ WIDGETS = (
         "Back to nominal",
     ),
     Widget("linear", "", ("back-off", "horizon", "discount"), "Learn while you watch", "Reset"),
+    Widget("critic", "", ("bias", "share", "number of data"), "Improve while you watch", "Reset"),
     Widget("admm", "", ("penalty", "iteration shown", "messages lost"), "", "New states"),
     Widget(
         "power",

@@ -49,8 +49,8 @@ def lstd_q(features, features_next, cost, gamma: float, ridge: float = 1e-6) -> 
     cost : array_like, shape (M,)
         L.
     gamma, ridge : float
-        Discount; added to the diagonal. It has to be small against the least of the mean squared features: it pulls the
-        weights towards 0, however many data there are.
+        Discount; added to the diagonal. It has to be small against the matrix's smallest singular value, or it
+        pulls the weights towards 0 however many data there are.
     """
     z = reals(features, "features", (None, None))
     z_next, cost = reals(features_next, "features_next", z.shape), reals(cost, "cost", z.shape[:1])

@@ -4,6 +4,7 @@ from mpcrl_course.live.admm import admm_live, agreement
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.cartpole import cartpole_live
 from mpcrl_course.live.clock import Clock
+from mpcrl_course.live.critic import critic_live
 from mpcrl_course.live.ddpg import ddpg_live
 from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
@@ -21,6 +22,7 @@ __all__ = [
     "admm_live",
     "agreement",
     "cartpole_live",
+    "critic_live",
     "ddpg_live",
     "linear_live",
     "pendulum_live",

@@ -17,6 +17,7 @@ STEPS = {
     "03_rl": [""],
     "04_mpc_vs_rl": [r"step (\d+) \("],
     "06_mpc_as_value": [r"of (\d+) steps", r"of (\d+) steps"],
+    "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
     "11_distributed": [r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of"],
 }

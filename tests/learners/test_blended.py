@@ -99,7 +99,7 @@ def test_the_sweep_of_bias_and_beta():
 
 
 def test_a_ridge_that_is_not_small_makes_a_critic_fail():
-    """M = 200 is enough for the critic alone; a ridge of 1e-4, of the size of its least features, spoils it."""
+    """M = 200 is enough for the critic alone; a ridge of 1e-4, of the size of its least singular value, spoils it."""
     assert (sweep(1.0, 20, beta=0.0, M=200) < 1.5).all()
     assert (sweep(1.0, 20, beta=0.0, M=200, ridge=1e-4) > 1.5).mean() > 0.3
 
