@@ -1,6 +1,6 @@
 """The linear plant without its bounds: its MPC, its critics and the cost of its policies, all in closed form.
 
-    x+ = A x + B u + w,   w ~ N(0, 0.05^2 I);    L(x, u) = 1/2 (|x|^2 + 1/2 u^2);    gamma = 0.9;    x_0 ~ N(0, I/4)
+    x+ = A x + B u + e,   e ~ N(0, 0.05^2 I);    L(x, u) = 1/2 (|x|^2 + 1/2 u^2);    gamma = 0.9;    x_0 ~ N(0, I/4)
 
 With z = (s, a) everything that can be said of a pair is a quadratic function z'M z + 2 q'z + c, ten numbers: the
 weights omega of the products and entries of z (`features`, `weights_of`). The MPC is
@@ -221,7 +221,7 @@ def true_omega() -> np.ndarray:
 def true_phi() -> np.ndarray:
     """Return the phi (9,) with which the MPC, its P that of the true plant, gives Q* exactly.
 
-    V0 = gamma tr(P W) / (1 - gamma) is what the noise, of which the MPC knows nothing, costs from now on.
+    V0 = gamma tr(P cov e) / (1 - gamma) is what the noise, of which the MPC knows nothing, costs from now on.
     """
     mpc = QuadraticMPC()
     V0 = DISCOUNT * DEVIATION**2 * np.trace(mpc.P) / (1.0 - DISCOUNT)
