@@ -85,7 +85,14 @@ LECTURES = (
     ),
     Lecture(7, "Learn the model, or the behaviour?", "system identification against learning in closed loop", (5, 6)),
     Lecture(8, "Can MPC teach?", "imitation, DAgger, guided exploration", (2, 3)),
-    Lecture(9, "Can MPC judge?", "an MPC as critic, alone and blended", (3, 6)),
+    Lecture(
+        9,
+        "Can MPC judge?",
+        "an MPC as critic: blended with a learned one, and its own local one",
+        (3, 6),
+        notebook="09_critic",
+        live=("critic",),
+    ),
     Lecture(10, "Before and after the policy?", "reference generators and safety filters", (2, 3)),
     Lecture(
         11,

@@ -5,6 +5,7 @@ from mpcrl_course.live.architectures import architectures_live
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.cartpole import cartpole_live
 from mpcrl_course.live.clock import Clock
+from mpcrl_course.live.critic import critic_live
 from mpcrl_course.live.ddpg import ddpg_live
 from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
@@ -23,6 +24,7 @@ __all__ = [
     "agreement",
     "architectures_live",
     "cartpole_live",
+    "critic_live",
     "ddpg_live",
     "linear_live",
     "pendulum_live",

@@ -3,14 +3,16 @@
 What several problems have under one name (`parameters`, `problem`, `with_model`, `guesses`) is in the plant's module.
 """
 
-from mpcrl_course.problems import cartpole, linear, network, pendulum, power
+from mpcrl_course.problems import cartpole, linear, network, pendulum, power, quadratic
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import agent, network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
 from mpcrl_course.problems.power import joint_mpc, power_mpc
+from mpcrl_course.problems.quadratic import QuadraticMPC
 
 __all__ = [
+    "QuadraticMPC",
     "agent",
     "cartpole",
     "cartpole_mpc",
@@ -23,4 +25,5 @@ __all__ = [
     "pendulum_mpc",
     "power",
     "power_mpc",
+    "quadratic",
 ]

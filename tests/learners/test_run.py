@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 
 from mpcrl_course.dp import FiniteMDP, sampler
-from mpcrl_course.envs import LinearPlant
+from mpcrl_course.envs import LinearEpisodes, LinearPlant
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.envs.random_pendulum import RandomMass
 from mpcrl_course.learners.behaviour import epsilon_greedy, exponential, perturbed_cost
+from mpcrl_course.learners.blended import BlendedIteration
+from mpcrl_course.learners.blended_target import BlendedDDPG
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
+from mpcrl_course.learners.local_critic import LocalCritic, LocalIteration
 from mpcrl_course.learners.log import load_state, saved_log
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
@@ -27,6 +30,7 @@ from mpcrl_course.policies.hierarchical import TunedCartPole, weights_of
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import network_mpc
+from mpcrl_course.problems.quadratic import biased
 
 
 class RandomStart(LinearPlant):
@@ -91,6 +95,14 @@ LEARNERS = {
         **SMALL,
     ),
     "latent": latent,
+    "local critic": lambda rng: LocalCritic(MPC10, LinearPlant(), rng, every=25),
+    "local critic, episodes": lambda rng: LocalCritic(MPC10, RandomStart(steps=40), rng, every=35),
+    "local critic, LQR": lambda rng: LocalIteration(*biased(1.0), rng, rule="Gauss-Newton", M=40),
+    "blended": lambda rng: BlendedIteration(*biased(1.0), rng, beta=exponential(1.0, 0.998), M=lambda j: 200 + 20 * j),
+    "blended, lengths": lambda rng: BlendedIteration(*biased(1.0), rng, beta=0.8, M=100, lengths=5),
+    "DDPG, blended target": lambda rng: BlendedDDPG(
+        LinearEpisodes(), rng, MPC10, beta=exponential(0.7, 0.99), state=lambda s: s / 4.0, huber=1.0, **SMALL
+    ),
 }
 STEPS = {"distributed": 20, "centralised, episodes": 50}
 
