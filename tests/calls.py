@@ -177,6 +177,10 @@ CALLS = {
     "CartPole": lambda: call(envs.CartPole, parameters=envs.CartPoleParameters(), steps=5, start=np.zeros(4)),
     "CartPoleParameters": lambda: call(envs.CartPoleParameters, **vars(envs.CartPoleParameters()).copy()),
     "CartPoleParameters.draw": lambda: call(envs.CartPoleParameters().draw, rng=0, n=2, steps=3),
+    "Home": lambda: call(envs.Home, parameters=envs.HomeParameters(), steps=5, start=np.ones(5), numbers=[11]),
+    "HomeParameters": lambda: call(envs.HomeParameters, **vars(envs.HomeParameters()).copy()),
+    "HomeParameters.draw": lambda: call(envs.HomeParameters().draw, rng=0, n=2, steps=3),
+    "HomeParameters.starts": lambda: call(envs.HomeParameters().starts, numbers=[11, 12]),
     "LinearNetwork": lambda: call(
         envs.LinearNetwork, neighbours=((1,), (0,)), noise=0.1, weight=1.0, steps=5, start=S, recorded=np.zeros((2, 2))
     ),
@@ -223,6 +227,16 @@ CALLS = {
     "agent": lambda: call(problems.agent, degree=1, order=1, horizon=2, discount=0.9),
     "cartpole_mpc": lambda: call(
         problems.cartpole_mpc, model=envs.CartPoleParameters(), horizon=2, solver="ipopt", track="soft"
+    ),
+    "home_mpc": lambda: call(
+        problems.home_mpc,
+        simple=True,
+        horizon=4,
+        plant=envs.HomeParameters(),
+        stride=2,
+        perfect=False,
+        discount=0.99,
+        curvature=0.01,
     ),
     "joint_mpc": lambda: call(
         problems.joint_mpc, parameters=envs.PowerParameters(), horizon=2, discount=0.9, weight=1.0
@@ -348,6 +362,8 @@ CALLS = {
     "predictive_filter": lambda: call(
         policies.predictive_filter, policy=hold, max_speed=5.0, p=NOMINAL, steps=2, candidates=3
     ),
+    "Thermostat": lambda: call(policies.Thermostat, plant=envs.HomeParameters()),
+    "proportional": lambda: call(policies.proportional, gain=1.0, plant=envs.HomeParameters()),
     "robust_back_off": lambda: call(policies.robust_back_off, sigma=1.0, epsilon=0.1),
     "speed_deviation": lambda: call(policies.speed_deviation, p=NOMINAL),
     "ActorCritic": lambda: call(

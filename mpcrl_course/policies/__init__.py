@@ -13,6 +13,7 @@ from mpcrl_course.policies.energy import energy_rule
 from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torques, predictive_filter
 from mpcrl_course.policies.guesses import Nearest, Predicted, compare_guesses
 from mpcrl_course.policies.hierarchical import Hierarchical, TunedCartPole
+from mpcrl_course.policies.house import Thermostat, proportional
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
@@ -40,6 +41,7 @@ __all__ = [
     "Receding",
     "ResidualModel",
     "Scenarios",
+    "Thermostat",
     "TunedCartPole",
     "back_off",
     "barrier_filter",
@@ -60,6 +62,7 @@ __all__ = [
     "missing_force",
     "mppi_weights",
     "predictive_filter",
+    "proportional",
     "robust_back_off",
     "speed_deviation",
     "tuned_theta",

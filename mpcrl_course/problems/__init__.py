@@ -3,8 +3,9 @@
 What several problems have under one name (`parameters`, `problem`, `with_model`, `guesses`) is in the plant's module.
 """
 
-from mpcrl_course.problems import cartpole, linear, network, pendulum, power
+from mpcrl_course.problems import cartpole, home, linear, network, pendulum, power
 from mpcrl_course.problems.cartpole import cartpole_mpc
+from mpcrl_course.problems.home import home_mpc
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import agent, network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
@@ -14,6 +15,8 @@ __all__ = [
     "agent",
     "cartpole",
     "cartpole_mpc",
+    "home",
+    "home_mpc",
     "joint_mpc",
     "linear",
     "linear_mpc",

@@ -9,6 +9,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
+from mpcrl_course.envs.home import Home, HomeParameters
 from mpcrl_course.envs.linear import LinearPlant
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
@@ -29,6 +30,8 @@ PLANTS = {
     "rough pendulum": lambda **options: Pendulum(PendulumParameters(mass=1.3, **ROUGH), **options),
     "cart-pole": CartPole,
     "rough cart-pole": lambda **options: CartPole(CartPoleParameters(friction=0.1, **ROUGH), **options),
+    "house": Home,
+    "other house": lambda **options: Home(HomeParameters(R_o=4.0, noise=0.2, swing=2.0, colder=5.0), **options),
     "power": PowerSystem,
     "two areas": lambda **options: PowerSystem(TWO, scenario=[(3, (0.1, 0.0))], noise=0.03, **options),
 }

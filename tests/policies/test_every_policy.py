@@ -5,6 +5,7 @@ import pytest
 
 from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs.cartpole import CartPoleParameters
+from mpcrl_course.envs.home import HomeParameters
 from mpcrl_course.envs.linear import LinearParameters
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters, dynamics, observation, stage_cost
@@ -12,6 +13,7 @@ from mpcrl_course.learners.latent import LatentModel
 from mpcrl_course.network import ADMM
 from mpcrl_course.policies.filters import barrier_filter, predictive_filter
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
+from mpcrl_course.policies.house import Thermostat, proportional
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import feature_mlp, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
@@ -75,6 +77,8 @@ POLICIES = {
     "observer": (lambda: AngleOnly(swing), LATE),
     "observer of an MPC": (lambda: AngleOnly(Receding(pendulum_mpc(horizon=20))), NOMINAL),
     "differences": (lambda: AngleOnly(swing, None), LATE),
+    "thermostat": (Thermostat, HomeParameters()),
+    "proportional": (proportional, HomeParameters()),
     "identifying": (lambda: IdentifyingPolicy(lambda s: 2.0 * swing(s[:, 1:]) * s[:, 3:]), NOMINAL),
 }
 every = pytest.mark.parametrize(("make", "plant"), POLICIES.values(), ids=POLICIES)
