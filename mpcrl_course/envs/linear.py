@@ -42,6 +42,25 @@ def stage_cost(x, u) -> float:
     return 0.5 * ((x**2).sum(-1) + 0.5 * (u**2).sum(-1) + WEIGHT * violation.sum(-1))
 
 
+def slopes(x, u) -> tuple[np.ndarray, ...]:
+    """Return how a step and its cost depend on where it begins: dx+/dx, dx+/du, dL/dx and dL/du.
+
+    At a bound of x, where L has a kink, it is counted as kept.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, 2)
+    u : ndarray, shape (n, 1)
+
+    Returns
+    -------
+    A, B : ndarray, shapes (n, 2, 2) and (n, 2, 1)
+    L_x, L_u : ndarray, shapes (n, 2) and (n, 1)
+    """
+    n, outside = len(x), (x > UPPER) * 1.0 - (x < LOWER)
+    return np.tile(A, (n, 1, 1)), np.tile(B[:, None], (n, 1, 1)), x + 0.5 * WEIGHT * outside, 0.5 * u
+
+
 class Noise(NamedTuple):
     """Everything random about n runs, drawn beforehand.
 

@@ -8,11 +8,13 @@ from mpcrl_course.learners.distributed import DistributedQLearning, central_step
 from mpcrl_course.learners.identification import identify
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.log import Log, saved_log
+from mpcrl_course.learners.policy_gradient import PolicyGradient
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.regression import cartpole_transitions, fit
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
+from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.learners.trained import trained_agent, trained_policies
 
 __all__ = [
@@ -24,10 +26,12 @@ __all__ = [
     "LatentModel",
     "Learner",
     "Log",
+    "PolicyGradient",
     "PrimalDual",
     "QLearning",
     "Replay",
     "TabularQLearning",
+    "ThroughTime",
     "cartpole_transitions",
     "central_step",
     "constant",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.dp import FiniteMDP, sampler
-from mpcrl_course.envs import LinearPlant
+from mpcrl_course.envs import LinearPlant, linear
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.envs.random_pendulum import RandomMass
@@ -18,9 +18,11 @@ from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.log import load_state, saved_log
+from mpcrl_course.learners.policy_gradient import PolicyGradient
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
+from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.hierarchical import TunedCartPole, weights_of
@@ -91,6 +93,8 @@ LEARNERS = {
         **SMALL,
     ),
     "latent": latent,
+    "policy gradient": lambda rng: PolicyGradient(MPC10, RandomStart(steps=25), rng, length=25),
+    "through time": lambda rng: ThroughTime(MPC10, LinearPlant(steps=25), rng, linear.slopes, length=25),
 }
 STEPS = {"distributed": 20, "centralised, episodes": 50}
 
