@@ -99,6 +99,9 @@ class LinearParameters(PlantParameters):
         return x, cost, np.zeros(np.shape(cost), dtype=bool)
 
 
+NOMINAL = LinearParameters()
+
+
 class LinearPlant(PlantEnv):
     """The plant as a Gymnasium environment: observation x (2,), action u (1,), reward -L(x, u).
 

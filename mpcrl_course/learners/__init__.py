@@ -14,6 +14,7 @@ from mpcrl_course.learners.regression import cartpole_transitions, fit
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
+from mpcrl_course.learners.terminal_value import TerminalValue
 from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.learners.trained import trained_agent, trained_policies
 
@@ -31,6 +32,7 @@ __all__ = [
     "QLearning",
     "Replay",
     "TabularQLearning",
+    "TerminalValue",
     "ThroughTime",
     "cartpole_transitions",
     "central_step",

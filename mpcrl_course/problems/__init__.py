@@ -6,7 +6,7 @@ What several problems have under one name (`parameters`, `problem`, `with_model`
 from mpcrl_course.problems import cartpole, home, linear, network, pendulum, power
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.home import home_mpc
-from mpcrl_course.problems.linear import linear_mpc
+from mpcrl_course.problems.linear import linear_mpc, terminal_mpc
 from mpcrl_course.problems.network import agent, network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
 from mpcrl_course.problems.power import joint_mpc, power_mpc
@@ -26,4 +26,5 @@ __all__ = [
     "pendulum_mpc",
     "power",
     "power_mpc",
+    "terminal_mpc",
 ]

@@ -22,12 +22,13 @@ from mpcrl_course.learners.policy_gradient import PolicyGradient
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
+from mpcrl_course.learners.terminal_value import TerminalValue
 from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.hierarchical import TunedCartPole, weights_of
 from mpcrl_course.problems.cartpole import cartpole_mpc
-from mpcrl_course.problems.linear import linear_mpc
+from mpcrl_course.problems.linear import convex, linear_mpc, terminal_mpc, value_features
 from mpcrl_course.problems.network import network_mpc
 
 
@@ -42,7 +43,7 @@ class RandomStart(LinearPlant):
 
 CART = cartpole_mpc(horizon=8)
 GUESS = CommonGuess(CART)
-MPC10, NET, LINE = linear_mpc(), network_mpc(), mixing_matrix(3, line(3), 0.25)
+MPC10, ONE_STAGE, NET, LINE = linear_mpc(), terminal_mpc(), network_mpc(), mixing_matrix(3, line(3), 0.25)
 EXPLORE = perturbed_cost(exponential(0.7, 0.99), 0.5)
 FRESH = {"act": "after", "order": 1, "fresh": True, "replay": (10, 3, 0)}
 SMALL = {"warm_up": 30, "batch": 8, "width": 16}
@@ -94,6 +95,7 @@ LEARNERS = {
     ),
     "latent": latent,
     "policy gradient": lambda rng: PolicyGradient(MPC10, RandomStart(steps=25), rng, length=25),
+    "terminal value": lambda rng: TerminalValue(ONE_STAGE, RandomStart(steps=30), rng, value_features, convex),
     "through time": lambda rng: ThroughTime(MPC10, LinearPlant(steps=25), rng, linear.slopes, length=25),
 }
 STEPS = {"distributed": 20, "centralised, episodes": 50}
