@@ -7,7 +7,7 @@ What several plants have under one name (`dynamics`, `stage_cost`, `Noise`, `DT`
 from mpcrl_course.envs import cartpole, home, linear, network, pendulum, power, random_pendulum
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
 from mpcrl_course.envs.home import Home, HomeParameters
-from mpcrl_course.envs.linear import LinearParameters, LinearPlant
+from mpcrl_course.envs.linear import GustyParameters, GustyPlant, LinearParameters, LinearPlant
 from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, wrap
 from mpcrl_course.envs.power import PowerParameters, PowerSystem
@@ -16,6 +16,8 @@ from mpcrl_course.envs.random_pendulum import MassEstimate, RandomMass
 __all__ = [
     "CartPole",
     "CartPoleParameters",
+    "GustyParameters",
+    "GustyPlant",
     "Home",
     "HomeParameters",
     "LinearNetwork",

@@ -7,6 +7,7 @@ from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step, distributed_step
 from mpcrl_course.learners.identification import identify
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
+from mpcrl_course.learners.layered import LayerLearning
 from mpcrl_course.learners.log import Log, saved_log
 from mpcrl_course.learners.policy_gradient import PolicyGradient
 from mpcrl_course.learners.q_learning import QLearning
@@ -25,6 +26,7 @@ __all__ = [
     "DistributedQLearning",
     "LatentLearning",
     "LatentModel",
+    "LayerLearning",
     "Learner",
     "Log",
     "PolicyGradient",

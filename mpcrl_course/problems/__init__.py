@@ -6,7 +6,7 @@ What several problems have under one name (`parameters`, `problem`, `with_model`
 from mpcrl_course.problems import cartpole, home, linear, network, pendulum, power
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.home import home_mpc
-from mpcrl_course.problems.linear import linear_mpc, terminal_mpc
+from mpcrl_course.problems.linear import layer_mpc, linear_mpc, terminal_mpc
 from mpcrl_course.problems.network import agent, network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
 from mpcrl_course.problems.power import joint_mpc, power_mpc
@@ -18,6 +18,7 @@ __all__ = [
     "home",
     "home_mpc",
     "joint_mpc",
+    "layer_mpc",
     "linear",
     "linear_mpc",
     "network",

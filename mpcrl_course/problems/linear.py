@@ -128,3 +128,41 @@ def terminal_mpc(horizon: int = 1, discount: float = 0.9) -> MPC:
         constraints={"state": bounds, "value": hinges} if N > 1 else {"value": hinges},
     )  # fmt: skip
     return MPC(problem)
+
+
+def layer_mpc(horizon: int = 10, discount: float = 0.9) -> MPC:
+    """Return the MPC of `linear_mpc` with three of its parameters in the state: (x, phi), phi = (x_lb1, b_1, b_2).
+
+    A parameter that is another one at each state is a state that does not move. So one theta, that of `linear_mpc`,
+    serves a whole batch (`mpc.values`), and ``v.policy_jacobian(state=True)`` has the slope in phi. phi is added to
+    what theta has of these parameters.
+
+    Parameters
+    ----------
+    horizon : int
+    discount : float
+    """
+    whole(horizon, "horizon", 1)
+    discount = share(discount, "discount")
+
+    def dynamics(x, u, p):
+        return ca.vertcat(p.A @ x[:2] + p.B @ u + p.b + x[3:], x[2:])
+
+    def stage_cost(k, x, u, p):
+        cost = p.f.T @ ca.vertcat(x[:2], u) + 0.5 * discount**k * (ca.sumsqr(x[:2]) + 0.5 * ca.sumsqr(u))
+        return cost + p.V0 if k == 0 else cost
+
+    def lower(k, x, u, p):
+        if k > 0:
+            return Rows(x[:2] - ca.vertcat(x[2], 0), LOWER + p.x_lb, weight=0.5 * discount ** (k - 1) * WEIGHT)
+
+    def upper(k, x, u, p):
+        if k > 0:
+            return Rows(x[:2], upper=UPPER + p.x_ub, weight=0.5 * discount ** (k - 1) * WEIGHT)
+
+    problem = OptimalControlProblem(
+        n_states=5, n_inputs=1, horizon=horizon, discount=discount, parameters=parameters(), dynamics=dynamics,
+        stage_cost=stage_cost, terminal_cost=lambda x, p: x[:2].T @ S @ x[:2], input_lower=-1.0, input_upper=1.0,
+        constraints={"lower": lower, "upper": upper},
+    )  # fmt: skip
+    return MPC(problem)

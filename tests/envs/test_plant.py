@@ -10,7 +10,7 @@ from gymnasium.utils.env_checker import check_env
 
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
 from mpcrl_course.envs.home import Home, HomeParameters
-from mpcrl_course.envs.linear import LinearPlant
+from mpcrl_course.envs.linear import GustyPlant, LinearPlant
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
 from mpcrl_course.envs.power import PowerParameters, PowerSystem
@@ -23,6 +23,7 @@ ROUGH = {"delay": 2, "process_noise": 0.4, "measurement_noise": 0.02}
 #: By name: what makes the environment. These are nothing but their parameters …
 PLANTS = {
     "linear": LinearPlant,
+    "gusts": GustyPlant,
     "network": LinearNetwork,
     "ring": lambda **options: LinearNetwork(RING, weight=120.0, **options),
     "alone": lambda **options: LinearNetwork([[]], **options),
