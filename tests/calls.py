@@ -443,6 +443,17 @@ CALLS = {
         cost_scale=0.1,
     ),
     "LatentModel.encode": lambda: call(made("latent").encode, s=[S]),
+    "Perturbation": lambda: call(
+        learners.Perturbation,
+        cost=lambda z, rng: z[:, 0],
+        theta=[0.0],
+        sigma=[1.0],
+        rng=rng(),
+        pairs=2,
+        step_size=0.5,
+        lower=[-1.0],
+        upper=[1.0],
+    ),
     "PolicyGradient": lambda: call(
         learners.PolicyGradient,
         mpc=made("mpc"),

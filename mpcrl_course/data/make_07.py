@@ -16,11 +16,13 @@ from time import process_time
 import numpy as np
 
 from mpcrl_course import places
-from mpcrl_course.closed_loop import run
-from mpcrl_course.envs import LinearPlant, linear
-from mpcrl_course.learners import PolicyGradient, ThroughTime
+from mpcrl_course.closed_loop import rowwise, run
+from mpcrl_course.envs import Home, HomeParameters, LinearPlant, linear
+from mpcrl_course.envs.home import DAY
+from mpcrl_course.learners import CrossEntropy, Perturbation, PolicyGradient, QLearning, ThroughTime
 from mpcrl_course.learners.layered import LayerLearning, blind
 from mpcrl_course.policies import Receding
+from mpcrl_course.problems.home import HomeSolution, home_mpc
 from mpcrl_course.problems.linear import layer_mpc, linear_mpc
 
 FILE = places.DATA / "learned_07.npz"
@@ -107,7 +109,63 @@ def gusts() -> dict:
     return {"gusts steps": np.array(LAYER_STEPS)} | layered(plants, kinds, [*linear.START, 0.0], "gusts ")
 
 
-PARTS = {"gradients": gradients, "layer": layer, "gusts": gusts}
+#: Of the house's simple MPC: theta at first, how far it is searched, and bounds (C, R, back_off, v_T, gain).
+FIRST, SPREAD = np.array([12.0, 6.0, 0.0, 0.0, 1.0]), np.array([5.0, 1.0, 0.2, 0.5, 0.4])
+LOWER, UPPER = np.array([1.5, 2.0, -0.5, -1.0, 0.0]), np.array([30.0, 12.0, 1.0, 1.5, 3.0])
+#: Days of the training: three by their number, for a search; a hundred, for what learns while it acts.
+TRAINED, MET = [11, 12, 13], range(1000, 1100)
+
+
+def house_cost(mpc, plant, numbers, steps):
+    """Return the function (z, rng) -> J a day of each z (n, 5), in the weather of `numbers`, of so many `steps`.
+
+    `mpc` and `plant` are the house's.
+    """
+    starts, noise = plant.starts(numbers), plant.draw(0, len(numbers), steps)
+
+    def of_one(z):
+        theta = np.append(np.clip(z, LOWER, UPPER), 0.0)
+        return plant.bill(run(rowwise(lambda s: mpc.policy(theta, s).u0), plant, starts, noise)).J.mean()
+
+    return lambda z, rng=None: np.array([of_one(each) for each in z])
+
+
+def house() -> dict:
+    """Return theta of the simple MPC: by the cross-entropy method, perturbed parameters and Q-learning; J held out."""
+    day, days = HomeParameters(days=1), HomeParameters()
+    mpc, held = home_mpc(True, plant=day), house_cost(home_mpc(True), days, range(101, 111), 2 * DAY)
+    train, discounted = house_cost(mpc, day, TRAINED, DAY), home_mpc(True, plant=day, discount=0.99)
+    scale = np.append(SPREAD, 2.0)
+
+    def normalised(theta, td, g):
+        step = td * scale**2 * g / ((scale * g) @ (scale * g) + 1e-2)
+        return np.clip(theta + 0.2 * step, np.append(LOWER, -50.0), np.append(UPPER, 50.0))
+
+    kinds = {
+        "cross-entropy": (
+            lambda rng: CrossEntropy(train, FIRST, SPREAD, rng, population=9, elite=3),
+            [0, 5],
+            lambda learner: learner.mu,
+        ),
+        "perturbed": (
+            lambda rng: Perturbation(train, FIRST, 0.3 * SPREAD, rng, pairs=3, lower=LOWER, upper=UPPER),
+            [0, 7],
+            lambda learner: learner.theta,
+        ),
+        "Q-learning": (
+            lambda rng: QLearning(discounted, Home(day, DAY, numbers=MET), rng, gradient=HomeSolution.gradient,
+                                  update=normalised, hessian="none"),
+            [0, 3000],
+            lambda learner: learner.theta[:5],
+        ),
+    }  # fmt: skip
+    found = {"house initial": np.array(held(FIRST[None])[0], np.float32)}
+    for name, (make, steps, learned) in kinds.items():
+        found |= trained(f"house {name}", make, steps, lambda learner, of=learned: held(of(learner)[None])[0], learned)
+    return found
+
+
+PARTS = {"gradients": gradients, "layer": layer, "gusts": gusts, "house": house}
 
 
 def main(names):

@@ -391,6 +391,15 @@ def discomfort(x) -> np.ndarray:
     return np.maximum(0.0, low - x[..., 0]) + np.maximum(0.0, x[..., 0] - HIGH)
 
 
+def value_features(x) -> np.ndarray:
+    """Return features of states x (n, 5), for critics: temperatures, charge, hour, squares; shape (n, 12)."""
+    x = reals(x, "x", (None, 5))
+    T_i, T_m, E, hour = x[:, 0] - 20.0, x[:, 1] - 20.0, x[:, 2] / 4.0 - 1.0, 2.0 * np.pi * (x[:, 3] * DT % 24.0) / 24.0
+    waves = [f(j * hour) for j in (1, 2) for f in (np.sin, np.cos)]
+    cold = np.maximum(0.0, lower(np.rint(x[:, 3])) - x[:, 0])
+    return np.column_stack([np.ones(len(x)), T_i, T_m, E, *waves, T_i**2, E**2, T_i * T_m, cold])
+
+
 class Home(PlantEnv):
     """The house as a Gymnasium environment: observation (T_i, T_m, E, k, w), action (P, B), reward -L.
 

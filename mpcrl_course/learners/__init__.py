@@ -9,6 +9,7 @@ from mpcrl_course.learners.identification import identify
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.layered import LayerLearning
 from mpcrl_course.learners.log import Log, saved_log
+from mpcrl_course.learners.perturbation import Perturbation
 from mpcrl_course.learners.policy_gradient import PolicyGradient
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.regression import cartpole_transitions, fit
@@ -29,6 +30,7 @@ __all__ = [
     "LayerLearning",
     "Learner",
     "Log",
+    "Perturbation",
     "PolicyGradient",
     "PrimalDual",
     "QLearning",

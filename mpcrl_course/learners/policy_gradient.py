@@ -69,7 +69,9 @@ def compatible(jacobian, difference) -> np.ndarray:
     return np.einsum("kmp,km->kp", jacobian, difference)
 
 
-def lstd_gradient(batch, gamma: float, regularisation: float = 1e-6, natural: bool = False) -> np.ndarray:
+def lstd_gradient(
+    batch, gamma: float, regularisation: float = 1e-6, natural: bool = False, features: Callable = monomials
+) -> np.ndarray:
     """Return the policy gradient of a roll-out, or w, the natural one, shape (n_theta,).
 
     Parameters
@@ -78,8 +80,10 @@ def lstd_gradient(batch, gamma: float, regularisation: float = 1e-6, natural: bo
         s (K, n), a and pi (K, m), cost (K,), s_next (K, n), terminated (K,), jacobian (K, m, n_theta).
     gamma, regularisation : float
     natural : bool
+    features : callable (s) -> ndarray (K, n_features)
+        phi.
     """
-    phi, phi_next = monomials(batch.s), monomials(batch.s_next) * (1.0 - batch.terminated)[:, None]
+    phi, phi_next = features(batch.s), features(batch.s_next) * (1.0 - batch.terminated)[:, None]
     v = value_weights(phi, phi_next, batch.cost, gamma)
     td = batch.cost + gamma * phi_next @ v - phi @ v
     w = advantage_weights(compatible(batch.jacobian, batch.a - batch.pi), td, regularisation)
@@ -122,6 +126,10 @@ class PolicyGradient(Learner):
         A gradient longer than this is shortened to it.
     lower, upper : array_like, optional
         Bounds on theta; an update that leaves them is cut off.
+    scale : array_like, shape (n_theta,), optional
+        Units in which theta is moved: g in theta / scale is scale * g in theta. `largest` is meant in them, too.
+    features : callable (s) -> ndarray (K, n_features)
+        phi of the value; by default monomials.
     gradient : callable (batch, gamma, regularisation) -> ndarray (n_theta,), optional
         A reader's own, in the place of `lstd_gradient`.
 
@@ -154,6 +162,8 @@ class PolicyGradient(Learner):
         largest: float | None = None,
         lower=None,
         upper=None,
+        scale=None,
+        features: Callable = monomials,
         gradient: Callable | None = None,
     ):
         instance(mpc, MPC, "mpc"), instance(env, gym.Env, "env")
@@ -165,6 +175,8 @@ class PolicyGradient(Learner):
         self.largest = np.inf if largest is None else real(largest, "largest", 0.0, strict=True)
         self.lower, self.upper = bounds_of(mpc.parameters, lower, upper)
         self.limits = box_of(env)
+        self.scale = np.ones(self.theta.size) if scale is None else mpc.parameters.check(scale, name="scale").copy()
+        self.features = function(features, "features")
         function(gradient, "gradient", optional=True)
         self.gradient = answering("gradient", gradient or self._gradient, lambda *_: self.theta.shape)
         n, m = env.observation_space.shape[0], mpc.problem.n_actions
@@ -176,7 +188,7 @@ class PolicyGradient(Learner):
         self.plan: Solution | None = None
 
     def _gradient(self, batch, gamma, regularisation):
-        return lstd_gradient(batch, gamma, regularisation, self.natural)
+        return lstd_gradient(batch, gamma, regularisation, self.natural, self.features)
 
     def step(self) -> None:
         """Act with noise and remember; after the last step of a roll-out, make an update."""
@@ -187,7 +199,10 @@ class PolicyGradient(Learner):
             self.stop(s, f"no plan at step {k}: {error}")
             return
         pi = self.plan.u0[: self.mpc.problem.n_actions]
-        jacobian, _, exists = slopes_of_policy(self.plan)
+        try:
+            jacobian, exists = self.plan.policy_jacobian(), True
+        except SolverError:
+            jacobian, exists = np.zeros((len(pi), theta.size)), False
         a = noisy_action(pi, at(self.noise, k, "noise"), *self.limits, self.rng)
         s_next, cost, terminated, truncated, _ = self.apply(a)
         self.rollout.add(s=s, a=a, pi=pi, cost=cost, s_next=s_next, terminated=terminated, jacobian=jacobian)
@@ -202,7 +217,7 @@ class PolicyGradient(Learner):
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 g = self.gradient(self.rollout.all(), self.mpc.discount, self.regularisation)
-            norm = float(np.linalg.norm(g))
+            norm = float(np.linalg.norm(self.scale * g))
         except np.linalg.LinAlgError:
             norm = np.nan
         self.updates.append(norm)
@@ -210,7 +225,7 @@ class PolicyGradient(Learner):
             self.log.stopped = f"the update of step {k} is not finite"
             return
         alpha = at(self.alpha, k // self.length, "step_size") * min(1.0, self.largest / max(norm, 1e-300))
-        self.theta = np.minimum(np.maximum(self.theta - alpha * g, self.lower), self.upper)
+        self.theta = np.minimum(np.maximum(self.theta - alpha * self.scale**2 * g, self.lower), self.upper)
 
     def stop(self, s, why: str) -> None:
         """Log a step at the state s that could not be made, and end the run: `why`."""

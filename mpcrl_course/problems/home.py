@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 import piqp
-from scipy.sparse import csc_matrix
+from scipy.sparse import bmat, csc_matrix, diags, identity
+from scipy.sparse.linalg import splu
 
 from mpcrl_course.envs import home
 from mpcrl_course.envs.home import DAY, DT, NOMINAL, HomeParameters, Weather, cop, held, lower
@@ -62,6 +63,8 @@ class HomeSolution:
         Planned inputs (P, B), kW.
     y, lam : ndarray, shapes (N, 4) and (N, 2)
         Multipliers of the rows, written as left - right = 0 with T+ - A T - …, and of the bounds of comfort.
+    held : ndarray of bool, shape (N, 12)
+        Which bounds hold with equality and push: of the unknowns (N, 10), and of comfort (N, 2).
     data : SimpleNamespace
         The numbers of the problem.
     time : float
@@ -75,6 +78,7 @@ class HomeSolution:
     u: np.ndarray
     y: np.ndarray
     lam: np.ndarray
+    held: np.ndarray
     data: SimpleNamespace
     time: float
     status: str = "solved"
@@ -102,6 +106,11 @@ class HomeSolution:
     def gradient(self) -> np.ndarray:
         """Return dV/dtheta (or dQ/dtheta), shape (n_theta,): the Lagrangian's partial derivative at the solution."""
         return self.data.mpc.lagrangian_gradient(self.theta, self.z, self.y, self.lam, self.data)
+
+    def policy_jacobian(self) -> np.ndarray:
+        """Return dpi/dtheta, shape (2, n_theta), with the bounds that hold now held: see `HomeMPC.plan_jacobian`."""
+        slopes = self.data.mpc.plan_jacobian(self)[:3]
+        return np.array([slopes[Q] / self.data.cop[0], slopes[C] - slopes[D]])
 
 
 class HomeMPC(MPC):
@@ -270,6 +279,14 @@ class HomeMPC(MPC):
             u=np.column_stack([z[:, Q] / d.cop, z[:, C] - z[:, D]]),
             y=solver.result.y.reshape(N, N_ROWS).copy(),
             lam=solver.result.z_u.reshape(N, 2).copy(),
+            held=np.column_stack(
+                [
+                    ((solver.result.z_bl > solver.result.s_bl) | (solver.result.z_bu > solver.result.s_bu)).reshape(
+                        N, N_Z
+                    ),
+                    (solver.result.z_u > solver.result.s_u).reshape(N, 2),
+                ]
+            ),
             data=d,
             time=time.perf_counter() - began,
         )
@@ -293,6 +310,56 @@ class HomeMPC(MPC):
         of["C"] = of_a * a * self.dt / (p.C**2 * p.R) - p.v_T * d.heat_price * left
         of["R"] = of_a * a * self.dt / (p.C * p.R**2) - (1.0 - a) * (y[:, 0] @ heat)
         return self.parameters.pack(**of)
+
+    def plan_jacobian(self, plan: HomeSolution) -> np.ndarray:
+        """Return dz/dtheta of a plan, shape (10 N, n_theta), by the implicit function theorem.
+
+        What is held stays held nearby; the KKT system of the rest is
+
+            [ P   A'  G' ] [ dz ]      [ d(c + A'y + G'lam)/dtheta ]
+            [ A   0   0  ] [ dy ]  = - [ d(A z - b)/dtheta         ]
+            [ G   0   0  ] [ dm ]      [ d(G z - h)/dtheta         ]
+
+        without the unknowns on their bounds, and with the rows G of comfort that hold. Where the plan is a vertex there
+        is nothing left to move, and all is zero: so it is at nearly all states if rho = 0. A regularisation of 1e-9
+        decides where the system is singular.
+        """
+        d, N, p = plan.data, self.problem.horizon, self.parameters.unpack(plan.theta)
+        n, n_theta, y, z = N_Z * N, self.parameters.size, plan.y, plan.z
+        at = {name: self.parameters.index(name).start for name in vars(p)}
+        stationary, rows, comfort = (
+            np.zeros((N, N_Z, n_theta)),
+            np.zeros((N, N_ROWS, n_theta)),
+            np.zeros((2 * N, n_theta)),
+        )
+        for i in (0, 1):
+            rows[:, i, at["gain"]] = -d.B[i, 0] * d.w.gain
+        stores = np.array([p.C]) if self.simple else np.array([self.plant.C_i, self.plant.C_m])
+        stationary[-1, T_I : T_I + len(stores), at["v_T"]] = -d.heat_price * stores
+        comfort[::2, at["back_off"]] = 1.0
+        if self.simple:
+            a, heat, T = d.A[0, 0], z[:, Q] + p.gain * d.w.gain, np.append(d.T_0, z[:-1, T_I])
+            for name, of_a, of_R in (
+                ("C", a * self.dt / (p.C**2 * p.R), 0.0),
+                ("R", a * self.dt / (p.C * p.R**2), 1.0),
+            ):
+                of_B = (1.0 - a) * of_R - p.R * of_a  # of B_q = (1 - a) R
+                rows[:, 0, at[name]] = -of_a * T - of_B * heat + of_a * d.w.outdoor
+                stationary[:, Q, at[name]] = -of_B * y[:, 0]
+                stationary[:-1, T_I, at[name]] = -of_a * y[1:, 0]
+            stationary[-1, T_I, at["C"]] -= p.v_T * d.heat_price
+        free = np.flatnonzero(~plan.held[:, :N_Z].ravel())
+        tight = np.flatnonzero(plan.held[:, N_Z:].ravel())
+        A = self._A.copy()
+        A.data = d.values[self._order]
+        A, G, small = A.tocsc()[:, free], self._G.tocsc()[tight][:, free], 1e-9
+        P = self._P.diagonal()[free] + small
+        K = bmat([[diags(P), A.T, G.T], [A, -small * identity(A.shape[0]), None],
+                  [G, None, -small * identity(len(tight)) if len(tight) else None]], format="csc")  # fmt: skip
+        right = -np.vstack([stationary.reshape(n, -1)[free], rows.reshape(-1, n_theta), comfort[tight]])
+        dz = np.zeros((n, n_theta))
+        dz[free] = splu(K).solve(right)[: len(free)]
+        return dz
 
 
 def home_mpc(simple: bool = False, horizon: int | None = None, plant: HomeParameters = NOMINAL, **options) -> HomeMPC:

@@ -19,6 +19,7 @@ from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.layered import LayerLearning
 from mpcrl_course.learners.log import load_state, saved_log
+from mpcrl_course.learners.perturbation import Perturbation
 from mpcrl_course.learners.policy_gradient import PolicyGradient
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
@@ -97,6 +98,7 @@ LEARNERS = {
         **SMALL,
     ),
     "latent": latent,
+    "perturbed": lambda rng: Perturbation(lambda z, rng: (z - rng.random()) @ [1.0, 2.0], [0.0] * 2, [1.0] * 2, rng),
     "policy gradient": lambda rng: PolicyGradient(MPC10, RandomStart(steps=25), rng, length=25),
     "layer": lambda rng: LayerLearning(LAYER, RandomStart(steps=30), rng, **PHI),
     "phi as action": lambda rng: LayerLearning(LAYER, RandomStart(steps=30), rng, through=False, **PHI),
