@@ -17,7 +17,7 @@ import numpy as np
 
 from mpcrl_course import places
 from mpcrl_course.closed_loop import rowwise, run
-from mpcrl_course.envs import Home, HomeParameters, LinearPlant, linear
+from mpcrl_course.envs import Home, HomeParameters, LinearPlant, home, linear
 from mpcrl_course.envs.home import DAY
 from mpcrl_course.learners import CrossEntropy, Perturbation, PolicyGradient, QLearning, ThroughTime
 from mpcrl_course.learners.layered import LayerLearning, blind
@@ -145,7 +145,7 @@ def house() -> dict:
         "cross-entropy": (
             lambda rng: CrossEntropy(train, FIRST, SPREAD, rng, population=9, elite=3),
             [0, 5],
-            lambda learner: learner.mu,
+            lambda learner: np.clip(learner.mu, LOWER, UPPER),
         ),
         "perturbed": (
             lambda rng: Perturbation(train, FIRST, 0.3 * SPREAD, rng, pairs=3, lower=LOWER, upper=UPPER),
@@ -165,7 +165,24 @@ def house() -> dict:
     return found
 
 
-PARTS = {"gradients": gradients, "layer": layer, "gusts": gusts, "house": house}
+def smoothed() -> dict:
+    """Return theta by the policy gradient through the simple MPC, smoothed by curvature: an LP has no slope."""
+    day, days = HomeParameters(days=1), HomeParameters()
+    held, mpc = house_cost(home_mpc(True), days, range(101, 111), 2 * DAY), home_mpc(True, plant=day, discount=0.99,
+                                                                                     curvature=0.03)  # fmt: skip
+
+    def make(rng):
+        return PolicyGradient(
+            mpc, Home(day, DAY, numbers=MET), rng, length=DAY, step_size=0.1, noise=0.05, regularisation=1e-3,
+            largest=1.0, scale=np.append(SPREAD, 1.0), features=home.value_features,
+            lower=np.append(LOWER, -50.0), upper=np.append(UPPER, 50.0),
+        )  # fmt: skip
+
+    return trained("smoothed policy gradient", make, [0, 15 * DAY], lambda learner: held(learner.theta[None, :5])[0],
+                   lambda learner: learner.theta[:5])  # fmt: skip
+
+
+PARTS = {"gradients": gradients, "layer": layer, "gusts": gusts, "house": house, "smoothed": smoothed}
 
 
 def main(names):
