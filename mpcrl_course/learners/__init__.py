@@ -20,12 +20,17 @@ from mpcrl_course.learners.local_critic import (
     local_fit,
     lstd,
 )
+from mpcrl_course.learners.layered import LayerLearning
 from mpcrl_course.learners.log import Log, saved_log
+from mpcrl_course.learners.perturbation import Perturbation
+from mpcrl_course.learners.policy_gradient import PolicyGradient
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.regression import cartpole_transitions, fit
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
+from mpcrl_course.learners.terminal_value import TerminalValue
+from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.learners.trained import trained_agent, trained_policies
 
 __all__ = [
@@ -37,16 +42,21 @@ __all__ = [
     "DistributedQLearning",
     "LatentLearning",
     "LatentModel",
+    "LayerLearning",
     "Learner",
     "LocalCritic",
     "LocalIteration",
     "Log",
+    "Perturbation",
+    "PolicyGradient",
     "PrimalDual",
     "QLearning",
     "Replay",
     "TabularQLearning",
     "actor_gradient",
     "blend",
+    "TerminalValue",
+    "ThroughTime",
     "cartpole_transitions",
     "central_step",
     "constant",

@@ -11,8 +11,8 @@ the implicit function theorem differentiates in theta, for the inputs that are f
     [ L_zz  A_z' ] [ dz/dtheta   ]      [ L_z,theta             ]
     [ A_z   0    ] [ dlam/dtheta ]  = - [ d(h - bound)_A/dtheta ]
 
-It is what is left of the system of `mpcrl_course.mpc.sensitivities` once its states, slacks and inputs on bounds are
-eliminated: regular where that is, and with the same solution.
+and in the state s likewise. It is what is left of the system of `mpcrl_course.mpc.sensitivities` once its states,
+slacks and inputs on bounds are eliminated: regular where that is, and with the same solution.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ _COMPILED: WeakKeyDictionary[Transcription, BufferedFunction] = WeakKeyDictionar
 
 
 def condensed_policy_jacobian(solution: Solution, act: SimpleNamespace) -> np.ndarray | None:
-    """Return dpi/dtheta at a solution of V, shape (n_inputs, n_theta), or None: the whole KKT system has to decide.
+    """Return dpi/d(theta, s) at a solution of V, shape (n_inputs, n_theta + n_states).
 
-    That is where the problem is not condensed, at kinks, and where the system is singular or nearly so.
+    Or None: the whole KKT system has to decide. That is where the problem is not condensed, at kinks, and where the
+    system is singular or nearly so.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def condensed_policy_jacobian(solution: Solution, act: SimpleNamespace) -> np.nd
         _COMPILED[t] = _blocks(t)
     lam, push = np.where(violated, 0.0, m.lam_ub - m.lam_lb), violated * (act.upper * 1.0 - act.lower)
     blocks = _COMPILED[t](solution.theta, solution.state, solution.u.ravel(), lam, push)
-    H, L_ztheta, h_z, above_lower, above_upper = blocks
+    H, L_zp, h_z, above_lower, above_upper = blocks
     free, A = (~(act.input_lower | act.input_upper)).ravel().nonzero()[0], (pushing & ~violated).nonzero()[0]
     H, A_z, n = H[free][:, free], h_z[A][:, free], len(free)
     unit = np.sqrt(np.diag(H))  # in which every input has curvature 1, whatever it is measured in
@@ -75,7 +76,7 @@ def condensed_policy_jacobian(solution: Solution, act: SimpleNamespace) -> np.nd
     K = np.zeros((n + len(A), n + len(A)))
     K[:n, :n], K[:n, n:], K[n:, :n] = H, A_z.T, A_z
     edge = np.where(act.lower[A, None], above_lower[A], above_upper[A])
-    right = -np.vstack([L_ztheta[free] / unit[:, None], edge / length[:, None]])
+    right = -np.vstack([L_zp[free] / unit[:, None], edge / length[:, None]])
     try:
         if np.linalg.cholesky(H).diagonal().min(initial=1.0) < ILL_CONDITIONED:
             return None
@@ -87,7 +88,7 @@ def condensed_policy_jacobian(solution: Solution, act: SimpleNamespace) -> np.nd
         return None
     if (np.abs(K @ step - right).max(axis=0, initial=0.0) > 1e-6 * largest).any():
         return None
-    dz = np.zeros((t.U.numel(), solution.theta.size))
+    dz = np.zeros((t.U.numel(), right.shape[1]))
     dz[free] = step[:n] / unit[:, None]
     return dz[: t.problem.n_inputs]
 
@@ -98,11 +99,11 @@ def condensed(t: Transcription) -> bool:
 
 
 def _blocks(t: Transcription) -> BufferedFunction:
-    """Return (theta, s, U, lam, push) -> L_zz, L_z,theta, h_z, d(h - lower)/dtheta, d(h - upper)/dtheta."""
+    """Return (theta, s, U, lam, push) -> L_zz, L_zp, h_z, d(h - lower)/dp, d(h - upper)/dp; p = (theta, s)."""
     problem = t.problem
     rows = stack(problem, rollout(problem, t.s, t.U, t.theta), t.U, t.theta)
-    lam, push = ca.SX.sym("lam", t.n_rows), ca.SX.sym("push", t.n_rows)
+    lam, push, p = ca.SX.sym("lam", t.n_rows), ca.SX.sym("push", t.n_rows), ca.vertcat(t.theta, t.s)
     L_z = ca.vec(ca.gradient(rows.cost + ca.dot(lam + push * rows.weight, rows.h), t.U))
-    outputs = [ca.jacobian(L_z, t.U), ca.jacobian(L_z, t.theta), ca.jacobian(rows.h, t.U)]
-    outputs += [ca.jacobian(rows.h - bound, t.theta) for bound in (rows.lower, rows.upper)]
+    outputs = [ca.jacobian(L_z, t.U), ca.jacobian(L_z, p), ca.jacobian(rows.h, t.U)]
+    outputs += [ca.jacobian(rows.h - bound, p) for bound in (rows.lower, rows.upper)]
     return BufferedFunction("condensed_jacobian", [t.theta, t.s, t.U, lam, push], outputs, matrices=set(range(5)))

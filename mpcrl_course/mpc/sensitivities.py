@@ -8,7 +8,7 @@ KKT conditions with the active set held fixed; both are taken from one linear sy
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import casadi as ca
@@ -282,8 +282,10 @@ def sensitivity(solution: Solution) -> SimpleNamespace:
     )
 
 
-def policy_jacobian(solution: Solution) -> np.ndarray:
+def policy_jacobian(solution: Solution, state: bool = False) -> Any:
     """Return dpi/dtheta at a solution of V, the derivative of the first input, shape (n_inputs, n_theta).
+
+    If `state`, the pair of it and dpi/ds, shape (n_inputs, n_states).
 
     Raises
     ------
@@ -296,4 +298,8 @@ def policy_jacobian(solution: Solution) -> np.ndarray:
         raise ValueError("policy_jacobian needs a solution of V or policy; in Q the first input is fixed")
     act = vars(solution).get("activity") or classified(solution)
     small = condensed_policy_jacobian(solution, act)
-    return sensitivity(solution).du_dtheta[0] if small is None else small
+    if small is None:
+        whole = sensitivity(solution)
+        return (whole.du_dtheta[0], whole.du_ds[0]) if state else whole.du_dtheta[0]
+    n = solution.theta.size
+    return (small[:, :n], small[:, n:]) if state else small[:, :n]

@@ -15,6 +15,7 @@ from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torque
 from mpcrl_course.policies.guesses import Nearest, Predicted, compare_guesses
 from mpcrl_course.policies.hierarchical import Hierarchical, TunedCartPole
 from mpcrl_course.policies.horizon import VaryingHorizon
+from mpcrl_course.policies.house import Thermostat, proportional
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
@@ -43,6 +44,7 @@ __all__ = [
     "Receding",
     "ResidualModel",
     "Scenarios",
+    "Thermostat",
     "TunedCartPole",
     "VaryingHorizon",
     "active_set",
@@ -67,6 +69,7 @@ __all__ = [
     "mppi_weights",
     "on_demand",
     "predictive_filter",
+    "proportional",
     "robust_back_off",
     "speed_deviation",
     "tuned_theta",

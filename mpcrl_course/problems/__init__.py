@@ -4,8 +4,10 @@ What several problems have under one name (`parameters`, `problem`, `with_model`
 """
 
 from mpcrl_course.problems import cartpole, linear, network, pendulum, power, quadratic
+from mpcrl_course.problems import cartpole, home, linear, network, pendulum, power
 from mpcrl_course.problems.cartpole import cartpole_mpc
-from mpcrl_course.problems.linear import linear_mpc
+from mpcrl_course.problems.home import home_mpc
+from mpcrl_course.problems.linear import layer_mpc, linear_mpc, terminal_mpc
 from mpcrl_course.problems.network import agent, network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
 from mpcrl_course.problems.power import joint_mpc, power_mpc
@@ -16,7 +18,10 @@ __all__ = [
     "agent",
     "cartpole",
     "cartpole_mpc",
+    "home",
+    "home_mpc",
     "joint_mpc",
+    "layer_mpc",
     "linear",
     "linear_mpc",
     "network",
@@ -26,4 +31,5 @@ __all__ = [
     "power",
     "power_mpc",
     "quadratic",
+    "terminal_mpc",
 ]

@@ -9,7 +9,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
-from mpcrl_course.envs.linear import LinearPlant
+from mpcrl_course.envs.home import Home, HomeParameters
+from mpcrl_course.envs.linear import GustyPlant, LinearPlant
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
 from mpcrl_course.envs.power import PowerParameters, PowerSystem
@@ -22,6 +23,7 @@ ROUGH = {"delay": 2, "process_noise": 0.4, "measurement_noise": 0.02}
 #: By name: what makes the environment. These are nothing but their parameters …
 PLANTS = {
     "linear": LinearPlant,
+    "gusts": GustyPlant,
     "network": LinearNetwork,
     "ring": lambda **options: LinearNetwork(RING, weight=120.0, **options),
     "alone": lambda **options: LinearNetwork([[]], **options),
@@ -29,6 +31,8 @@ PLANTS = {
     "rough pendulum": lambda **options: Pendulum(PendulumParameters(mass=1.3, **ROUGH), **options),
     "cart-pole": CartPole,
     "rough cart-pole": lambda **options: CartPole(CartPoleParameters(friction=0.1, **ROUGH), **options),
+    "house": Home,
+    "other house": lambda **options: Home(HomeParameters(R_o=4.0, noise=0.2, swing=2.0, colder=5.0), **options),
     "power": PowerSystem,
     "two areas": lambda **options: PowerSystem(TWO, scenario=[(3, (0.1, 0.0))], noise=0.03, **options),
 }

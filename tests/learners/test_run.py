@@ -8,6 +8,7 @@ import pytest
 
 from mpcrl_course.dp import FiniteMDP, sampler
 from mpcrl_course.envs import LinearEpisodes, LinearPlant
+from mpcrl_course.envs import LinearPlant, linear
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.envs.random_pendulum import RandomMass
@@ -20,15 +21,20 @@ from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.local_critic import LocalCritic, LocalIteration
+from mpcrl_course.learners.layered import LayerLearning
 from mpcrl_course.learners.log import load_state, saved_log
+from mpcrl_course.learners.perturbation import Perturbation
+from mpcrl_course.learners.policy_gradient import PolicyGradient
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
+from mpcrl_course.learners.terminal_value import TerminalValue
+from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.hierarchical import TunedCartPole, weights_of
 from mpcrl_course.problems.cartpole import cartpole_mpc
-from mpcrl_course.problems.linear import linear_mpc
+from mpcrl_course.problems.linear import convex, layer_mpc, linear_mpc, terminal_mpc, value_features
 from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.problems.quadratic import biased
 
@@ -44,9 +50,11 @@ class RandomStart(LinearPlant):
 
 CART = cartpole_mpc(horizon=8)
 GUESS = CommonGuess(CART)
-MPC10, NET, LINE = linear_mpc(), network_mpc(), mixing_matrix(3, line(3), 0.25)
+MPC10, ONE_STAGE, NET, LINE = linear_mpc(), terminal_mpc(), network_mpc(), mixing_matrix(3, line(3), 0.25)
 EXPLORE = perturbed_cost(exponential(0.7, 0.99), 0.5)
 FRESH = {"act": "after", "order": 1, "fresh": True, "replay": (10, 3, 0)}
+LAYER = layer_mpc(5)
+PHI = {"lower": [-0.3] * 3, "upper": [0.3] * 3, "warm_up": 20, "actor_after": 30, "batch": 8, "actor_batch": 4}
 SMALL = {"warm_up": 30, "batch": 8, "width": 16}
 PROCESS = np.random.default_rng(0).dirichlet(np.ones(4), (4, 2))
 
@@ -103,6 +111,12 @@ LEARNERS = {
     "DDPG, blended target": lambda rng: BlendedDDPG(
         LinearEpisodes(), rng, MPC10, beta=exponential(0.7, 0.99), state=lambda s: s / 4.0, huber=1.0, **SMALL
     ),
+    "perturbed": lambda rng: Perturbation(lambda z, rng: (z - rng.random()) @ [1.0, 2.0], [0.0] * 2, [1.0] * 2, rng),
+    "policy gradient": lambda rng: PolicyGradient(MPC10, RandomStart(steps=25), rng, length=25),
+    "layer": lambda rng: LayerLearning(LAYER, RandomStart(steps=30), rng, **PHI),
+    "phi as action": lambda rng: LayerLearning(LAYER, RandomStart(steps=30), rng, through=False, **PHI),
+    "terminal value": lambda rng: TerminalValue(ONE_STAGE, RandomStart(steps=30), rng, value_features, convex),
+    "through time": lambda rng: ThroughTime(MPC10, LinearPlant(steps=25), rng, linear.slopes, length=25),
 }
 STEPS = {"distributed": 20, "centralised, episodes": 50}
 

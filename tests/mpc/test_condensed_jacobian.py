@@ -64,13 +64,16 @@ def test_it_is_that_of_the_whole_kkt_system(case):
         except SolverError:
             continue  # the hard rows contradict each other
         try:
-            ours = v.policy_jacobian()
+            ours, of_s = v.policy_jacobian(state=True)
         except SolverError:
             with pytest.raises(SolverError, match="singular"):
                 v.sensitivity()
             continue
         whole = v.sensitivity().du_dtheta[0]
         np.testing.assert_allclose(ours, whole, rtol=0, atol=1e-7 * (1.0 + np.abs(whole).max()))
+        np.testing.assert_array_equal(ours, v.policy_jacobian())
+        whole = v.sensitivity().du_ds[0]
+        np.testing.assert_allclose(of_s, whole, rtol=0, atol=1e-7 * (1.0 + np.abs(whole).max()))
         act = v.activity
         found = condensed_policy_jacobian(v, act)
         assert (found is None) <= (not act.strict)
@@ -94,8 +97,9 @@ def test_against_differences():
             continue
         if not v.strict or v.activity.margin < 1e-2:
             continue
-        steps = 1e-5 * np.eye(theta.size)
-        numeric = [(RANDOM.V(theta + e, s).u0 - RANDOM.V(theta - e, s).u0) / 2e-5 for e in steps]
+        p = np.concatenate([theta, s])
+        first = lambda p: RANDOM.V(p[: theta.size], p[theta.size :]).u0  # noqa: B023, E731
+        numeric = [(first(p + e) - first(p - e)) / 2e-5 for e in 1e-5 * np.eye(p.size)]
         found = condensed_policy_jacobian(v, v.activity)
         np.testing.assert_allclose(found, np.transpose(numeric), rtol=0, atol=1e-6 * (1.0 + np.abs(numeric).max()))
         compared += 1
@@ -122,7 +126,7 @@ def test_closed_forms_of_a_soft_row(w, expected):
     """u <= b + slack: violated, u = 2 - w/2; active, u = b."""
     mpc = scalar_mpc(lambda x, u, p: Rows(u, upper=p.b, weight=p.w))
     v = mpc.V(mpc.parameters.pack(w=w), [0.0])
-    np.testing.assert_allclose(condensed_policy_jacobian(v, v.activity), [expected], atol=1e-6)
+    np.testing.assert_allclose(condensed_policy_jacobian(v, v.activity), [[*expected, 0.0]], atol=1e-6)
     np.testing.assert_allclose(v.policy_jacobian(), [expected], atol=1e-6)
 
 
@@ -130,7 +134,7 @@ def test_a_violated_row_of_the_state_alone_changes_nothing():
     mpc = scalar_mpc(lambda x, u, p: Rows(x, upper=p.b, weight=p.w))
     v = mpc.V(mpc.parameters.initial(), [3.0])
     assert v.activity.violated.any()
-    np.testing.assert_allclose(condensed_policy_jacobian(v, v.activity), [[0.0, 0.0]], atol=1e-12)
+    np.testing.assert_allclose(condensed_policy_jacobian(v, v.activity), [[0.0, 0.0, 0.0]], atol=1e-12)
 
 
 @pytest.mark.parametrize("soft", [False, True])

@@ -5,6 +5,7 @@ import pytest
 
 from mpcrl_course.closed_loop import rowwise, run
 from mpcrl_course.envs.cartpole import CartPoleParameters
+from mpcrl_course.envs.home import HomeParameters
 from mpcrl_course.envs.linear import LinearParameters
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters, dynamics, observation, stage_cost
@@ -14,6 +15,7 @@ from mpcrl_course.policies.active_set import PredictedSet
 from mpcrl_course.policies.filters import barrier_filter, predictive_filter
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
 from mpcrl_course.policies.horizon import VaryingHorizon
+from mpcrl_course.policies.house import Thermostat, proportional
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import feature_mlp, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
@@ -83,6 +85,8 @@ POLICIES = {
     "observer": (lambda: AngleOnly(swing), LATE),
     "observer of an MPC": (lambda: AngleOnly(Receding(pendulum_mpc(horizon=20))), NOMINAL),
     "differences": (lambda: AngleOnly(swing, None), LATE),
+    "thermostat": (Thermostat, HomeParameters()),
+    "proportional": (proportional, HomeParameters()),
     "identifying": (lambda: IdentifyingPolicy(lambda s: 2.0 * swing(s[:, 1:]) * s[:, 3:]), NOMINAL),
 }
 every = pytest.mark.parametrize(("make", "plant"), POLICIES.values(), ids=POLICIES)

@@ -1,0 +1,67 @@
+"""Two rules for the house of `mpcrl_course.envs.home`: what a thermostat does, and a proportional controller.
+
+    thermostat      on below low + 0.3 K, off above low + 1 K, at full power; low: of the band in half an hour
+    proportional    P = K (low + 0.3 K - T_i) + 0.8 (20 °C - T_o) / (R_o cop),  within the limits of the pump
+    battery         B = pv - load - P: what the roof gives beyond what is used is stored, and used when it is missing
+
+Neither knows the tariff.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpcrl_course.closed_loop import Controller, measured
+from mpcrl_course.envs.home import NOMINAL, HomeParameters, cop, lower
+from mpcrl_course.validation import instance, real
+
+#: Steps that the rules look ahead: the house is slow, and the band moves at 6 and 22 h.
+AHEAD = 2
+
+
+class Thermostat:
+    """A thermostat with a dead zone, and a battery that serves the house's own use; of n houses.
+
+    Another number of houses than last time starts anew, as `reset` does.
+
+    Parameters
+    ----------
+    plant : HomeParameters
+    """
+
+    def __init__(self, plant: HomeParameters = NOMINAL):
+        self.plant: HomeParameters = instance(plant, HomeParameters, "plant")
+        self.reset()
+
+    def reset(self) -> None:
+        """Switch all heat pumps off."""
+        self.on = np.zeros(0, dtype=bool)
+
+    def __call__(self, y) -> np.ndarray:
+        """Return inputs (n, 2) for what is measured, y (n, 5)."""
+        y = measured(y, 5)
+        if len(self.on) != len(y):
+            self.on = np.zeros(len(y), dtype=bool)
+        above = y[:, 0] - lower(np.rint(y[:, 3]) + AHEAD)
+        self.on = (self.on | (above < 0.3)) & (above <= 1.0)
+        return _own_use(self.plant, y, self.plant.limit[0] * self.on)
+
+
+def proportional(gain: float = 1.0, plant: HomeParameters = NOMINAL) -> Controller:
+    """Return the proportional rule of a `plant`: `gain` in kW/K, and most of what the house loses at 20 °C."""
+    gain, most = real(gain, "gain", 0.0), instance(plant, HomeParameters, "plant").limit[0]
+
+    def controller(y):
+        y = measured(y, 5)
+        outdoor = plant.now(y).outdoor
+        missing = lower(np.rint(y[:, 3]) + AHEAD) + 0.3 - y[:, 0]
+        P = gain * missing + 0.8 * (20.0 - outdoor) / (plant.R_o * cop(outdoor))
+        return _own_use(plant, y, np.clip(P, 0.0, most))
+
+    return controller
+
+
+def _own_use(plant: HomeParameters, y, P) -> np.ndarray:
+    """Return inputs (n, 2): heat pumps at P (n,), and batteries that cover what is used."""
+    w = plant.now(y)
+    return np.column_stack([P, w.pv - w.load - P])
