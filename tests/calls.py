@@ -100,6 +100,12 @@ def call(function, /, **arguments):
     return function, arguments
 
 
+def race():
+    env = envs.Race()
+    env.reset(seed=0)
+    return env
+
+
 def tuned():
     env = policies.TunedCartPole(made("cart"), policies.hierarchical.weights_of, [-1.0] * 2, [1.0] * 2)
     env.reset(options={"x": np.full(4, 0.1)})
@@ -217,6 +223,10 @@ CALLS = {
         recorded=np.zeros((2, 4)),
     ),
     "PowerSystem.step": lambda: call(envs.PowerSystem().step, action=np.zeros(4)),
+    "Race": lambda: call(envs.Race, parameters=envs.RaceParameters(), steps=5, start=np.ones(4)),
+    "Race.step": lambda: call(race().step, action=[0.1, 0.2]),
+    "RaceParameters": lambda: call(envs.RaceParameters, **vars(envs.RaceParameters())),
+    "RaceParameters.draw": lambda: call(envs.RaceParameters().draw, rng=0, n=2, steps=3),
     "RandomMass": lambda: call(envs.RandomMass, masses=(0.7, 1.3), identify=True),
     "RandomMass.reset": lambda: call(envs.RandomMass().reset, seed=0, options={"x": S}),
     "wrap": lambda: call(envs.wrap, q=4.0),
@@ -227,6 +237,7 @@ CALLS = {
     "joint_mpc": lambda: call(
         problems.joint_mpc, parameters=envs.PowerParameters(), horizon=2, discount=0.9, weight=1.0
     ),
+    "race_mpc": lambda: call(problems.race_mpc, model=envs.RaceParameters(), horizon=2, solver="ipopt"),
     "linear_mpc": lambda: call(problems.linear_mpc, horizon=2, discount=0.9, solver="daqp", learn_weights=False),
     "network_mpc": lambda: call(problems.network_mpc, n=2, edges=[(0, 1)], order=2, horizon=2, discount=0.9),
     "pendulum_mpc": lambda: call(problems.pendulum_mpc, model=NOMINAL, horizon=2, solver="ipopt", max_speed=5.0),

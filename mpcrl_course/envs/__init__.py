@@ -4,12 +4,13 @@ What several plants have under one name (`dynamics`, `stage_cost`, `Noise`, `DT`
 `from mpcrl_course.envs import pendulum`, then `pendulum.dynamics`.
 """
 
-from mpcrl_course.envs import cartpole, linear, network, pendulum, power, random_pendulum
+from mpcrl_course.envs import cartpole, linear, network, pendulum, power, race, random_pendulum
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
 from mpcrl_course.envs.linear import LinearParameters, LinearPlant
 from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, wrap
 from mpcrl_course.envs.power import PowerParameters, PowerSystem
+from mpcrl_course.envs.race import Race, RaceParameters
 from mpcrl_course.envs.random_pendulum import MassEstimate, RandomMass
 
 __all__ = [
@@ -24,12 +25,15 @@ __all__ = [
     "PendulumParameters",
     "PowerParameters",
     "PowerSystem",
+    "Race",
+    "RaceParameters",
     "RandomMass",
     "cartpole",
     "linear",
     "network",
     "pendulum",
     "power",
+    "race",
     "random_pendulum",
     "wrap",
 ]

@@ -3,12 +3,13 @@
 What several problems have under one name (`parameters`, `problem`, `with_model`, `guesses`) is in the plant's module.
 """
 
-from mpcrl_course.problems import cartpole, linear, network, pendulum, power
+from mpcrl_course.problems import cartpole, linear, network, pendulum, power, race
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import agent, network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
 from mpcrl_course.problems.power import joint_mpc, power_mpc
+from mpcrl_course.problems.race import race_mpc
 
 __all__ = [
     "agent",
@@ -23,4 +24,6 @@ __all__ = [
     "pendulum_mpc",
     "power",
     "power_mpc",
+    "race",
+    "race_mpc",
 ]

@@ -13,6 +13,7 @@ from mpcrl_course.envs.linear import LinearPlant
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
 from mpcrl_course.envs.power import PowerParameters, PowerSystem
+from mpcrl_course.envs.race import Race, RaceParameters
 from mpcrl_course.envs.random_pendulum import RandomMass
 
 RING = [[1, 4], [0, 2], [1, 3], [2, 4], [0, 3]]
@@ -31,6 +32,8 @@ PLANTS = {
     "rough cart-pole": lambda **options: CartPole(CartPoleParameters(friction=0.1, **ROUGH), **options),
     "power": PowerSystem,
     "two areas": lambda **options: PowerSystem(TWO, scenario=[(3, (0.1, 0.0))], noise=0.03, **options),
+    "race": Race,
+    "bumpy race": lambda **options: Race(RaceParameters(grip=6.0, gain=0.9, noise=0.05), **options),
 }
 #: … and these draw something in each episode, too.
 DRAWN = {
