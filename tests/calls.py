@@ -35,6 +35,7 @@ def made(name: str):
             pendulum.dynamics, pendulum.stage_cost, [-2.0], [2.0], horizon=2, samples=4, n_measured=2
         ),
         "scenarios": lambda: policies.NetworkScenarios(made("network"), lambda x, d, p: x + d[0], [[0.1], [0.0]]),
+        "safety": lambda: policies.RaceSafety(),
         "file": lambda: {"nominal actor": np.array([learners.ActorCritic(3, [-2.0], [2.0], rng()).actor.theta])},
     }
     return makers[name]()
@@ -238,6 +239,7 @@ CALLS = {
         problems.joint_mpc, parameters=envs.PowerParameters(), horizon=2, discount=0.9, weight=1.0
     ),
     "race_mpc": lambda: call(problems.race_mpc, model=envs.RaceParameters(), horizon=2, solver="ipopt"),
+    "safety_mpc": lambda: call(problems.safety_mpc, model=envs.RaceParameters(), horizon=2, solver="ipopt"),
     "linear_mpc": lambda: call(problems.linear_mpc, horizon=2, discount=0.9, solver="daqp", learn_weights=False),
     "network_mpc": lambda: call(problems.network_mpc, n=2, edges=[(0, 1)], order=2, horizon=2, discount=0.9),
     "pendulum_mpc": lambda: call(problems.pendulum_mpc, model=NOMINAL, horizon=2, solver="ipopt", max_speed=5.0),
@@ -632,6 +634,19 @@ CALLS = {
     "Parallel": lambda: call(policies.Parallel, controller=hold, r=lambda y, u: u, beta=0.5),
     "Parallel.call": lambda: call(policies.Parallel(hold, lambda y, u: u), y=[S]),
     "Parallel of what r says": lambda: call(lambda r: policies.Parallel(hold, lambda y, u: r)([S]), r=[[0.1]]),
+    "RaceSafety": lambda: call(
+        policies.RaceSafety,
+        model=envs.RaceParameters(),
+        track=2.4,
+        horizon=40,
+        iterations=1,
+        mpc=made("safety").mpc,
+        live=False,
+    ),
+    "RaceSafety.decide": lambda: call(made("safety").decide, x=np.array([3.0, 0.1, 0.0, 5.0]), wanted=[1.0, 0.1]),
+    "race_barrier": lambda: call(
+        policies.race_barrier, driver=lambda y: np.ones((len(y), 2)), alpha=3.0, p=envs.RaceParameters(), track=2.4
+    ),
     "TunedCartPole": lambda: call(
         policies.TunedCartPole,
         mpc=made("cart"),

@@ -127,7 +127,7 @@ def steering(c, gain: float = 1.0):
 
 
 def derivative(x, a, c):
-    """Return (s', n', mu', v') as a list, for x of entries s, n, mu, v, an acceleration `a` and a path's curvature c."""
+    """Return [s', n', mu', v'] for x of entries s, n, mu, v, the acceleration `a` and the curvature c of the path."""
     m = ca if isinstance(x[0], (ca.SX, ca.MX, ca.DM)) else np
     kappa = curvature(x[0])
     along = x[3] * m.cos(x[2]) / (1.0 - x[1] * kappa)

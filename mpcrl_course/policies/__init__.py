@@ -20,6 +20,7 @@ from mpcrl_course.policies.observer import AngleOnly, kalman_gain
 from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.parallel import BlendedValue, Parallel, missing_force
 from mpcrl_course.policies.parameterised import tuned_theta
+from mpcrl_course.policies.race_filter import RaceSafety, race_barrier
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.policies.sampling import MPPI, mppi_weights
 from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
@@ -37,6 +38,7 @@ __all__ = [
     "OnDemand",
     "Parallel",
     "Predicted",
+    "RaceSafety",
     "Receding",
     "ResidualModel",
     "Scenarios",
@@ -60,6 +62,7 @@ __all__ = [
     "missing_force",
     "mppi_weights",
     "predictive_filter",
+    "race_barrier",
     "robust_back_off",
     "speed_deviation",
     "tuned_theta",

@@ -9,7 +9,7 @@ from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import agent, network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
 from mpcrl_course.problems.power import joint_mpc, power_mpc
-from mpcrl_course.problems.race import race_mpc
+from mpcrl_course.problems.race import race_mpc, safety_mpc
 
 __all__ = [
     "agent",
@@ -26,4 +26,5 @@ __all__ = [
     "power_mpc",
     "race",
     "race_mpc",
+    "safety_mpc",
 ]

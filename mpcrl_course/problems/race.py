@@ -1,4 +1,6 @@
-"""The driving MPC of the racing car: as fast along the track as grip and edges allow, as in lecture 10.
+"""The problems of the racing car, as in lecture 10: to drive fast, and to change another driver's input least.
+
+The driving MPC goes along the track as fast as grip and edges allow:
 
 min  sum_k (s'_k - v_ref)^2 + 0.01 n_k^2 + 0.1 mu_k^2 + 0.01 a_k^2 + delta_k^2 + 100 (slacks)     (x_N: without u)
 s.t. x_0 = s,  x_{k+1} = RK4(x_k, u_k),  -6 <= a_k <= 4 m/s^2,  |delta_k| <= 0.35 rad,
@@ -6,6 +8,16 @@ s.t. x_0 = s,  x_{k+1} = RK4(x_k, u_k),  -6 <= a_k <= 4 m/s^2,  |delta_k| <= 0.3
 
 s' = v cos mu / (1 - n kappa) is the speed along the centre line: who cuts a bend gains. The margins of 0.1 m and 5 %
 are for what a plan of soft rows, improved by one step a decision, does not keep exactly.
+
+The safety MPC looks for the least change of an input after which the car can still stop on the track:
+
+min  |(u_0 - target) / (5, 0.35)|^2 + 1e-4 sum_{k>0} |u_k / (5, 0.35)|^2 + 100 (slacks)
+s.t. x_0 = s,  x_{k+1} = RK4(x_k, u_k),  the box on u,   0 <= v_k <= 12 m/s,  v_N = 0,
+     |n_k| <= track - 0.05 m + slack  (k = 1 … N),   (a_k^2 + (v_k^2 c_k)^2) / (0.98 grip)^2 <= 1 + slack  (k < N)
+
+What is paid for is u_0 - target, not u_0: at u_0 = target it is nothing. That the car stops is hard; edges and grip are
+soft, as a plan that is certified may lie within their margins, where a hard QP has no solution. Nothing is promised
+here: a plan of it is rolled out before it is believed (`policies/race_filter.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +34,10 @@ from mpcrl_course.validation import choice, instance
 WEIGHTS = np.array([1.0, 0.01, 0.1, 0.01, 1.0])
 ROW_WEIGHT = 100.0
 MARGIN, SHARE = 0.1, 0.95
+#: Of the safety MPC: what a change of u is measured by, the weight on inputs that are not asked about, and margins.
+SCALE, SMALL = np.array([5.0, 0.35]), 1e-4
+SAFE_MARGIN, SAFE_SHARE = 0.05, 0.98
+STATES, INPUTS = ("length", "offset", "heading", "speed"), ("acceleration", "steering")
 
 
 def residual(k, x, u, p):
@@ -67,7 +83,7 @@ def problem(model: RaceParameters = CAR, horizon: int = 40) -> OptimalControlPro
         stage_cost=lambda k, x, u, p: ca.sumsqr(residual(k, x, u, p)),
         terminal_cost=lambda x, p: ca.sumsqr(residual(horizon, x, None, p)),
         input_lower=race.LOWER, input_upper=race.UPPER, constraints={"edges": edges, "grip": grip},
-        state_names=["length", "offset", "heading", "speed"], input_names=["acceleration", "steering"],
+        state_names=STATES, input_names=INPUTS,
         guesses=lambda s, p: guesses(s, horizon),
     )  # fmt: skip
 
@@ -88,6 +104,51 @@ def race_mpc(model: RaceParameters = CAR, horizon: int = 40, solver: str = "rti"
     if choice(solver, ("rti", "ipopt"), "solver") == "rti":
         options = {"residual": residual} | options
     return MPC(problem(model, horizon), solver, **options)
+
+
+def safety_residual(k, x, u, p):
+    """Return the residuals of a stage of the safety MPC; k, x, u and p are those of `residual`."""
+    if u is None:
+        return 0.0 * x[1]
+    return (u - p.target) / SCALE if k == 0 else np.sqrt(SMALL) * u / SCALE
+
+
+def safety_mpc(model: RaceParameters = CAR, horizon: int = 40, solver: str = "rti", **options) -> MPC:
+    """Return the safety MPC, whose parameter `target` (2,) is the input that is wanted.
+
+    Parameters
+    ----------
+    model, solver, **options
+        Those of `race_mpc`. Without ipopt behind it by default: who asks has another plan.
+    horizon : int
+        Number of stages N of 0.05 s, at the end of which the car stands: 40 stop it from 12 m/s where it need not
+        steer, so it is slower in bends; 50 leave it more room.
+    """
+    instance(model, RaceParameters, "model")
+
+    def edges(k, x, u, p):
+        if k > 0:
+            return Rows(x[1], SAFE_MARGIN - p.track, p.track - SAFE_MARGIN, weight=ROW_WEIGHT)
+
+    def grip(k, x, u, p):
+        if u is not None:
+            return Rows(circle(x, u, p, SAFE_SHARE), None, 1.0, weight=ROW_WEIGHT)
+
+    def speed(k, x, u, p):
+        if k > 0:
+            return Rows(x[3], 0.0, race.MAX_SPEED if k < horizon else 0.0)
+
+    if choice(solver, ("rti", "ipopt"), "solver") == "rti":
+        options = {"residual": safety_residual, "fallback": False} | options
+    problem = OptimalControlProblem(
+        n_states=4, n_inputs=2, horizon=horizon,
+        parameters=Parameters(target=[0.0, 0.0], track=race.WIDTH, grip=model.grip, gain=model.gain),
+        dynamics=lambda x, u, p: race.dynamics(x, u, p),
+        stage_cost=lambda k, x, u, p: ca.sumsqr(safety_residual(k, x, u, p)), terminal_cost=lambda x, p: 0.0 * x[1],
+        input_lower=race.LOWER, input_upper=race.UPPER, constraints={"edges": edges, "grip": grip, "speed": speed},
+        state_names=STATES, input_names=INPUTS,
+    )  # fmt: skip
+    return MPC(problem, solver, **options)
 
 
 def guesses(s, N: int) -> list:
