@@ -35,6 +35,8 @@ def made(name: str):
             pendulum.dynamics, pendulum.stage_cost, [-2.0], [2.0], horizon=2, samples=4, n_measured=2
         ),
         "scenarios": lambda: policies.NetworkScenarios(made("network"), lambda x, d, p: x + d[0], [[0.1], [0.0]]),
+        "race": lambda: problems.race_mpc(horizon=3, solver="ipopt"),
+        "plan of a race": lambda: policies.first_plan(made("race"), theta("race"), np.array([3.0, 0.0, 0.0, 5.0])),
         "safety": lambda: policies.RaceSafety(),
         "file": lambda: {"nominal actor": np.array([learners.ActorCritic(3, [-2.0], [2.0], rng()).actor.theta])},
     }
@@ -228,6 +230,12 @@ CALLS = {
     "Race.step": lambda: call(race().step, action=[0.1, 0.2]),
     "RaceParameters": lambda: call(envs.RaceParameters, **vars(envs.RaceParameters())),
     "RaceParameters.draw": lambda: call(envs.RaceParameters().draw, rng=0, n=2, steps=3),
+    "Filtered": lambda: call(
+        envs.Filtered, env=envs.LinearPlant(), change=no_change, store="raw", price=0.1, start=lambda x: True
+    ),
+    "Filtered.step": lambda: call(envs.Filtered(envs.LinearPlant(), no_change).step, action=U),
+    "Scaled": lambda: call(envs.Scaled, env=envs.LinearPlant()),
+    "Scaled.step": lambda: call(envs.Scaled(envs.LinearPlant()).step, action=U),
     "RandomMass": lambda: call(envs.RandomMass, masses=(0.7, 1.3), identify=True),
     "RandomMass.reset": lambda: call(envs.RandomMass().reset, seed=0, options={"x": S}),
     "wrap": lambda: call(envs.wrap, q=4.0),
@@ -644,6 +652,17 @@ CALLS = {
         live=False,
     ),
     "RaceSafety.decide": lambda: call(made("safety").decide, x=np.array([3.0, 0.1, 0.0, 5.0]), wanted=[1.0, 0.1]),
+    "ReferenceGenerator": lambda: call(
+        policies.ReferenceGenerator,
+        mpc=made("race"),
+        theta=theta("race"),
+        every=5,
+        tracker=policies.tracker(),
+        iterations=1,
+        first=policies.first_plan,
+    ),
+    "reference_at": lambda: call(policies.reference_at, plan=made("plan of a race"), s=3.5, gain=0.9),
+    "tracker": lambda: call(policies.tracker, z=np.ones(5)),
     "race_barrier": lambda: call(
         policies.race_barrier, driver=lambda y: np.ones((len(y), 2)), alpha=3.0, p=envs.RaceParameters(), track=2.4
     ),

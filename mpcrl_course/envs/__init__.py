@@ -4,7 +4,8 @@ What several plants have under one name (`dynamics`, `stage_cost`, `Noise`, `DT`
 `from mpcrl_course.envs import pendulum`, then `pendulum.dynamics`.
 """
 
-from mpcrl_course.envs import cartpole, linear, network, pendulum, power, race, random_pendulum
+from mpcrl_course.envs import around, cartpole, linear, network, pendulum, power, race, random_pendulum
+from mpcrl_course.envs.around import Filtered, Scaled
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
 from mpcrl_course.envs.linear import LinearParameters, LinearPlant
 from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
@@ -16,6 +17,7 @@ from mpcrl_course.envs.random_pendulum import MassEstimate, RandomMass
 __all__ = [
     "CartPole",
     "CartPoleParameters",
+    "Filtered",
     "LinearNetwork",
     "LinearParameters",
     "LinearPlant",
@@ -28,6 +30,8 @@ __all__ = [
     "Race",
     "RaceParameters",
     "RandomMass",
+    "Scaled",
+    "around",
     "cartpole",
     "linear",
     "network",

@@ -22,6 +22,7 @@ from mpcrl_course.policies.parallel import BlendedValue, Parallel, missing_force
 from mpcrl_course.policies.parameterised import tuned_theta
 from mpcrl_course.policies.race_filter import RaceSafety, race_barrier
 from mpcrl_course.policies.receding import Receding, first_plan
+from mpcrl_course.policies.reference_generator import ReferenceGenerator, reference_at, tracker
 from mpcrl_course.policies.sampling import MPPI, mppi_weights
 from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 
@@ -40,6 +41,7 @@ __all__ = [
     "Predicted",
     "RaceSafety",
     "Receding",
+    "ReferenceGenerator",
     "ResidualModel",
     "Scenarios",
     "TunedCartPole",
@@ -63,7 +65,9 @@ __all__ = [
     "mppi_weights",
     "predictive_filter",
     "race_barrier",
+    "reference_at",
     "robust_back_off",
     "speed_deviation",
+    "tracker",
     "tuned_theta",
 ]

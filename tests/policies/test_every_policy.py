@@ -21,12 +21,14 @@ from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.parallel import BlendedValue, Parallel
 from mpcrl_course.policies.race_filter import RaceSafety, race_barrier
 from mpcrl_course.policies.receding import Receding
+from mpcrl_course.policies.reference_generator import ReferenceGenerator, tracker
 from mpcrl_course.policies.sampling import MPPI
 from mpcrl_course.policies.scenario import mass_scenarios
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
+from mpcrl_course.problems.race import race_mpc
 
 LINEAR, NETWORK, NET = LinearParameters(), LinearNetwork().parameters, network_mpc()
 LATE = PendulumParameters(delay=2, process_noise=0.2, measurement_noise=0.01)
@@ -78,6 +80,7 @@ POLICIES = {
     "mass scenarios": (lambda: mass_scenarios((0.8, 1.2), horizon=20), NOMINAL),
     "barrier filter": (lambda: barrier_filter(swing, 6.0), NOMINAL),
     "predictive filter": (lambda: predictive_filter(Receding(pendulum_mpc(horizon=20)), 6.0), NOMINAL),
+    "reference generator": (lambda: ReferenceGenerator(race_mpc(horizon=15), every=3, tracker=tracker()), CAR),
     "race filter": (lambda: Filter(swerve, RaceSafety()), CAR),
     "race barrier": (lambda: race_barrier(swerve), CAR),
     "observer": (lambda: AngleOnly(swing), LATE),
