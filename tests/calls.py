@@ -538,6 +538,7 @@ CALLS = {
     "noisy_action": lambda: call(learners.noisy_action, a=U, sigma=0.1, lower=-np.ones(1), upper=np.ones(1), rng=rng()),
     "pendulum_policy": lambda: call(learners.pendulum_policy, agent=made("actor")),
     "pendulum_value": lambda: call(learners.pendulum_value, agent=made("actor")),
+    "noisy": lambda: call(learners.noisy, sigma=0.1, lower=[-1.0], upper=[1.0]),
     "perturbed_cost": lambda: call(learners.perturbed_cost, epsilon=0.1, strength=0.2),
     "saved_log": lambda: call(learners.saved_log, path="no such run"),
     "trained_agent": lambda: call(learners.trained_agent, file=made("file"), kind="nominal", seed=0, max_torque=2.0),
@@ -663,6 +664,20 @@ CALLS = {
     ),
     "reference_at": lambda: call(policies.reference_at, plan=made("plan of a race"), s=3.5, gain=0.9),
     "tracker": lambda: call(policies.tracker, z=np.ones(5)),
+    "Clip": lambda: call(
+        policies.Clip, S=policies.safe_set.robust_invariant_set(), w=0.1, A=envs.linear.A, B=envs.linear.B, limit=1.0
+    ),
+    "Clip.interval": lambda: call(policies.Clip().interval, y=[S]),
+    "robust_invariant_set": lambda: call(
+        policies.robust_invariant_set,
+        w=0.1,
+        A=envs.linear.A,
+        B=envs.linear.B,
+        lower=[0.0, -1.0],
+        upper=[1.0, 1.0],
+        limit=1.0,
+        iterations=20,
+    ),
     "race_barrier": lambda: call(
         policies.race_barrier, driver=lambda y: np.ones((len(y), 2)), alpha=3.0, p=envs.RaceParameters(), track=2.4
     ),

@@ -1,6 +1,6 @@
 """Ways to learn: one algorithm a file, an object with `step`; `run` is the same for all."""
 
-from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, perturbed_cost
+from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, noisy, perturbed_cost
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy, pendulum_value
@@ -37,6 +37,7 @@ __all__ = [
     "fit",
     "greedy",
     "identify",
+    "noisy",
     "noisy_action",
     "pendulum_policy",
     "pendulum_value",

@@ -1,6 +1,6 @@
 """Ways to act: one file per box of the taxonomy."""
 
-from mpcrl_course.policies import back_off, comparison, guesses, hierarchical
+from mpcrl_course.policies import back_off, comparison, guesses, hierarchical, safe_set
 from mpcrl_course.policies.back_off import (
     cartpole_back_off,
     chance_back_off,
@@ -23,6 +23,7 @@ from mpcrl_course.policies.parameterised import tuned_theta
 from mpcrl_course.policies.race_filter import RaceSafety, race_barrier
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.policies.reference_generator import ReferenceGenerator, reference_at, tracker
+from mpcrl_course.policies.safe_set import Clip, robust_invariant_set
 from mpcrl_course.policies.sampling import MPPI, mppi_weights
 from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 
@@ -30,6 +31,7 @@ __all__ = [
     "MPPI",
     "AngleOnly",
     "BlendedValue",
+    "Clip",
     "CommonGuess",
     "Filter",
     "Hierarchical",
@@ -67,6 +69,8 @@ __all__ = [
     "race_barrier",
     "reference_at",
     "robust_back_off",
+    "robust_invariant_set",
+    "safe_set",
     "speed_deviation",
     "tracker",
     "tuned_theta",

@@ -22,6 +22,7 @@ from mpcrl_course.policies.parallel import BlendedValue, Parallel
 from mpcrl_course.policies.race_filter import RaceSafety, race_barrier
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.policies.reference_generator import ReferenceGenerator, tracker
+from mpcrl_course.policies.safe_set import Clip
 from mpcrl_course.policies.sampling import MPPI
 from mpcrl_course.policies.scenario import mass_scenarios
 from mpcrl_course.problems.cartpole import cartpole_mpc
@@ -81,6 +82,7 @@ POLICIES = {
     "barrier filter": (lambda: barrier_filter(swing, 6.0), NOMINAL),
     "predictive filter": (lambda: predictive_filter(Receding(pendulum_mpc(horizon=20)), 6.0), NOMINAL),
     "reference generator": (lambda: ReferenceGenerator(race_mpc(horizon=15), every=3, tracker=tracker()), CAR),
+    "clip": (lambda: Filter(Receding(linear_mpc()), Clip()), LINEAR),
     "race filter": (lambda: Filter(swerve, RaceSafety()), CAR),
     "race barrier": (lambda: race_barrier(swerve), CAR),
     "observer": (lambda: AngleOnly(swing), LATE),
