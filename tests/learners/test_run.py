@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.dp import FiniteMDP, sampler
-from mpcrl_course.envs import LinearPlant
+from mpcrl_course.envs import Filtered, LinearPlant, Race, Scaled
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.envs.random_pendulum import RandomMass
@@ -22,6 +22,7 @@ from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
+from mpcrl_course.policies import Clip, RaceSafety
 from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.hierarchical import TunedCartPole, weights_of
 from mpcrl_course.problems.cartpole import cartpole_mpc
@@ -91,6 +92,8 @@ LEARNERS = {
         **SMALL,
     ),
     "latent": latent,
+    "Q, filtered": lambda rng: QLearning(MPC10, Filtered(LinearPlant(steps=40), Clip(), "raw", 0.5), rng),
+    "DDPG, filtered": lambda rng: DDPG(Scaled(Filtered(Race(steps=25), RaceSafety())), rng, **SMALL),
 }
 STEPS = {"distributed": 20, "centralised, episodes": 50}
 
