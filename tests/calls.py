@@ -683,14 +683,13 @@ CALLS = {
         env=envs.Race(),
         mpc=made("race"),
         phi=policies.asked_speed,
-        lower=[5.0],
-        upper=[12.0],
+        lower=[-1.0],
+        upper=[1.0],
         theta=theta("race"),
         first=policies.first_plan,
     ),
-    "asked_speed": lambda: call(policies.asked_speed, a=[9.0]),
-    "speed_of": lambda: call(policies.speed_of, z=np.ones(7)),
-    "speed_by_hand": lambda: call(policies.speed_by_hand, w=1.0, ahead=10.0),
+    "asked_speed": lambda: call(policies.asked_speed, a=[0.3]),
+    "speed_ahead": lambda: call(policies.speed_ahead, w=1.0, ahead=10.0),
     "race_barrier": lambda: call(
         policies.race_barrier, driver=lambda y: np.ones((len(y), 2)), alpha=3.0, p=envs.RaceParameters(), track=2.4
     ),

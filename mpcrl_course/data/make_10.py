@@ -8,11 +8,11 @@ only these parts anew, and keeps the rest of the file. Parts:
     stages     laps of the driving MPC behind filters of other horizons
     outer      the speed that a short-sighted MPC is asked for, learned by trial
     tracker    the numbers of a tracker, learned by trial on a car that the plans' model does not know
-    drivers    DDPG drivers, free and behind the filter, each seen with it and without
+    driver …   DDPG drivers, free and behind the filter, each seen with it and without: a part for each of `DRIVERS`
 """
 
 import sys
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from tqdm import tqdm
@@ -29,10 +29,9 @@ from mpcrl_course.policies import (
     RaceSafety,
     Receding,
     ReferenceGenerator,
-    speed_of,
+    speed_ahead,
     tracker,
 )
-from mpcrl_course.policies.as_environment import FULL_SPEED
 from mpcrl_course.policies.race_filter import STATUSES, changed
 from mpcrl_course.policies.reference_generator import BY_HAND
 from mpcrl_course.problems.linear import linear_mpc
@@ -58,9 +57,9 @@ FILTERS = {
 }
 STAGES = (0, 30, 40, 50, 60)
 START = [[0.0, 0.0, 0.0, 5.0]]
-OUTER_SEEDS, OUTER_STEPS = 3, 430
+OUTER_SEEDS, OUTER_STEPS, OUTER_START = 3, 430, (1.4, 2.0)
 TRACKER_SEEDS, TRACKER_STEPS, EVERY = 3, 400, 10
-DRIVER_SEEDS, DRIVER_STEPS = 5, 15_000
+DRIVER_SEEDS, DRIVER_STEPS = 5, 10_000
 #: How drivers are trained: which action is stored, and the price of a change.
 DRIVERS = {
     "free": None,
@@ -191,19 +190,25 @@ def summary(found):
 
 
 def outer():
-    """Return what the cross-entropy method finds for `speed_of`, from full speed, which crashes."""
+    """Return what the cross-entropy method finds for the two numbers of `speed_ahead`, from two that crash.
+
+    It pays 5 for each step outside, beside the cost of the metres: none is to be left.
+    """
     mpc, rows = race_mpc(horizon=15), []
 
     def drive(z):
-        return lap(Hierarchical(mpc, speed_of(z)), CAR, OUTER_STEPS)
+        w, ahead = np.exp(z)
+        J, found = lap(Hierarchical(mpc, speed_ahead(w, min(ahead, LENGTH))), CAR, OUTER_STEPS)
+        return J + 5.0 * summary(found)[1], found
 
     for seed in tqdm(range(OUTER_SEEDS), "outer"):
-        learner = CrossEntropy(lambda z, rng: [drive(each)[0] for each in z], FULL_SPEED, np.ones(len(FULL_SPEED)),
-                               np.random.default_rng(seed), population=10, elite=3).run(10, progress=False)  # fmt: skip
-        rows.append((learner.mu, learner.log.of_mean, summary(drive(learner.mu)[1])))
-    z, history, laps = (np.array(part) for part in zip(*rows, strict=True))
-    return {"outer z": z, "outer of_mean": history.astype(np.float32), "outer lap": laps.astype(np.float32),
-            "outer full": np.array(summary(drive(FULL_SPEED)[1]), np.float32)}  # fmt: skip
+        learner = CrossEntropy(lambda z, rng: [drive(each)[0] for each in z], np.log(OUTER_START), [0.3, 0.7],
+                               np.random.default_rng(seed), population=8, elite=3).run(8, progress=False)  # fmt: skip
+        rows.append((np.exp(learner.mu), learner.log.of_mean, summary(drive(learner.mu)[1])))
+    numbers, history, laps = (np.array(part) for part in zip(*rows, strict=True))
+    first = np.array(summary(drive(np.log(OUTER_START))[1]), np.float32)
+    return {"outer numbers": numbers, "outer of_mean": history.astype(np.float32), "outer lap": laps.astype(np.float32),
+            "outer first": first}  # fmt: skip
 
 
 def trackers():
@@ -240,57 +245,52 @@ def driver(agent):
 
 
 def driven(agent, safety):
-    """Return what the agent does in 20 runs of 400 steps, with the filter `safety` or (None) without.
+    """Return what the agent does in 10 runs of 300 steps, with the filter `safety` or (None) without.
 
     Outside (runs), crashed (runs), metres a second, the share of changed inputs, standing at the end (runs).
     """
     rng, wanted, drive = np.random.default_rng(7), [], driver(agent)
-    starts = np.array([race.random_start(rng) for _ in range(20)])
+    starts = np.array([race.random_start(rng) for _ in range(10)])
 
     def watched(y):
         wanted.append(drive(y))
         return wanted[-1]
 
-    found = run(Filter(watched, safety) if safety else watched, CAR, starts, CAR.draw(0, 20, 400))
-    steps = np.minimum(found.ended + 1, 400)
+    found = run(Filter(watched, safety) if safety else watched, CAR, starts, CAR.draw(0, 10, 300))
+    steps = np.minimum(found.ended + 1, 300)
     on = np.arange(len(wanted))[:, None] < steps
     share = changed(found.u[: len(wanted)][on], np.array(wanted)[on]).mean()
     metres = (found.x[-1, :, 0] - found.x[0, :, 0]).sum() / (race.DT * steps.sum())
     outside = (np.abs(found.x[:, :, 1]) > WIDTH).any(axis=0)
-    return [outside.sum(), (found.ended < 400).sum(), metres, share, (found.x[-1, :, 3] < 0.05).sum()]
+    return [outside.sum(), (found.ended < 300).sum(), metres, share, (found.x[-1, :, 3] < 0.05).sum()]
 
 
-def drivers():
-    """Return what DDPG learns with and without the filter, by seed."""
-    found, safety = {}, RaceSafety(mpc=problem(40))
+def drivers(name):
+    """Return what DDPG learns, by seed, in the way of a `name` in `DRIVERS`; the actor of the first seed."""
+    how, safety, rows = DRIVERS[name], RaceSafety(mpc=problem(40)), []
     starts = lambda x: safety.certified(safety.stop(x)[0])  # noqa: E731
-    for name, how in DRIVERS.items():
-        rows = []
-        for seed in tqdm(range(DRIVER_SEEDS), f"drivers, {name}"):
-            inner = Filtered(Race(), safety, *how, start=starts) if how else Race()
-            noise = lambda k: 0.3 * max(0.2, 1.0 - k / (0.8 * DRIVER_STEPS))  # noqa: E731
-            learner = DDPG(Scaled(inner), np.random.default_rng(seed), warm_up=1000, gamma=0.98, noise=noise)
-            words = []
-            log = learner.run(
-                DRIVER_STEPS, progress=False, on_step=lambda k, _, words=words: words.append(safety.status)
-            ).log
-            refused = np.array([word not in ([], ["passed"]) for word in words])  # [] just after a restart
-            crashes = (np.diff(np.flatnonzero(np.append(1, log.ended))) < 200).sum()
-            outside = (np.abs(log.s[:, 0]) > 1.0).sum() + crashes  # n / 2.5 is seen first; where it crashed, it is not
-            agent = learner.agent
-            cost, alone, filtered = log.cost.reshape(-1, 500).mean(axis=1), driven(agent, None), driven(agent, safety)
-            rows.append(
-                (outside, crashes, cost, refused.reshape(-1, 500).mean(axis=1), alone, filtered, agent.actor.theta)
-            )
-        for what, values in zip(
-            ("outside", "crashes", "cost", "refused", "alone", "filtered"), zip(*rows, strict=True)
-        ):
-            found[f"driver {name} {what}"] = np.array(values, np.float32)
-        found[f"driver {name} actor"] = rows[0][-1].astype(np.float32)
-    return found
+    noise = lambda k: 0.3 * max(0.2, 1.0 - k / (0.8 * DRIVER_STEPS))  # noqa: E731
+    for seed in tqdm(range(DRIVER_SEEDS), f"drivers, {name}"):
+        words = []
+        env = Scaled(Filtered(Race(), safety, *how, start=starts) if how else Race())
+        learner = DDPG(env, np.random.default_rng(seed), warm_up=1000, gamma=0.98, noise=noise)
+        learner.run(DRIVER_STEPS, progress=False, on_step=lambda k, _, words=words: words.append(safety.status))
+        log, agent = learner.log, learner.agent
+        refused = np.array([word not in ([], ["passed"]) for word in words])  # [] just after a restart
+        crashes = (np.diff(np.flatnonzero(np.append(1, log.ended))) < 200).sum()
+        outside = (np.abs(log.s[:, 0]) > 1.0).sum() + crashes  # n / 2.5 is seen first; where it crashed, it is not
+        history = [series.reshape(-1, 500).mean(axis=1) for series in (log.cost, refused)]
+        rows.append((outside, crashes, *history, driven(agent, None), driven(agent, safety), agent.actor.theta))
+    columns = list(zip(*rows, strict=True))
+    names = ("outside", "crashes", "cost", "refused", "alone", "filtered")
+    found = {
+        f"driver {name} {what}": np.array(values, np.float32) for what, values in zip(names, columns, strict=False)
+    }
+    return found | {f"driver {name} actor": columns[-1][0].astype(np.float32)}
 
 
-PARTS = {"safe": safe, "filter": filters, "stages": stages, "outer": outer, "tracker": trackers, "drivers": drivers}
+PARTS = {"safe": safe, "filter": filters, "stages": stages, "outer": outer, "tracker": trackers}
+PARTS |= {f"driver {name}": partial(drivers, name) for name in DRIVERS}
 
 
 def main(parts):

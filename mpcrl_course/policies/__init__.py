@@ -1,7 +1,7 @@
 """Ways to act: one file per box of the taxonomy."""
 
 from mpcrl_course.policies import back_off, comparison, guesses, hierarchical, safe_set
-from mpcrl_course.policies.as_environment import WithMPC, asked_speed, speed_by_hand, speed_of
+from mpcrl_course.policies.as_environment import WithMPC, asked_speed, speed_ahead
 from mpcrl_course.policies.back_off import (
     cartpole_back_off,
     chance_back_off,
@@ -74,9 +74,8 @@ __all__ = [
     "robust_back_off",
     "robust_invariant_set",
     "safe_set",
-    "speed_by_hand",
+    "speed_ahead",
     "speed_deviation",
-    "speed_of",
     "tracker",
     "tuned_theta",
 ]

@@ -98,38 +98,16 @@ class WithMPC(Around):
         self._plan = None if plan is None else (plan[0], plan[1])
 
 
-#: Entries of z in `speed_of`.
-N_SPEED = 1 + len(race.AHEAD)
-#: z that leaves the MPC at full speed, and crashes.
-FULL_SPEED = np.array([race.MAX_SPEED, *np.zeros(len(race.AHEAD))])
+def speed_ahead(w: float = 0.9, ahead: float = 10.0) -> Callable:
+    """Return phi of the racing car: {"v_ref": w sqrt(8 / max |kappa|)}, what the grip holds in the next bend, times w.
 
-
-def speed_of(z) -> Callable:
-    """Return phi_z of the racing car, s (4,) -> {"v_ref": …}: the speed to ask for, from the curvature ahead.
-
-        v_ref = clip(z_0 - sum_i z_i 10 |kappa(s + d_i)|, 3, 12),    d = 0, 3, 6, 10, 15, 20 m
-
-    Parameters
-    ----------
-    z : array_like, shape (7,)
-    """
-    z = reals(z, "z", (N_SPEED,))
-
-    def phi(s):
-        bends = 10.0 * np.abs(race.curvature(s[0] + race.AHEAD))
-        return {"v_ref": float(np.clip(z[0] - z[1:] @ bends, 3.0, race.MAX_SPEED))}
-
-    return phi
-
-
-def speed_by_hand(w: float = 1.0, ahead: float = 10.0) -> Callable:
-    """Return phi by hand: w sqrt(8 / max |kappa|), the speed that the grip holds in the next bend, times w.
+    Two numbers to be set by hand or learned by trial. v_ref is within 3 and 12 m/s.
 
     Parameters
     ----------
     w : float
     ahead : float
-        How far to look, m.
+        How far to look for the largest |kappa|, m.
     """
     w, ahead = real(w, "w"), real(ahead, "ahead", 0.0, race.LENGTH)
     distances = np.linspace(0.0, ahead, max(2, int(ahead / 0.2)))
@@ -142,5 +120,5 @@ def speed_by_hand(w: float = 1.0, ahead: float = 10.0) -> Callable:
 
 
 def asked_speed(a) -> dict:
-    """Return phi of an action a (1,): the speed that the MPC is asked for, m/s."""
-    return {"v_ref": float(reals(a, "a", (1,))[0])}
+    """Return phi of an action a (1,) in [-1, 1]: the MPC is asked for 8.5 + 3.5 a, from 5 to 12 m/s."""
+    return {"v_ref": 8.5 + 3.5 * float(reals(a, "a", (1,))[0])}
