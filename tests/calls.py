@@ -36,6 +36,9 @@ def made(name: str):
             pendulum.dynamics, pendulum.stage_cost, [-2.0], [2.0], horizon=2, samples=4, n_measured=2
         ),
         "scenarios": lambda: policies.NetworkScenarios(made("network"), lambda x, d, p: x + d[0], [[0.1], [0.0]]),
+        "race": lambda: problems.race_mpc(horizon=3, solver="ipopt"),
+        "plan of a race": lambda: policies.first_plan(made("race"), theta("race"), np.array([3.0, 0.0, 0.0, 5.0])),
+        "safety": lambda: policies.RaceSafety(),
         "file": lambda: {"nominal actor": np.array([learners.ActorCritic(3, [-2.0], [2.0], rng()).actor.theta])},
     }
     return makers[name]()
@@ -99,6 +102,12 @@ def learner(env=None, **options):
 def call(function, /, **arguments):
     """Return a function, and what it is called with."""
     return function, arguments
+
+
+def race():
+    env = envs.Race()
+    env.reset(seed=0)
+    return env
 
 
 def tuned():
@@ -225,6 +234,16 @@ CALLS = {
         recorded=np.zeros((2, 4)),
     ),
     "PowerSystem.step": lambda: call(envs.PowerSystem().step, action=np.zeros(4)),
+    "Race": lambda: call(envs.Race, parameters=envs.RaceParameters(), steps=5, start=np.ones(4)),
+    "Race.step": lambda: call(race().step, action=[0.1, 0.2]),
+    "RaceParameters": lambda: call(envs.RaceParameters, **vars(envs.RaceParameters())),
+    "RaceParameters.draw": lambda: call(envs.RaceParameters().draw, rng=0, n=2, steps=3),
+    "Filtered": lambda: call(
+        envs.Filtered, env=envs.LinearPlant(), change=no_change, store="raw", price=0.1, start=lambda x: True
+    ),
+    "Filtered.step": lambda: call(envs.Filtered(envs.LinearPlant(), no_change).step, action=U),
+    "Scaled": lambda: call(envs.Scaled, env=envs.LinearPlant()),
+    "Scaled.step": lambda: call(envs.Scaled(envs.LinearPlant()).step, action=U),
     "RandomMass": lambda: call(envs.RandomMass, masses=(0.7, 1.3), identify=True),
     "RandomMass.reset": lambda: call(envs.RandomMass().reset, seed=0, options={"x": S}),
     "wrap": lambda: call(envs.wrap, q=4.0),
@@ -246,6 +265,8 @@ CALLS = {
         problems.joint_mpc, parameters=envs.PowerParameters(), horizon=2, discount=0.9, weight=1.0
     ),
     "layer_mpc": lambda: call(problems.layer_mpc, horizon=2, discount=0.9),
+    "race_mpc": lambda: call(problems.race_mpc, model=envs.RaceParameters(), horizon=2, solver="ipopt"),
+    "safety_mpc": lambda: call(problems.safety_mpc, model=envs.RaceParameters(), horizon=2, solver="ipopt"),
     "linear_mpc": lambda: call(problems.linear_mpc, horizon=2, discount=0.9, solver="daqp", learn_weights=False),
     "network_mpc": lambda: call(problems.network_mpc, n=2, edges=[(0, 1)], order=2, horizon=2, discount=0.9),
     "pendulum_mpc": lambda: call(problems.pendulum_mpc, model=NOMINAL, horizon=2, solver="ipopt", max_speed=5.0),
@@ -631,6 +652,7 @@ CALLS = {
     "noisy_action": lambda: call(learners.noisy_action, a=U, sigma=0.1, lower=-np.ones(1), upper=np.ones(1), rng=rng()),
     "pendulum_policy": lambda: call(learners.pendulum_policy, agent=made("actor")),
     "pendulum_value": lambda: call(learners.pendulum_value, agent=made("actor")),
+    "noisy": lambda: call(learners.noisy, sigma=0.1, lower=[-1.0], upper=[1.0]),
     "perturbed_cost": lambda: call(learners.perturbed_cost, epsilon=0.1, strength=0.2),
     "saved_log": lambda: call(learners.saved_log, path="no such run"),
     "trained_agent": lambda: call(learners.trained_agent, file=made("file"), kind="nominal", seed=0, max_torque=2.0),
@@ -735,6 +757,56 @@ CALLS = {
     "Parallel": lambda: call(policies.Parallel, controller=hold, r=lambda y, u: u, beta=0.5),
     "Parallel.call": lambda: call(policies.Parallel(hold, lambda y, u: u), y=[S]),
     "Parallel of what r says": lambda: call(lambda r: policies.Parallel(hold, lambda y, u: r)([S]), r=[[0.1]]),
+    "RaceSafety": lambda: call(
+        policies.RaceSafety,
+        model=envs.RaceParameters(),
+        track=2.4,
+        horizon=40,
+        iterations=1,
+        mpc=made("safety").mpc,
+        live=False,
+    ),
+    "RaceSafety.decide": lambda: call(made("safety").decide, x=np.array([3.0, 0.1, 0.0, 5.0]), wanted=[1.0, 0.1]),
+    "ReferenceGenerator": lambda: call(
+        policies.ReferenceGenerator,
+        mpc=made("race"),
+        theta=theta("race"),
+        every=5,
+        tracker=policies.tracker(),
+        iterations=1,
+        first=policies.first_plan,
+    ),
+    "reference_at": lambda: call(policies.reference_at, plan=made("plan of a race"), s=3.5, gain=0.9),
+    "tracker": lambda: call(policies.tracker, z=np.ones(5)),
+    "Clip": lambda: call(
+        policies.Clip, S=policies.safe_set.robust_invariant_set(), w=0.1, A=envs.linear.A, B=envs.linear.B, limit=1.0
+    ),
+    "Clip.interval": lambda: call(policies.Clip().interval, y=[S]),
+    "robust_invariant_set": lambda: call(
+        policies.robust_invariant_set,
+        w=0.1,
+        A=envs.linear.A,
+        B=envs.linear.B,
+        lower=[0.0, -1.0],
+        upper=[1.0, 1.0],
+        limit=1.0,
+        iterations=20,
+    ),
+    "WithMPC": lambda: call(
+        policies.WithMPC,
+        env=envs.Race(),
+        mpc=made("race"),
+        phi=policies.asked_speed,
+        lower=[-1.0],
+        upper=[1.0],
+        theta=theta("race"),
+        first=policies.first_plan,
+    ),
+    "asked_speed": lambda: call(policies.asked_speed, a=[0.3]),
+    "speed_ahead": lambda: call(policies.speed_ahead, w=1.0, ahead=10.0),
+    "race_barrier": lambda: call(
+        policies.race_barrier, driver=lambda y: np.ones((len(y), 2)), alpha=3.0, p=envs.RaceParameters(), track=2.4
+    ),
     "TunedCartPole": lambda: call(
         policies.TunedCartPole,
         mpc=made("cart"),

@@ -3,6 +3,7 @@
 from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, perturbed_cost
 from mpcrl_course.learners.blended import BlendedIteration, blend, lstd_q, mixture
 from mpcrl_course.learners.blended_target import BlendedDDPG
+from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, noisy, perturbed_cost
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy, pendulum_value
@@ -74,6 +75,7 @@ __all__ = [
     "lstd",
     "lstd_q",
     "mixture",
+    "noisy",
     "noisy_action",
     "pendulum_policy",
     "pendulum_value",

@@ -301,6 +301,7 @@ class DDPG(Learner):
             a = self.rng.uniform(self.lower, self.upper)
         told = self.told(a)
         s_next, cost, terminated, truncated, _ = self.apply(a)
+        a = self.acted
         # only termination ends the sum of costs; truncation only ends our watching
         final, ended = terminated or (self.mask_truncation and truncated), terminated or truncated
         self.replay.add(s=self.s, a=a, cost=cost, s_next=s_next, terminated=final, **told)

@@ -5,6 +5,7 @@ What several problems have under one name (`parameters`, `problem`, `with_model`
 
 from mpcrl_course.problems import cartpole, linear, network, pendulum, power, quadratic
 from mpcrl_course.problems import cartpole, home, linear, network, pendulum, power
+from mpcrl_course.problems import cartpole, linear, network, pendulum, power, race
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.home import home_mpc
 from mpcrl_course.problems.linear import layer_mpc, linear_mpc, terminal_mpc
@@ -12,6 +13,7 @@ from mpcrl_course.problems.network import agent, network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
 from mpcrl_course.problems.power import joint_mpc, power_mpc
 from mpcrl_course.problems.quadratic import QuadraticMPC
+from mpcrl_course.problems.race import race_mpc, safety_mpc
 
 __all__ = [
     "QuadraticMPC",
@@ -32,4 +34,7 @@ __all__ = [
     "power_mpc",
     "quadratic",
     "terminal_mpc",
+    "race",
+    "race_mpc",
+    "safety_mpc",
 ]

@@ -9,6 +9,7 @@ import pytest
 from mpcrl_course.dp import FiniteMDP, sampler
 from mpcrl_course.envs import LinearEpisodes, LinearPlant
 from mpcrl_course.envs import LinearPlant, linear
+from mpcrl_course.envs import Filtered, LinearPlant, Race, Scaled
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.envs.random_pendulum import RandomMass
@@ -31,6 +32,7 @@ from mpcrl_course.learners.tabular import TabularQLearning
 from mpcrl_course.learners.terminal_value import TerminalValue
 from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
+from mpcrl_course.policies import Clip, RaceSafety
 from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.hierarchical import TunedCartPole, weights_of
 from mpcrl_course.problems.cartpole import cartpole_mpc
@@ -117,6 +119,8 @@ LEARNERS = {
     "phi as action": lambda rng: LayerLearning(LAYER, RandomStart(steps=30), rng, through=False, **PHI),
     "terminal value": lambda rng: TerminalValue(ONE_STAGE, RandomStart(steps=30), rng, value_features, convex),
     "through time": lambda rng: ThroughTime(MPC10, LinearPlant(steps=25), rng, linear.slopes, length=25),
+    "Q, filtered": lambda rng: QLearning(MPC10, Filtered(LinearPlant(steps=40), Clip(), "raw", 0.5), rng),
+    "DDPG, filtered": lambda rng: DDPG(Scaled(Filtered(Race(steps=25), RaceSafety())), rng, **SMALL),
 }
 STEPS = {"distributed": 20, "centralised, episodes": 50}
 
