@@ -23,8 +23,8 @@ from mpcrl_course.population.model import Population
 
 #: Values that differ by less, times their size, are equal.
 EQUAL = 1e-11
-#: More than so many choices of one number of agents are too many.
-MOST = 20_000_000
+#: So many entries have the tables that are compared, at most.
+MOST = 25_000_000
 
 
 class Kinds(NamedTuple):
@@ -88,14 +88,14 @@ class Choices(NamedTuple):
 def nobody(kinds: Kinds) -> Choices:
     """Return the one choice of no agents, of such `kinds`."""
     nothing = np.zeros(1, dtype=np.int64)
-    return Choices(0, nothing, nothing, np.zeros(1), np.zeros((1, len(kinds.state)), dtype=np.int32))
+    return Choices(0, nothing, nothing, np.zeros(1), np.zeros((1, len(kinds.state)), dtype=np.int16))
 
 
 def with_one_more(choices: Choices, kinds: Kinds, S: int) -> Choices:
     """Return the choices of one agent more than in `choices`, of such `kinds` and S local states."""
     k, J = choices.k + 1, len(kinds.laws)
-    if len(kinds.state) * len(choices.c) > MOST:
-        raise ValueError(f"k = {k} agents have more than {MOST} choices here: k is too large for this model")
+    if len(kinds.state) ** 2 * len(choices.c) > MOST:
+        raise ValueError(f"k is too large for this model: {k} agents have too many tables, with laws that differ")
     c = ahead(choices.k, S)[choices.c][:, kinds.state].T.ravel()
     m = ahead(choices.k, J)[choices.m][:, kinds.law].T.ravel()
     reward = (choices.reward + kinds.reward[:, None]).ravel()

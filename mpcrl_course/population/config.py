@@ -21,7 +21,7 @@ from typing import Any
 
 from mpcrl_course import places
 from mpcrl_course.population import models
-from mpcrl_course.population.config_text import At, check_keys, line_of, parsed_text
+from mpcrl_course.population.config_text import At, check_keys, parsed_text
 from mpcrl_course.population.grammar import Refused
 from mpcrl_course.population.model import Population, from_functions
 from mpcrl_course.population.walker import Function
@@ -121,8 +121,7 @@ def parse_config(text: str, kind: str = "json", name: str = "configuration") -> 
         check_keys(data, KEYS, ())
         return _config(data, text, kind, str(name))
     except At as error:
-        line = error.line or line_of(text, error.path) + error.offset
-        raise ConfigError(f"{name}, line {line}: {error.why}") from None
+        raise ConfigError(f"{name}, line {error.line_in(text)}: {error.why}") from None
 
 
 def _config(data: dict, text: str, kind: str, name: str) -> Config:
@@ -149,7 +148,7 @@ def _config(data: dict, text: str, kind: str, name: str) -> Config:
     if not isinstance(plot, str) or not re.fullmatch(r"[\w-][\w. -]*\.(png|svg|pdf)", plot):
         why = f"plot_filename must be the name of a .png, .svg or .pdf file, without a folder, not {short(plot)}"
         raise At(("visualization", "plot_filename"), why)
-    model = _model(data.get("environment", {}), float(gamma), name)
+    model = _model(data.get("environment", {}), float(gamma), Path(name).stem.removeprefix("population_"))
     return Config(model, n, horizon, runs, plot if wanted else None, unneeded, text, kind)
 
 
@@ -214,7 +213,7 @@ def _function(functions: dict, key: str, arguments: int, default, states: list):
 
 def _place(path: tuple, source, error: Refused) -> At:
     if not isinstance(source, list):  # one text: its lines follow the key, in a multi-line string of TOML
-        return At(path, error.why, offset=error.line - 1)
+        return At(path, error.why, offset=error.line - 1, first=source.split("\n")[0])
     ends, line = 0, error.line
     for i, text in enumerate(source):
         ends += text.count("\n") + 1

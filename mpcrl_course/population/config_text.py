@@ -16,24 +16,30 @@ else:
 
 
 class At(Exception):
-    """Something wrong at a `path` of keys, `offset` lines after it; or at a `line`; `why` says what."""
+    """Wrong at a `path` of keys, or at a `line`, and `why`; in a text of several lines, `offset` lines after its `first`."""
 
-    def __init__(self, path: tuple, why: str, offset: int = 0, line: int = 0):
+    def __init__(self, path: tuple, why: str, offset: int = 0, line: int = 0, first: str = ""):
         super().__init__(why)
-        self.path, self.why, self.offset, self.line = path, why, offset, line
+        self.path, self.why, self.offset, self.line, self.first = path, why, offset, line, first
+
+    def line_in(self, text: str) -> int:
+        """Return the line in a `text`."""
+        line = self.line or line_of(text, self.path)
+        begins = not self.first or self.first in text.split("\n")[line - 1]
+        return line + self.offset + (not begins)  # TOML's long texts begin on the line after their key
 
 
 def line_of(text: str, path: tuple) -> int:
     """Return the line of a `text` in which the last key of a `path` stands; a number is an entry of a list of texts."""
-    at = 0
+    at = place = 0
     for key in path:
         if isinstance(key, int):
             strings = [m.start() for m in re.finditer(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'', text[text.find("[", at) :])]
-            at = text.find("[", at) + (strings[key] if key < len(strings) else 0)
+            place = text.find("[", at) + (strings[key] if key < len(strings) else 0)
         else:
             found = re.compile(rf"[\"'\[.\s]{re.escape(str(key))}[\"'\].\s=]").search(f"\n{text}", at)
-            at = found.start() if found else at
-    return text.count("\n", 0, at + 1) + 1 if at else 1
+            place, at = (found.start(), found.end() - 1) if found else (place, at)
+    return text.count("\n", 0, place) + 1
 
 
 def parsed_text(text: str, kind: str) -> dict:

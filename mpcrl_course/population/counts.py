@@ -13,6 +13,7 @@ sums the tables are numbered row by row, the last row running fastest. Source: K
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import comb
 
 import numpy as np
@@ -39,10 +40,10 @@ def rank(c) -> np.ndarray:
     """Return the numbers, shape (...), of counts c (..., K) in the order of `all_counts`."""
     c = whole_numbers(c, "c")
     K = c.shape[-1]
-    tails = np.cumsum(c[..., ::-1], axis=-1)[..., ::-1]
-    found = np.zeros(c.shape[:-1], dtype=np.int64)
-    for i in range(1, K):
-        found += _column(int(tails.max(initial=0)), K, i)[tails[..., i]]
+    found, tail = np.zeros(c.shape[:-1], dtype=np.int64), np.zeros(c.shape[:-1], dtype=np.int64)
+    for i in range(K - 1, 0, -1):
+        tail += c[..., i]
+        found += _column(int(tail.max(initial=0)), K, i)[tail]
     return found
 
 
@@ -107,17 +108,17 @@ def whole_numbers(value, name: str, axes: int | None = None) -> np.ndarray:
         found = reals(value, name)
         if (found % 1.0).any() or np.abs(found).max(initial=0.0) > 2.0**53:
             raise ValueError(f"{name} must hold whole numbers, not {value}")
-        value = found
+        value = found.astype(np.int64)
     if axes is not None and value.ndim != axes or (axes is None and name == "c" and value.ndim < 1):
         raise ValueError(f"{name} has shape {value.shape}, but needs {axes or 'at least 1'} axes")
     if value.size and value.min() < 0:
         raise ValueError(f"{name} must not be negative")
-    return value.astype(np.int64)
+    return value
 
 
+@lru_cache(maxsize=4096)
 def _column(n: int, K: int, i: int) -> np.ndarray:
     # C(t + K - 1 - i, K - i) for t = 0 … n
-    column = [comb(t + K - 1 - i, K - i) for t in range(n + 1)]
-    if column[-1] > 2**62:
-        raise ValueError(f"n = {n} agents in K = {K} states have more counts than can be numbered")
-    return np.array(column, dtype=np.int64)
+    if n > MOST or comb(n + K - 1 - i, K - i) > 2**62:
+        raise ValueError(f"c: {n} agents in {K} states have more counts than can be numbered")
+    return np.array([comb(t + K - 1 - i, K - i) for t in range(n + 1)], dtype=np.int64)
