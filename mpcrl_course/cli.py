@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--agents", type=_count, metavar="N", help="in the deployment (default: as configured)")
     many.add_argument("--runs", type=_count, metavar="N", help="of each deployment (default: as configured)")
     many.add_argument("--horizon", type=_count, metavar="STEPS", help="of each run (default: as configured)")
-    many.add_argument("--samples", choices=["private", "shared"], default="private", help="each its own, or one for all")
+    many.add_argument("--samples", choices=["private", "shared"], default="private", help="each its own; one for all")
     many.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the deployments (default 0)")
     many.add_argument("--out", type=Path, metavar="FOLDER", help="default: reproduction/NAME in the course's folder")
     many.set_defaults(command=_population)

@@ -16,7 +16,7 @@ else:
 
 
 class At(Exception):
-    """Wrong at a `path` of keys, or at a `line`, and `why`; in a text of several lines, `offset` lines after its `first`."""
+    """What is wrong at a `path` of keys, or at a `line`: `why`; in a long text, `offset` lines after its `first`."""
 
     def __init__(self, path: tuple, why: str, offset: int = 0, line: int = 0, first: str = ""):
         super().__init__(why)

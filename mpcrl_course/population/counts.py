@@ -68,6 +68,7 @@ def one_more(n: int, K: int) -> np.ndarray:
 
 def number_of_tables(c, A: int) -> int:
     """Return how many joint tables with A actions have the row sums c (S,)."""
+    A = whole(A, "A", 1)
     return int(np.prod([number(int(m), A) for m in whole_numbers(c, "c", 1)], dtype=object))
 
 
@@ -109,8 +110,11 @@ def whole_numbers(value, name: str, axes: int | None = None) -> np.ndarray:
         if (found % 1.0).any() or np.abs(found).max(initial=0.0) > 2.0**53:
             raise ValueError(f"{name} must hold whole numbers, not {value}")
         value = found.astype(np.int64)
-    if axes is not None and value.ndim != axes or (axes is None and name == "c" and value.ndim < 1):
-        raise ValueError(f"{name} has shape {value.shape}, but needs {axes or 'at least 1'} axes")
+    counts = name.endswith(("c", "counts"))
+    if (axes is not None and value.ndim != axes) or (counts and (not value.ndim or not value.shape[-1])):
+        raise ValueError(
+            f"{name} has shape {value.shape}, but needs {axes or '1 or more'} axes, the last one not empty"
+        )
     if value.size and value.min() < 0:
         raise ValueError(f"{name} must not be negative")
     return value

@@ -55,7 +55,8 @@ def deployed_value(policy: SampledPolicy, n: int, samples: str = "private") -> n
 
 def deployed(policy: SampledPolicy, n: int, samples: str = "private") -> float:
     """Return the exact value from the model's start; `policy`, `n` and `samples` as `deployed_value` takes them."""
-    return start_value(policy.model, deployed_value(policy, n, samples), n)
+    V = deployed_value(policy, n, samples)
+    return start_value(policy.model, V, n)
 
 
 def _private(policy: SampledPolicy, C: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

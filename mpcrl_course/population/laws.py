@@ -59,8 +59,7 @@ def next_law(c, p) -> np.ndarray:
     c, p = whole_numbers(c, "c"), reals(p, "p", (..., None, None))
     if p.shape[:-1] != c.shape or not c.size:
         raise ValueError(f"p has shape {p.shape}, but c has {c.shape}: each of c needs a law in p")
-    if p.min() < -1e-12 or not np.allclose(p.sum(axis=-1), 1.0, atol=1e-9):
-        raise ValueError("p must hold laws: not negative, with the sum 1")
+    _laws(p)
     around, K = c.shape[:-1], p.shape[-1]
     c, p = c.reshape(-1, c.shape[-1]), p.reshape(-1, c.shape[-1], K)
     n = int(c[0].sum())
@@ -93,8 +92,8 @@ def expectations(f, p, k: int) -> np.ndarray:
     ndarray, shape (number(k, J), columns)
         In the order of `all_counts(k, J)`.
     """
-    p = reals(p, "p", (None, None))
-    (J, K), f = p.shape, reals(f, "f", (number(k, p.shape[1]), None))
+    p, f = _laws_and_values(f, p, k)
+    J, K = p.shape
     widest = max(number(j, J) * number(k - j, K) for j in range(k + 1))
     step = max(1, CHUNK // widest)
     parts = [_expectations(f[:, i : i + step], p, k) for i in range(0, f.shape[1], step)]
@@ -114,9 +113,24 @@ def _expectations(f: np.ndarray, p: np.ndarray, k: int) -> np.ndarray:
     return known[k][0]
 
 
+def _laws_and_values(f, p, k: int) -> tuple[np.ndarray, np.ndarray]:
+    p = _laws(reals(p, "p", (None, None)))
+    f, many = reals(f, "f", (None, None)), number(whole(k, "k", 0), p.shape[1])
+    if len(f) != many:
+        raise ValueError(f"f has shape {f.shape}, but k = {k} agents have {many} counts in {p.shape[1]} states")
+    return p, f
+
+
+def _laws(p: np.ndarray) -> np.ndarray:
+    if not p.size or p.min() < -1e-12 or not np.allclose(p.sum(axis=-1), 1.0, atol=1e-9):
+        raise ValueError("p must hold laws: not negative, with the sum 1")
+    return p
+
+
 def multinomial(n: int, p) -> np.ndarray:
     """Return the law (..., number(n, K)) of the counts of n agents that are drawn independently from p (..., K)."""
-    p, c = reals(p, "p", (..., None)), listed(n, np.shape(p)[-1])
+    p = _laws(reals(p, "p", (..., None)))
+    c = listed(whole(n, "n", 0), p.shape[-1])
     log = gammaln(n + 1.0) - gammaln(c + 1.0).sum(axis=1) + xlogy(c, p[..., None, :]).sum(axis=-1)
     return np.exp(log)
 
@@ -135,7 +149,7 @@ def hypergeometric(c, m: int) -> np.ndarray:
     ndarray, shape (..., number(m, K))
         A probability for each of `all_counts(m, K)`.
     """
-    c = whole_numbers(c, "c")
+    c, m = whole_numbers(c, "c"), whole(m, "m", 0)
     if c.size and c.sum(axis=-1).min() < m:
         raise ValueError(f"m = {m} agents cannot be drawn from c, of fewer agents")
     h, i = listed(m, c.shape[-1]), np.arange(m)
@@ -159,8 +173,8 @@ def sampled_expectations(f, p, k: int, samples: int, rng) -> np.ndarray:
     samples : int
     rng : numpy.random.Generator or seed
     """
-    p = reals(p, "p", (None, None))
-    (J, K), f = p.shape, reals(f, "f", (number(k, p.shape[1]), None))
+    p, f = _laws_and_values(f, p, k)
+    J, K = p.shape
     m, rng = listed(k, J), generator(rng, seeds=True)
     step = max(1, CHUNK // (whole(samples, "samples", 1) * K))
     means = []

@@ -64,9 +64,10 @@ class Population:
         if found["gamma"] >= 1.0:
             raise ValueError(f"gamma must be a number from 0 to below 1, not {self.gamma}")
         parts = (np.ones(1), np.full((1, G), 1 / G), np.full((1, S), 1 / S)) if self.start is None else self.start
-        w, *laws = parts if isinstance(parts, tuple) and len(parts) == 3 else sequence(parts, "start")
-        if len(laws) != 2:
+        parts = sequence(parts, "start")
+        if len(parts) != 3:
             raise ValueError(f"start must be (weights, global laws, local laws), not {short(self.start)}")
+        w, *laws = parts
         w = _laws(w, "start's weights", (None,))
         J = len(w)
         found["start"] = (
@@ -117,7 +118,7 @@ def from_functions(
     Parameters
     ----------
     global_states, global_actions, local_states, local_actions : sequence
-        The states and actions, numbers for instance.
+        The states and actions: different numbers.
     global_transition : callable
         ``global_transition(s_g, a_g)`` returns the next state, or a dict of next states and their probabilities.
     global_reward : callable
@@ -164,6 +165,7 @@ def from_functions(
 
 def _distinct(values, name: str) -> list:
     found = sequence(values, name)
-    if not found or any(value in found[:i] for i, value in enumerate(found)):
-        raise ValueError(f"{name} must be a list of different things, at least one, not {short(values)}")
+    known = reals(found, name, (None,))
+    if not found or len(set(known)) < len(found):
+        raise ValueError(f"{name} must be a list of different numbers, at least one, not {short(values)}")
     return found

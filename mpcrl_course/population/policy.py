@@ -157,7 +157,7 @@ def own_policy(model: Population, k: int, act: Callable, lead: Callable | None =
 
 
 def _law(said, name: str, A: int) -> np.ndarray:
-    if np.ndim(said) == 0 and said is not None:
+    if isinstance(said, (int, np.integer)) or (isinstance(said, np.ndarray) and said.shape == ()):
         a = whole(said, f"what your {name} function returned", 0)
         if a >= A:
             raise ValueError(f"your {name} function returned action {a}, but there are {A}")

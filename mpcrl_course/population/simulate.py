@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mpcrl_course.population.counts import rank
+from mpcrl_course.population.counts import rank, whole_numbers
 from mpcrl_course.population.execute import SAMPLES
 from mpcrl_course.population.laws import hypergeometric
 from mpcrl_course.population.policy import SampledPolicy
-from mpcrl_course.validation import choice, generator, instance, whole
+from mpcrl_course.validation import choice, flag, generator, instance, sequence, short, whole
 
 
 class Flock(NamedTuple):
@@ -79,6 +79,7 @@ def simulate(
         generator(rng, True),
     )
     choice(samples, SAMPLES, "samples")
+    flag(each, "each")
     s_g, C = begin(model, n, runs, rng) if start is None else given(model, n, runs, start)
     move = Each(policy, C, rng, samples) if each else Counted(policy, rng, samples)
     path, counts, rewards = [s_g], [C], []
@@ -99,8 +100,10 @@ def begin(model, n: int, runs: int, rng: np.random.Generator) -> tuple[np.ndarra
 
 def given(model, n: int, runs: int, start) -> tuple[np.ndarray, np.ndarray]:
     """Return a `start` of n agents of the `model`, for each of so many `runs`."""
-    s_g, C = start
-    C = np.asarray(C)
+    start = sequence(start, "start")
+    if len(start) != 2:
+        raise ValueError(f"start must be the number of a global state, and counts, not {short(start)}")
+    s_g, C = start[0], whole_numbers(start[1], "start's counts", 1)
     if not 0 <= whole(s_g, "start's s_g", 0) < model.sizes[0] or C.shape != (model.sizes[2],) or C.sum() != n:
         raise ValueError(f"start must be the number of a global state, and counts ({model.sizes[2]},) of {n} agents")
     return np.full(runs, s_g), np.tile(C.astype(np.int64), (runs, 1))

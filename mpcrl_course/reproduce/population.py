@@ -104,8 +104,9 @@ def population(config: Config, ks: Sequence[int], folder: Path, samples: str = "
 
 def deployments(plans, config: Config, folder: Path, samples: str = "private", seed: int = 0) -> list[Row]:
     """Deploy saved `plans`, a path; `config`, `folder`, `samples` and `seed` as `population` takes them."""
+    # a seed for all k: the same starts
     found = [planned for planned in load_plans(plans)[0] if planned.k <= config.n]
-    rows = [deploy(planned, config, samples, np.random.default_rng(seed)) for planned in found]  # the same starts for all
+    rows = [deploy(planned, config, samples, np.random.default_rng(seed)) for planned in found]
     if not rows:
         raise ValueError(f"no plan is for at most n = {config.n} agents")
     how = f"{config.runs} runs of {config.horizon} steps, n = {config.n}, {samples} samples"
