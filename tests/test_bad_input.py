@@ -40,7 +40,8 @@ SAYS = """
     noise: noise; options: option start; parameters: noise; periodic: directions; policy: controller;
     row: memory; s: state start; s_next: state; seed: rng; sizes: directions; start: observation;
     steps: noise steps; text: configuration; tolerance: changes; torque_noise: Riccati;
-    upper: range directions bounds lower; varied: parameter scenario; warm_up: warm-up; x: measured state points start; y: measured
+    upper: range directions bounds lower; varied: parameter scenario; warm_up: warm-up;
+    x: measured state points start; y: measured
 """
 
 
