@@ -67,6 +67,7 @@ WIDGETS = (
         "Restart",
     ),
     Widget("second_order", "", ("batch T", "regularisation"), "", "Restart"),
+    Widget("population", "", ("agents in a sample", "agents n"), "", "Reset"),
 )
 
 
