@@ -50,8 +50,10 @@ class PopulationLoop:
     ----------
     s_g : int
     C : ndarray of int, shape (3,)
+    count : int
+        Steps since the last `reset`.
     rewards : list of float
-        One a step.
+        Of the latest steps.
     seen : ndarray of int, shape (m, 3)
         Counts of some of the samples that decided the latest step; of the only one, if it is shared.
     """
@@ -92,6 +94,7 @@ class PopulationLoop:
         self.rng = np.random.default_rng(self.seed)
         s_g, C = begin(_planned(self.noise)[self.k].model, self.n, 1, self.rng)
         self.s_g, self.C = int(s_g[0]), C[0]
+        self.count = 0
         self.rewards: list[float] = []
         self.seen = np.zeros((0, 3), dtype=int)
 
@@ -117,6 +120,7 @@ class PopulationLoop:
         self.seen = self.rng.multivariate_hypergeometric(self.C, self.k, size=many)
         s_g, C, reward = Counted(policy, self.rng, self.samples)(np.array([self.s_g]), self.C[None])
         self.s_g, self.C = int(s_g[0]), C[0]
+        self.count += 1
         self.rewards = [*self.rewards[1 - MEMORY - WINDOW :], float(reward[0])]
 
     @property
@@ -225,7 +229,7 @@ def _status(loop):
     shares = " · ".join(f"{name} {m}" for m, name in zip(loop.C, "ABC"))
     mean = f"mean reward {loop.mean_reward:.3f}" if loop.rewards else "no step yet"
     whose = "your policy" if loop.act else "the plan's components"
-    return f"{len(loop.rewards)} steps in memory · {shares} · {where(loop.s_g)} · {mean} · {whose}"
+    return f"step {loop.count} · {shares} · {where(loop.s_g)} · {mean} · {whose}"
 
 
 def population_live(

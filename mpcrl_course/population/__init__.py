@@ -1,5 +1,6 @@
 """Populations of exchangeable agents: counts, joint tables, exact control by samples of k, and its exact value."""
 
+from mpcrl_course.population import faulty
 from mpcrl_course.population.config import Config, ConfigError, parse_config, read_config, shipped
 from mpcrl_course.population.counts import (
     all_counts,
@@ -32,6 +33,7 @@ __all__ = [
     "deployed",
     "deployed_value",
     "expectations",
+    "faulty",
     "formation",
     "from_functions",
     "hypergeometric",

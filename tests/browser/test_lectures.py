@@ -19,7 +19,7 @@ STEPS = {
     "06_mpc_as_value": [r"of (\d+) steps", r"of (\d+) steps"],
     "11_distributed": [r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of"],
-    "13_mean_field": [r"(\d+) steps", r"(\d+) steps"],
+    "13_mean_field": [r"step (\d+) ·", r"step (\d+) ·"],
 }
 
 pytestmark = marks()
