@@ -69,6 +69,7 @@ WIDGETS = (
         "Restart",
     ),
     Widget("second_order", "", ("batch T", "regularisation"), "", "Restart"),
+    Widget("population", "", ("agents in a sample", "agents n"), "", "Reset"),
 )
 
 

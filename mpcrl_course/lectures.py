@@ -110,6 +110,13 @@ LECTURES = (
         notebook="12_second_order",
         live=("second_order",),
     ),
-    Lecture(13, "A thousand agents?", "mean-field control by sampling", (1,)),
+    Lecture(
+        13,
+        "A thousand agents?",
+        "mean-field control by sampling",
+        (1,),
+        notebook="13_mean_field",
+        live=("population",),
+    ),
     Lecture(14, "And without gradients? What is open?", "black-box tuning, risk, projects", (6,)),
 )

@@ -8,7 +8,7 @@ from functools import cache
 import casadi as ca
 import numpy as np
 
-from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, problems, statistics
+from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, population, problems, statistics
 from mpcrl_course.envs import pendulum
 from mpcrl_course.envs.pendulum import NOMINAL
 from mpcrl_course.mlp import MLP
@@ -39,6 +39,9 @@ def made(name: str):
         "race": lambda: problems.race_mpc(horizon=3, solver="ipopt"),
         "plan of a race": lambda: policies.first_plan(made("race"), theta("race"), np.array([3.0, 0.0, 0.0, 5.0])),
         "safety": lambda: policies.RaceSafety(),
+        "crowd": lambda: population.tie(),
+        "planned": lambda: population.plan(made("crowd"), 2),
+        "sampled": lambda: population.sampled_policy(made("planned")),
         "file": lambda: {"nominal actor": np.array([learners.ActorCritic(3, [-2.0], [2.0], rng()).actor.theta])},
     }
     return makers[name]()
@@ -956,4 +959,84 @@ CALLS = {
         lambda controller: statistics.decision_seconds(lambda y: controller, [S, S], 1), controller=[[0.1]]
     ),
     "decision_seconds": lambda: call(statistics.decision_seconds, controller=hold, x=[S, S], warm_up=1),
+    "number": lambda: call(population.number, n=3, K=2),
+    "all_counts": lambda: call(population.all_counts, n=3, K=2),
+    "rank": lambda: call(population.rank, c=[1, 2]),
+    "unrank": lambda: call(population.unrank, r=[1, 2], n=3, K=2),
+    "number_of_tables": lambda: call(population.number_of_tables, c=[1, 2], A=2),
+    "all_tables": lambda: call(population.all_tables, c=[1, 2], A=2),
+    "table_rank": lambda: call(population.table_rank, T=[[1, 0], [1, 1]]),
+    "table_unrank": lambda: call(population.table_unrank, r=1, c=[1, 2], A=2),
+    "next_law": lambda: call(population.next_law, c=[1, 2], p=[[0.5, 0.5], [0.1, 0.9]]),
+    "expectations": lambda: call(population.expectations, f=np.ones((3, 1)), p=[[0.5, 0.5]], k=2),
+    "sampled_expectations": lambda: call(
+        population.sampled_expectations, f=np.ones((3, 1)), p=[[0.5, 0.5]], k=2, samples=3, rng=rng()
+    ),
+    "multinomial": lambda: call(population.multinomial, n=2, p=[0.5, 0.5]),
+    "hypergeometric": lambda: call(population.hypergeometric, c=[3, 2], m=2),
+    "Population": lambda: call(
+        population.Population,
+        P_g=[[[1.0]]],
+        P_l=[[[[0.5, 0.5]]], [[[1.0, 0.0]]]],
+        r_g=[[1.0]],
+        r_l=[[[0.5]], [[1.0]]],
+        gamma=0.9,
+        start=([1.0], [[1.0]], [[0.5, 0.5]]),
+    ),
+    "from_functions": lambda: call(
+        population.from_functions,
+        global_states=[0],
+        global_actions=[0],
+        local_states=[0, 1],
+        local_actions=[0, 1],
+        global_transition=lambda s_g, a_g: 0,
+        global_reward=lambda s_g, a_g: 0.5,
+        local_transition=lambda s, s_g, a: {0: 0.5, 1: 0.5},
+        local_reward=lambda s, s_g, a: 1.0,
+        gamma=0.9,
+        start=([1.0], [[1.0]], [[0.5, 0.5]]),
+    ),
+    "formation": lambda: call(population.formation, noise=0.2, pull=True),
+    "rendezvous": lambda: call(population.rendezvous, sites=2, storm=0.1, slip=0.1, gather=0.5),
+    "tie": lambda: call(population.tie),
+    "plan": lambda: call(population.plan, model=made("crowd"), k=2, evaluate=True, tolerance=1e-9, sweeps=5),
+    "plans": lambda: call(population.plans, model=made("crowd"), ks=[1, 2], evaluate=True, tolerance=1e-9, sweeps=5),
+    "optimal_value": lambda: call(population.optimal_value, model=made("crowd"), n=2),
+    "start_value": lambda: call(population.start_value, model=made("crowd"), V=np.ones((2, 3)), n=2),
+    "sampled_value_iteration": lambda: call(
+        population.sampled_value_iteration, model=made("crowd"), k=2, samples=2, rng=rng(), sweeps=2
+    ),
+    "SampledPolicy": lambda: call(
+        population.SampledPolicy,
+        model=made("crowd"),
+        k=1,
+        local=np.full((2, 1, 2, 2), 0.5),
+        globally=np.ones((2, 2, 2)) / 2,
+    ),
+    "sampled_policy": lambda: call(population.sampled_policy, planned=made("planned"), ties="first"),
+    "own_policy": lambda: call(
+        population.own_policy, model=made("crowd"), k=2, act=lambda s, s_g, h: 0, lead=lambda s_g, c: 1
+    ),
+    "own_policy of what it says": lambda: call(
+        lambda act, lead: population.own_policy(made("crowd"), 1, lambda *_: act, lambda *_: lead),
+        act=0,
+        lead=[0.5, 0.5],
+    ),
+    "deployed": lambda: call(population.deployed, policy=made("sampled"), n=3, samples="shared"),
+    "deployed_value": lambda: call(population.deployed_value, policy=made("sampled"), n=3, samples="private"),
+    "population.simulate": lambda: call(
+        population.simulate,
+        policy=made("sampled"),
+        n=3,
+        steps=2,
+        runs=2,
+        rng=0,
+        samples="private",
+        each=True,
+        start=(0, [1, 2]),
+    ),
+    "parse_config": lambda: call(population.parse_config, text="{}", kind="json"),
+    "save_plans": lambda: call(
+        lambda plans, config: population.save_plans("plans.npz", plans, config), plans=[made("planned")], config=None
+    ),
 }

@@ -10,6 +10,7 @@ from mpcrl_course.live.ddpg import ddpg_live
 from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
 from mpcrl_course.live.player import Player
+from mpcrl_course.live.population import population_live
 from mpcrl_course.live.power import power_live
 from mpcrl_course.live.second_order import second_order_live
 from mpcrl_course.live.versus import versus_live
@@ -28,6 +29,7 @@ __all__ = [
     "ddpg_live",
     "linear_live",
     "pendulum_live",
+    "population_live",
     "power_live",
     "second_order_live",
     "versus_live",

@@ -22,6 +22,7 @@ STEPS = {
     "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
     "11_distributed": [r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of"],
+    "13_mean_field": [r"step (\d+) ·", r"step (\d+) ·"],
 }
 
 pytestmark = marks()
