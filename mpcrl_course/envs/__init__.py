@@ -4,13 +4,11 @@ What several plants have under one name (`dynamics`, `stage_cost`, `Noise`, `DT`
 `from mpcrl_course.envs import pendulum`, then `pendulum.dynamics`.
 """
 
-from mpcrl_course.envs import cartpole, home, linear, network, pendulum, power, random_pendulum
-from mpcrl_course.envs import around, cartpole, linear, network, pendulum, power, race, random_pendulum
+from mpcrl_course.envs import around, cartpole, home, linear, network, pendulum, power, race, random_pendulum
 from mpcrl_course.envs.around import Filtered, Scaled
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
-from mpcrl_course.envs.linear import LinearEpisodes, LinearParameters, LinearPlant
 from mpcrl_course.envs.home import Home, HomeParameters
-from mpcrl_course.envs.linear import GustyParameters, GustyPlant, LinearParameters, LinearPlant
+from mpcrl_course.envs.linear import GustyParameters, GustyPlant, LinearEpisodes, LinearParameters, LinearPlant
 from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, wrap
 from mpcrl_course.envs.power import PowerParameters, PowerSystem

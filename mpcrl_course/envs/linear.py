@@ -102,6 +102,8 @@ class LinearParameters(PlantParameters):
 def random_start(rng: np.random.Generator) -> np.ndarray:
     """Draw a start (2,) with `rng`, uniform in [0, 0.5] x [0, 0.3]."""
     return rng.uniform([0.0, 0.0], [0.5, 0.3])
+
+
 NOMINAL = LinearParameters()
 
 

@@ -1,15 +1,15 @@
 """Ways to learn: one algorithm a file, an object with `step`; `run` is the same for all."""
 
-from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, perturbed_cost
+from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, noisy, perturbed_cost
 from mpcrl_course.learners.blended import BlendedIteration, blend, lstd_q, mixture
 from mpcrl_course.learners.blended_target import BlendedDDPG
-from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, noisy, perturbed_cost
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy, pendulum_value
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step, distributed_step
 from mpcrl_course.learners.identification import identify
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
+from mpcrl_course.learners.layered import LayerLearning
 from mpcrl_course.learners.local_critic import (
     LocalCritic,
     LocalIteration,
@@ -21,7 +21,6 @@ from mpcrl_course.learners.local_critic import (
     local_fit,
     lstd,
 )
-from mpcrl_course.learners.layered import LayerLearning
 from mpcrl_course.learners.log import Log, saved_log
 from mpcrl_course.learners.perturbation import Perturbation
 from mpcrl_course.learners.policy_gradient import PolicyGradient

@@ -1,8 +1,7 @@
 """Ways to act: one file per box of the taxonomy."""
 
-from mpcrl_course.policies import active_set, back_off, comparison, guesses, hierarchical, horizon, on_demand
+from mpcrl_course.policies import active_set, back_off, comparison, guesses, hierarchical, horizon, on_demand, safe_set
 from mpcrl_course.policies.active_set import PredictedSet
-from mpcrl_course.policies import back_off, comparison, guesses, hierarchical, safe_set
 from mpcrl_course.policies.as_environment import WithMPC, asked_speed, speed_ahead
 from mpcrl_course.policies.back_off import (
     cartpole_back_off,

@@ -3,9 +3,7 @@
 What several problems have under one name (`parameters`, `problem`, `with_model`, `guesses`) is in the plant's module.
 """
 
-from mpcrl_course.problems import cartpole, linear, network, pendulum, power, quadratic
-from mpcrl_course.problems import cartpole, home, linear, network, pendulum, power
-from mpcrl_course.problems import cartpole, linear, network, pendulum, power, race
+from mpcrl_course.problems import cartpole, home, linear, network, pendulum, power, quadratic, race
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.home import home_mpc
 from mpcrl_course.problems.linear import layer_mpc, linear_mpc, terminal_mpc

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.dp import FiniteMDP, sampler
-from mpcrl_course.envs import LinearEpisodes, LinearPlant
-from mpcrl_course.envs import LinearPlant, linear
-from mpcrl_course.envs import Filtered, LinearPlant, Race, Scaled
+from mpcrl_course.envs import Filtered, LinearEpisodes, LinearPlant, Race, Scaled, linear
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.envs.random_pendulum import RandomMass
@@ -21,8 +19,8 @@ from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
-from mpcrl_course.learners.local_critic import LocalCritic, LocalIteration
 from mpcrl_course.learners.layered import LayerLearning
+from mpcrl_course.learners.local_critic import LocalCritic, LocalIteration
 from mpcrl_course.learners.log import load_state, saved_log
 from mpcrl_course.learners.perturbation import Perturbation
 from mpcrl_course.learners.policy_gradient import PolicyGradient

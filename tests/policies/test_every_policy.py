@@ -13,7 +13,6 @@ from mpcrl_course.envs.race import CAR
 from mpcrl_course.learners.latent import LatentModel
 from mpcrl_course.network import ADMM
 from mpcrl_course.policies.active_set import PredictedSet
-from mpcrl_course.policies.filters import barrier_filter, predictive_filter
 from mpcrl_course.policies.filters import Filter, barrier_filter, predictive_filter
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
 from mpcrl_course.policies.horizon import VaryingHorizon
