@@ -57,7 +57,7 @@ FILTERS = {
 }
 STAGES = (0, 30, 40, 50, 60)
 START = [[0.0, 0.0, 0.0, 5.0]]
-OUTER_SEEDS, OUTER_STEPS, OUTER_START = 3, 430, (1.4, 2.0)
+OUTER_SEEDS, OUTER_STEPS, OUTER_START = 5, 430, (1.4, 2.0)
 TRACKER_SEEDS, TRACKER_STEPS, EVERY = 3, 400, 10
 DRIVER_SEEDS, DRIVER_STEPS = 5, 10_000
 #: How drivers are trained: which action is stored, and the price of a change.
@@ -204,7 +204,8 @@ def outer():
     for seed in tqdm(range(OUTER_SEEDS), "outer"):
         learner = CrossEntropy(lambda z, rng: [drive(each)[0] for each in z], np.log(OUTER_START), [0.3, 0.7],
                                np.random.default_rng(seed), population=8, elite=3).run(8, progress=False)  # fmt: skip
-        rows.append((np.exp(learner.mu), learner.log.of_mean, summary(drive(learner.mu)[1])))
+        best = learner.log.mu[learner.log.of_mean.argmin()]  # nothing is random: the best mean that was tried
+        rows.append((np.exp(best), learner.log.of_mean, summary(drive(best)[1])))
     numbers, history, laps = (np.array(part) for part in zip(*rows, strict=True))
     first = np.array(summary(drive(np.log(OUTER_START))[1]), np.float32)
     return {"outer numbers": numbers, "outer of_mean": history.astype(np.float32), "outer lap": laps.astype(np.float32),
@@ -276,7 +277,7 @@ def drivers(name):
         learner = DDPG(env, np.random.default_rng(seed), warm_up=1000, gamma=0.98, noise=noise)
         learner.run(DRIVER_STEPS, progress=False, on_step=lambda k, _, words=words: words.append(safety.status))
         log, agent = learner.log, learner.agent
-        refused = np.array([word not in ([], ["passed"]) for word in words])  # [] just after a restart
+        refused = np.array([how is not None and word not in ([], ["passed"]) for word in words])  # [] after a restart
         crashes = (np.diff(np.flatnonzero(np.append(1, log.ended))) < 200).sum()
         outside = (np.abs(log.s[:, 0]) > 1.0).sum() + crashes  # n / 2.5 is seen first; where it crashed, it is not
         history = [series.reshape(-1, 500).mean(axis=1) for series in (log.cost, refused)]
@@ -303,7 +304,7 @@ def main(parts):
         except (OSError, ValueError):  # the first part of all
             pass
     for part in parts:
-        arrays |= PARTS[part]()
+        arrays = {name: array for name, array in arrays.items() if not name.startswith(f"{part} ")} | PARTS[part]()
         np.savez_compressed(places.DATA / FILE, **arrays)
 
 
