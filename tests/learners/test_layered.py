@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs import GustyParameters, LinearPlant, linear
 from mpcrl_course.learners.layered import LayeredActor, LayerLearning, blind, scaled
@@ -129,3 +130,19 @@ def test_gusts_by_hand():
     assert share == pytest.approx(0.5, abs=0.08)
     with pytest.raises(ValueError, match="widths are two"):
         GustyParameters(widths=(0.1,))
+
+
+def test_shipped_layers_are_what_they_are_said_to_cost():
+    """Of data/make_07.py: the last actor of a seed with a phi of s, and of one without."""
+    plant, noise, starts = linear.NOMINAL, linear.NOMINAL.draw(5, 40, 100), np.tile(linear.START, (40, 1))
+    with places.data("learned_07.npz") as file:
+        for name, sees in (("layer", scaled), ("constant", blind)):
+            agent = LayeredActor(LAYER, THETA, 2, -LIMIT, LIMIT, np.random.default_rng(0), sees=sees)
+            agent.target_actor.theta[:] = file[f"{name} learned"][0]
+            cost = run(agent.policy, plant, starts, noise).cost.sum(axis=0).mean()
+            assert cost == pytest.approx(file[f"{name} cost"][0, -1], rel=1e-3)
+        one, per_z = file["gusts one cost"], file["gusts per z cost"]
+        medians = {name: np.median(file[f"{name} cost"][:, -1]) for name in ("layer", "constant", "phi as action")}
+    # on this plant phi(s) has nothing to gain from a constant one, and the gradient through the MPC something
+    assert abs(medians["layer"] - medians["constant"]) < 0.5 and medians["layer"] < medians["phi as action"]
+    assert per_z.max() < one.min()  # in gusts that are seen there is: by search
