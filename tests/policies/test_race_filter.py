@@ -172,7 +172,7 @@ def test_safe_is_not_live_but_plans_may_be_asked_to_end_where_a_car_can_drive_on
     assert not live.certified(live.stop(dead[0])[0])
     left = {}
     for filtering in (safety, live):
-        ends = drive(Filter(Random(), filtering), n=25, steps=100, around=filtering).x[-1]
+        ends = drive(Filter(Random(), filtering), n=20, steps=80, around=filtering).x[-1]
         standing = ends[ends[:, 3] < 0.05]
         away = run(Filter(steer_inwards, filtering), CAR, standing, CAR.draw(0, len(standing), 60))
         left[filtering is live] = int((away.x[-1, :, 0] - standing[:, 0] < 0.3).sum()), len(standing)
