@@ -211,6 +211,7 @@ class LocalCritic(Learner):
         """Act, keep the gradients and the TD error; every so many transitions fit w, and move theta."""
         mpc, theta, s, a, td, trouble = self.mpc, self.theta, self.s, self.a, np.nan, None
         s_next, cost, terminated, truncated, _ = self.apply(a)
+        a = self.acted  # a filter between them may have let something else act
         ended = terminated or truncated
         try:
             q = mpc.Q(theta, s, a)

@@ -7,6 +7,8 @@ from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.around import Filtered
 from mpcrl_course.envs.linear import LOWER, START, UPPER, A, B, LinearParameters, LinearPlant, Noise
 from mpcrl_course.learners.behaviour import noisy
+from mpcrl_course.learners.local_critic import LocalCritic
+from mpcrl_course.learners.policy_gradient import PolicyGradient
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.policies.filters import Filter
 from mpcrl_course.policies.receding import Receding
@@ -161,6 +163,19 @@ def test_learning_behind_the_filter_violates_nothing_and_leans_on_it(store):
         for controller in (Filter(policy, Clip(S)), policy)
     )
     assert with_it < 0.09 and without > 3.0 * with_it
+
+
+@pytest.mark.parametrize("store", ["applied", "raw"])
+@pytest.mark.parametrize("make", [LocalCritic, PolicyGradient], ids=["local critic", "policy gradient"])
+def test_explorers_behind_the_filter_violate_nothing_and_store_what_they_are_told_to(make, store):
+    def learn(change):
+        env = Filtered(LinearPlant(steps=100), change, store)
+        return make(linear_mpc(), env, np.random.default_rng(1)).run(300, progress=False).log
+
+    free, safe = learn(lambda y, u: u), learn(Clip(S))
+    assert (free.x[:, 0] < -1e-9).sum() > 20 and not (safe.x[:, 0] < -1e-9).any()
+    clipped = np.array([Clip(S)(s[None], u[None])[0] for s, u in zip(safe.x, safe.u, strict=True)])
+    assert (np.abs(clipped - safe.u).max() < 1e-12) == (store == "applied")
 
 
 def test_clipped_noise_has_a_bias_at_an_active_limit_and_perturbed_costs_need_not():
