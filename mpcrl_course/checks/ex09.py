@@ -702,6 +702,29 @@ def riccati_of_wrong_model() -> np.ndarray:
     return q.riccati(q.WRONG_A, q.WRONG_B, q.Q_COST, q.R_COST, DISCOUNT)[0]
 
 
+def seven_tenths() -> np.ndarray:
+    """Return the phi (9,) of an MPC whose A is 0.7 times the plant's, and whose B is right."""
+    return _of_the_lecture().parameters.pack(A=0.7 * quadratic.A, B=quadratic.B[:, 0])
+
+
+def gains(phi) -> tuple[np.ndarray, np.ndarray]:
+    """Return K (1, 2) and k (1,) of the policy -K s - k of phi (9,)."""
+    return _of_the_lecture().policy(phi)
+
+
+def ratio(phi) -> float:
+    """Return J/J* of the policy of phi (9,): infinite if it does not stabilise the plant."""
+    try:
+        return quadratic.expected_cost(*gains(phi)) / quadratic.least_cost()
+    except ValueError:  # phi has left all reason: the recursion overflows
+        return np.inf
+
+
+@cache
+def _of_the_lecture() -> QuadraticMPC:
+    return QuadraticMPC(riccati_of_wrong_model())
+
+
 def learn(phi, batches, mpc, gamma, rate, alpha):
     """Return phi (9,) after a batch each, and the weights w (9,) of the last local critic.
 
