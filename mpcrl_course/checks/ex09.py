@@ -7,17 +7,15 @@ may diverge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.problems import quadratic
 from mpcrl_course.problems.quadratic import DEVIATION, DISCOUNT, SPREAD, QuadraticMPC
-from mpcrl_course.validation import reals
 
 # ------------------------------------------------------------------------------- 1: what a bias does to a blend
 
@@ -29,6 +27,13 @@ SHARE = 0.75  # beta
 def _between(learned: float, planned: float) -> float:
     """Return the mean of the two best actions with these weights."""
     return (learned * BEST + planned * MPC_BEST) / (learned + planned)
+
+
+def _crossing() -> float:
+    """Return the larger action at which the two critics agree."""
+    learned, planned = ([c, -2 * c * b, c * b**2 + v] for c, b, v in (
+        (STEEP, BEST, LEVEL), (MPC_STEEP, MPC_BEST, MPC_LEVEL)))  # fmt: skip
+    return float(np.roots(np.subtract(learned, planned)).max())
 
 
 _blended = _between((1 - SHARE) * STEEP, SHARE * MPC_STEEP)
@@ -67,6 +72,8 @@ predict = Predict(
         Mistake("the learned critic's action", "This is the best action of the learned critic alone: β is not 0.",
                 BEST),
         Mistake("the MPC's action", "This is the best action of the MPC alone: β is not 1.", MPC_BEST),
+        Mistake("where the critics agree",
+                "Here the two critics give the same value. The least of their *blend* is asked for.", _crossing()),
         Mistake("the shift", "This is how far the bias has moved the action. The action itself is asked for.",
                 _blended - BEST),
         Mistake("the value", "This is what the blend says the action costs. The action is asked for.",
@@ -123,12 +130,30 @@ def _held(s, a, V0, A, B, Q, R, P, gamma, N):
     return J + gamma**N * _form(x, P)
 
 
+def _with_one_gain(s, a, V0, A, B, Q, R, P, gamma, N):
+    p, after = SimpleNamespace(A=A, B=B, R=R, gamma=gamma), P
+    for _ in range(N):
+        K = _gain(p, after)
+        after = Q + gamma * A.T @ after @ (A - B @ K)
+    x, u, J = s, a, V0
+    for k in range(N):
+        J = J + gamma**k * (_form(x, Q) + _form(u, R))
+        x = x @ A.T + u @ B.T
+        u = -x @ K.T
+    return J + gamma**N * _form(x, P)
+
+
+def _gain_once(s, a, V0, A, B, Q, R, P, gamma, N):
+    K = _gain(SimpleNamespace(A=A, B=B, R=R, gamma=gamma), P)
+    return _judged(gain=lambda p, P: K)(s, a, V0, A, B, Q, R, P, gamma, N)
+
+
 def _by_least_squares(s, a, V0, A, B, Q, R, P, gamma, N):
     """Stack all later inputs: a quadratic problem without constraints."""
     n, m = B.shape
     found = []
     for one, first in zip(s, a):
-        x0, free, H, g, c = one @ A.T + first @ B.T, (N - 1) * m, 0.0, 0.0, 0.0
+        x0, free, c = one @ A.T + first @ B.T, (N - 1) * m, 0.0
         H, g = np.zeros((free, free)), np.zeros(free)
         X, U = x0, np.zeros((n, free))  # x_k = X + U u
         for k in range(1, N + 1):
@@ -146,7 +171,8 @@ def _by_least_squares(s, a, V0, A, B, Q, R, P, gamma, N):
 
 def _by_simulation(s, a, V0, A, B, Q, R, P, gamma, N):
     """Find the gains of stages N - 1 … 1, then drive the model with them."""
-    gains, after = [], P
+    gains: list[np.ndarray] = []
+    after = P
     for _ in range(N - 1):
         K = np.linalg.inv(R / gamma + B.T @ after @ B) @ B.T @ after @ A
         gains.insert(0, K)
@@ -160,9 +186,9 @@ def _by_simulation(s, a, V0, A, B, Q, R, P, gamma, N):
 
 
 def _some_problems(rng: np.random.Generator) -> list[dict]:
-    def positive(n, low):
-        half = rng.uniform(-0.6, 0.6, (n, n))
-        return np.round(np.diag(rng.uniform(low, 2 * low, n)) + half @ half.T, 2)
+    def positive(n, low, sign=-1):
+        beside = np.triu(rng.uniform(0.05, 0.19, (n, n)), 1)
+        return np.round(np.diag(rng.uniform(low, 2 * low, n)) + sign * (beside + beside.T), 2)
 
     probes = []
     for n, m, M, N in ((2, 1, 3, 3), (3, 2, 2, 4), (2, 1, 4, 1), (3, 2, 3, 2)):
@@ -172,7 +198,7 @@ def _some_problems(rng: np.random.Generator) -> list[dict]:
         probes.append(
             dict(s=np.round(rng.uniform(0.3, 1.5, (M, n)) * rng.choice([-1, 1], (M, n)), 2),
                  a=np.round(rng.uniform(0.3, 1.5, (M, m)) * rng.choice([-1, 1], (M, m)), 2),
-                 V0=float(np.round(rng.uniform(0.6, 1.4), 2)), A=A, B=B, Q=positive(n, 0.5), R=positive(m, 0.4), P=P,
+                 V0=float(np.round(rng.uniform(0.6, 1.4), 2)), A=A, B=B, Q=positive(n, 0.5), R=positive(m, 0.4, 1), P=P,
                  gamma=float(np.round(rng.uniform(0.7, 0.85), 2)), N=N)
         )  # fmt: skip
     return probes
@@ -264,6 +290,13 @@ score = Fill(
                 _judged(ahead=lambda p, s, a: s @ p.A + a @ p.B.T)),
         Mistake("no input in the model", "x_1 = A s: where does a enter the next state?",
                 _judged(ahead=lambda p, s, a: s @ p.A.T)),
+        Mistake("first stage halved", "L(s, a) is halved: here L(x, u) = x'Qx + u'Ru, without a ½.",
+                _judged(total=lambda p, stage_s, stage_a, end: p.V0 + 0.5 * (stage_s + stage_a) + p.gamma * end)),
+        Mistake("one gain for all stages",
+                "You drive all stages with the first gain. Each has its own; or rather: P holds what they cost.",
+                _with_one_gain),
+        Mistake("gain not renewed",
+                "K has been computed once. In each Riccati step it belongs to the P of that step.", _gain_once),
         Mistake("halves", "All is halved but V0: here L(x, u) = x'Qx + u'Ru, without a ½.",
                 _judged(total=lambda p, stage_s, stage_a, end: p.V0 + 0.5 * (stage_s + stage_a + p.gamma * end))),
         Mistake("value at the present state", "The rest is x_1'P x_1; you have put s in the place of x_1.",
@@ -355,7 +388,7 @@ def _some_iterations(rng: np.random.Generator) -> list[dict]:
         omega_w, omega_mpc = (np.round(rng.uniform(0.3, 1.6, 10) * rng.choice([-1, 1], 10), 2) for _ in range(2))
         omega_w[5], omega_mpc[5] = np.round(rng.uniform(0.3, 0.8), 2), np.round(rng.uniform(0.9, 1.8), 2)
         beta0, decay = np.round(rng.uniform(0.75, 0.95), 2), np.round(rng.uniform(0.6, 0.7), 2)
-        m = np.round(rng.uniform(1.1, 2.1), 2)
+        m = np.round(rng.uniform(2.1, 2.9), 2)
         if kind == "mends":  # Q_w has no least action, the blend has one
             omega_w[5] *= -0.25
         if kind == "bent":  # nor has the blend
@@ -455,10 +488,12 @@ schedule = Fill(
                 _improved(fall_back=lambda omega, w, mpc: omega if omega[5] <= 0 else mpc)),
         Mistake("action 0 for none", "Where the blend has no least action you return 0. The MPC's critic has one.",
                 _improved(fall_back=lambda omega, w, mpc: np.eye(10)[5] if omega[5] <= 0 else omega)),
-        Mistake("data shrink with β", "M is proportional to β: the less the MPC has to say, the *more* data are needed.",
+        Mistake("data shrink with β", "M is proportional to β: the less the MPC has to say, the *more* data it takes.",
                 _improved(size=lambda m, beta, beta0: 20 * max(1, round(m * beta)))),
         Mistake("data do not grow", "M is that of β_0 in every iteration. It grows as β_j falls.",
                 _improved(size=lambda m, beta, beta0: 20 * max(1, round(m / beta0)))),
+        Mistake("one episode each", "M is one episode in every iteration: of 1 and round(m/β_j) the *larger* is meant.",
+                _improved(size=lambda m, beta, beta0: 20)),
         Mistake("no whole episode", "m/β_j has been rounded to 0 in one call: one episode is the least.",
                 _improved(size=lambda m, beta, beta0: 20 * round(m / beta))),
         Mistake("rounded down", "M is rounded down; m/β_j is rounded to the nearest whole number.",
@@ -536,6 +571,11 @@ def _fitted_by_inverse(cost, q, v_next, psi, psi_next, ended, gamma, ridge):
     return {"delta": td, "w": np.linalg.inv(left + np.diag(np.full(len(left), ridge))) @ np.mean(psi.T * td, axis=1)}
 
 
+def _td_of_the_critic(cost, q, v_next, psi, psi_next, ended, gamma, ridge):
+    delta, w = local_critic(cost, q, v_next, psi, psi_next, ended, gamma, ridge)
+    return delta - (psi - gamma * (1.0 - ended)[:, None] * psi_next) @ w, w
+
+
 def _reshaped(cost, q, v_next, psi, psi_next, ended, gamma, ridge):
     go_on = 1.0 - ended
     td = cost + gamma * go_on * v_next - q
@@ -566,7 +606,7 @@ weights = Fill(
     when_right="LSTD for what the MPC lacks: with w the TD errors are uncorrelated with ψ, but for the ridge.",
     hints=[
         "First δ: where an episode has ended, nothing follows. `1 - ended` is 0 there and 1 elsewhere.",
-        "ψ⁺ is 0 there, too; it has a row for each transition, so the mask needs a second axis: `(1 - ended)[:, None]`.",
+        "ψ⁺ is 0 there, too; it has a row for each transition, so the mask needs an axis more: `(1 - ended)[:, None]`.",
         "`psi.T @ (…) / M` is the mean of the outer products, `psi.T @ delta / M` that of ψ δ. Then `np.linalg.solve`.",
     ],
     mistakes=[
@@ -594,8 +634,8 @@ weights = Fill(
                 "Where the episode has ended you set δ to 0. Something was learned there as well: δ = L − Q.",
                 _fitted(td=lambda b: b.go_on * _td(b))),
         Mistake("ended transitions dropped from the fit",
-                "δ is right, but w has been fitted without the transitions that end an episode. They count: there V(s⁺) "
-                "and ψ⁺ are 0.",
+                "δ is right, but w has been fitted without the transitions that end an episode. They count: there "
+                "V(s⁺) and ψ⁺ are 0.",
                 _fitted(matrix=lambda b: (b.psi * b.go_on[:, None]).T @ (b.psi - b.gamma * b.after) / b.go_on.sum()
                         + b.ridge * b.I, rhs=lambda b, td: b.psi.T @ (b.go_on * td) / b.go_on.sum())),
         Mistake("regression on δ",
@@ -609,7 +649,7 @@ weights = Fill(
         Mistake("sign of ψ⁺", "γψ⁺ is added to ψ; it is subtracted.",
                 _fitted(matrix=lambda b: b.psi.T @ (b.psi + b.gamma * b.after) / b.M + b.ridge * b.I)),
         Mistake("squares of the TD errors",
-                "You minimise the square of the TD error: ψ − γψ⁺ stands on both sides. In LSTD only ψ stands in front.",
+                "You minimise the square of the TD error: ψ − γψ⁺ stands on both sides. In LSTD ψ alone is in front.",
                 _fitted(matrix=lambda b: (c := b.psi - b.gamma * b.after).T @ c / b.M + b.ridge * b.I,
                         rhs=lambda b, td: (b.psi - b.gamma * b.after).T @ td / b.M)),
         Mistake("squares of the TD errors in the matrix",
@@ -633,6 +673,11 @@ weights = Fill(
                 "You have divided by n, the number of weights; the mean is over the M transitions.",
                 _fitted(matrix=lambda b: b.psi.T @ (b.psi - b.gamma * b.after) / b.n + b.ridge * b.I,
                         rhs=lambda b, td: b.psi.T @ td / b.n)),
+        Mistake("ridge times M", "ε has been multiplied by M: it is added to the mean as it is.",
+                _fitted(matrix=lambda b: _lstd_matrix(b) + (b.M - 1) * b.ridge * b.I)),
+        Mistake("δ of the local critic",
+                "w is right, but δ is that of Q_w, with w in it. The TD errors of the MPC itself are asked for.",
+                _td_of_the_critic),
         Mistake("no ridge", "ε is missing on the diagonal.",
                 _fitted(matrix=lambda b: b.psi.T @ (b.psi - b.gamma * b.after) / b.M)),
         Mistake("ridge in every entry", "ε has been added to every entry; it belongs on the diagonal.",
@@ -790,6 +835,16 @@ def _gradient_at_phi_plus_w(phi, batches, mpc, gamma, rate, alpha):
     return phi, w
 
 
+def _values_at_phi_plus_w(phi, batches, mpc, gamma, rate, alpha):
+    for s, a, cost, s_next in batches:
+        w = np.zeros(len(phi))
+        for i in range(len(cost)):
+            (q, psi), (v, _) = mpc.Q(phi + w, s[[i]], a[[i]]), mpc.V(phi + w, s_next[[i]])
+            w = w + rate * (cost[i] + gamma * v[0] - q[0]) * psi[0] / (1 + psi[0] @ psi[0])
+        phi = phi + alpha * w
+    return phi, w
+
+
 def _one_by_one(phi, batches, mpc, gamma, rate, alpha):
     for batch in batches:
         w = 0.0 * phi
@@ -859,6 +914,11 @@ debug = Debug(
         Mistake("gradient at φ + w",
                 "ψ is taken at φ + w, and so changes with every transition. The local critic is the expansion about φ: "
                 "one point, as long as w is learned.", _gradient_at_phi_plus_w),
+        Mistake("MPC asked at φ + w",
+                "Values and gradients are those of the MPC at φ + w: this is Q-learning on φ. The local critic stays "
+                "at φ and is linear in w.", _values_at_phi_plus_w),
+        Mistake("last w forgotten", "φ is right, but you return w = 0: the last local critic's is asked for.",
+                lambda *batch, **named: (learn(*batch, **named)[0], np.zeros(9))),
         Mistake("gradient at the last φ",
                 "ψ is that of the batch before. Values and gradients belong to one φ, the present one.",
                 _learner(at=lambda start, last, phi: last)),
@@ -1120,8 +1180,8 @@ explain = Explain(
                 "With 200 000 transitions w is nearly the same, 3.2 long instead of 3.1, and φ + w still loses the "
                 "plant. That is no variance.", "a"),
         Mistake("the way is right",
-                "φ + 0.1 w, with the very same w, costs half of what φ does: the direction is a good one. It is how far "
-                "one goes that is wrong.", "b"),
+                "φ + 0.1 w, with the very same w, costs half of what φ does: the direction is a good one. It is how "
+                "far one goes that is wrong.", "b"),
         Mistake("one point for ψ",
                 "φ + w is not known before w is. Q_w is an expansion about φ, where the data and the policy are: take "
                 "ψ elsewhere and it is no longer the critic of this policy.", "d"),
