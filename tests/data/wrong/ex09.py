@@ -257,7 +257,7 @@ def moved_in_the_loop(phi, batches, mpc, gamma, rate, alpha):
     for s, a, cost, s_next in batches:
         w = np.zeros(9)
         for i in range(len(cost)):
-            (q, psi), (v, after) = mpc.Q(phi + w, s[i : i + 1], a[i : i + 1]), mpc.V(phi + w, s_next[i : i + 1])
+            (q, psi), (v, _) = mpc.Q(phi + w, s[i : i + 1], a[i : i + 1]), mpc.V(phi + w, s_next[i : i + 1])
             delta = cost[i] + gamma * v[0] - q[0]
             w = w + rate * delta * psi[0] / (1 + psi[0] @ psi[0])
         phi = phi + alpha * w
