@@ -19,7 +19,7 @@ from mpcrl_course.problems import quadratic
 #: Steps of an episode, transitions drawn with each policy, and improvements that the strip shows.
 EPISODE, MOST, MEMORY = 20, 400, 12
 #: The critics, as they are called in the picture.
-CRITICS = ("learned Q_w", "Q of the MPC", "blend", "true Q of the policy")
+CRITICS = LEARNED, MPC, BLEND, TRUE = ("learned Q_w", "Q of the MPC", "blend", "true Q of the policy")
 
 
 class CriticLoop:
@@ -65,24 +65,29 @@ class CriticLoop:
         """Take a policy, drive with it, and judge it."""
         ratios = [*before, quadratic.expected_cost(K, k) / quadratic.least_cost()]
         data = quadratic.collect(K, k, MOST, np.random.default_rng([self.seed, len(ratios)]))
-        omega = self._judged(K, k, data, self.bias, self.beta, self.M)
+        omega = self._judged(
+            {TRUE: quadratic.policy_omega(K, k)}, self.bias, self.beta, self._learned(K, k, data, self.M)
+        )
         self.K, self.k, self.ratios, self.data, self.omega = K, k, ratios, data, omega
 
-    def _judged(self, K, k, data, bias: float, beta: float, M: int) -> dict[str, Any]:
-        """Return what the critics say of a policy: see `omega`."""
+    def _learned(self, K, k, data, M: int) -> np.ndarray:
+        """Return the weights of the learned critic of a policy from the first M / 20 episodes of the data."""
+        part = [one.reshape(EPISODE, -1, *one.shape[1:])[:, : M // EPISODE] for one in data]  # which stand step by step
+        return learned_omega(quadratic.Transitions(*(one.reshape(-1, *one.shape[2:]) for one in part)), K, k)
+
+    def _judged(self, known: dict[str, Any], bias: float, beta: float, learned: np.ndarray) -> dict[str, Any]:
+        """Return the weights of all critics: see `omega`; the true ones are `known`."""
         mpc, phi = quadratic.biased(bias)
-        first = M // EPISODE  # of the data, which stand step by step, so many episodes
-        part = [one.reshape(EPISODE, -1, *one.shape[1:])[:, :first].reshape(-1, *one.shape[1:]) for one in data]
-        learned, q_mpc = learned_omega(quadratic.Transitions(*part), K, k), mpc.omega(phi)
+        q_mpc = mpc.omega(phi)
         blended = self.blend(learned.copy(), q_mpc.copy(), beta)
-        return dict(zip(CRITICS, (learned, q_mpc, blended, quadratic.policy_omega(K, k))))
+        return {LEARNED: learned, MPC: q_mpc, BLEND: blended, TRUE: known[TRUE]}
 
     def change(self, bias: float | None = None, beta: float | None = None, M: int | None = None) -> None:
         """Change the model's `bias`, the share `beta` or the number of data `M`, and judge again; not the policy."""
         bias, beta = self.bias if bias is None else float(bias), self.beta if beta is None else float(beta)
-        M = self.M if M is None else int(M)
-        self.omega = self._judged(self.K, self.k, self.data, bias, beta, M)
-        self.bias, self.beta, self.M = bias, beta, M
+        learned = self.omega[LEARNED] if M is None else self._learned(self.K, self.k, self.data, int(M))
+        self.omega = self._judged(self.omega, bias, beta, learned)
+        self.bias, self.beta, self.M = bias, beta, self.M if M is None else int(M)
 
     @property
     def action(self) -> float:
@@ -117,7 +122,7 @@ class CriticLoop:
         RuntimeError: there is none, or it does not stabilise the plant; the policy stays.
         """
         try:
-            K, k = quadratic.greedy_policy(self.omega["blend"])
+            K, k = quadratic.greedy_policy(self.omega[BLEND])
         except quadratic.NoLeastAction as error:
             raise RuntimeError(f"{error}. The policy stays; move β or the number of data, or press Reset") from None
         if not np.isfinite(quadratic.expected_cost(K, k)):
@@ -145,11 +150,11 @@ class CriticScene(Scene):
     LOOKS = (("blue", "--", "o"), ("vermilion", "-.", "s"), ("black", "-", "D"), ("green", ":", "^"))
 
     def _make(self, canvas, width, height):
-        self.shown, self._drawn = "blend", None
+        self.shown, self._drawn = BLEND, None
         axis = np.linspace(*self.VIEW, self.GRID)
         self._grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
         low, tall = 42, height - 96
-        wide = 0.36 * width
+        wide = 0.335 * width
         ax = canvas.axes(56, low, wide, tall, "at the present state, over the action", pads=(4, 0, 6))
         ax.set(xlim=self.ACTIONS[[0, -1]], ylim=(-0.6, 2.4), xlabel="action $a$ (–)")
         ax.set_ylabel("$Q(s, a)$ less the true $V^\\pi(s)$ (cost)")
@@ -157,27 +162,27 @@ class CriticScene(Scene):
         self._curves, self._dots = [], []
         for name, (colour, line, marker) in zip(CRITICS, self.LOOKS):
             dot = {"marker": marker, "markersize": 7, "markeredgecolor": "black"}
-            self._curves.append(canvas.curve(ax, colour, line, linewidth=2.4 if name == "blend" else 1.8))
+            self._curves.append(canvas.curve(ax, colour, line, linewidth=2.4 if name == BLEND else 1.8))
             self._dots.append(canvas.curve(ax, colour, line, label=name, **dot))
         canvas.legend([*self._dots, self._policy], 56, height, ncols=5, columnspacing=1.3, handlelength=2.4)
         left = 56 + wide + 62
-        ax = self._plane = canvas.axes(left, low, 0.26 * width, tall, "a critic of $(s, \\pi(s))$", pads=(4, 0, 6))
+        ax = self._plane = canvas.axes(left, low, 0.25 * width, tall, "a critic of $(s, \\pi(s))$", pads=(4, 0, 6))
         ax.set(xlim=self.VIEW, ylim=self.VIEW, xlabel="state $s_1$ (–)", ylabel="state $s_2$ (–)")
         ax.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
         levels, greys = np.log10(self.LEVELS), ListedColormap(np.linspace(1.0, 0.62, len(self.LEVELS) + 1).astype(str))
         look: dict[str, Any] = {"cmap": greys, "norm": BoundaryNorm(levels, greys.N, extend="both")}
-        bar = left + 0.26 * width + 7, low, 9, tall
+        bar = left + 0.25 * width + 7, low, 9, tall
         self._value, bar_axes = canvas.image(ax, (*self.VIEW, *self.VIEW), bar, levels, **look)
         bar_axes.set_yticklabels([f"{level:g}" for level in self.LEVELS])
         bar_axes.set_title("cost", loc="left")
         self._now = canvas.curve(ax, "vermilion", marker="D", markersize=8, mec="black")
-        left += 0.26 * width + 90
-        ax = canvas.axes(left, low, width - left - 12, tall, "policy: $J/J^\\star$", pads=(4, 2, 6), bounds=(1.0,))
+        left += 0.25 * width + 84
+        ax = canvas.axes(left, low, width - left - 22, tall, "policy: $J/J^\\star$", pads=(4, 2, 6), bounds=(1.0,))
         ax.set(xlim=(-0.5, MEMORY + 0.5), ylim=(0.98, 1.6), xlabel="improvements")
         self._ratio = canvas.curve(ax, "black", marker="o", markersize=4, linewidth=1.2)
 
     def shade(self, loop: CriticLoop) -> None:
-        """Shade the plane with what the critic `shown` says of the present policy, if that has changed."""
+        """Shade the plane with what the critic `shown` says of the policy of a `loop`, if that has changed."""
         omega = loop.omega[self.shown]
         now = (self.shown, None if omega is None else omega.tobytes(), loop.K.tobytes())
         if now == self._drawn:
@@ -195,8 +200,8 @@ class CriticScene(Scene):
         self.shade(loop)
         pairs = np.tile(loop.x, (len(self.ACTIONS), 1)), self.ACTIONS[:, None]
         z, at = quadratic.features(*pairs), np.array([[loop.action]])
-        truth, own = loop.omega[CRITICS[3]], quadratic.features(loop.x[None], at)
-        zero = float((own @ (loop.omega["blend"] if truth is None else truth))[0])
+        truth, own = loop.omega[TRUE], quadratic.features(loop.x[None], at)
+        zero = float((own @ (loop.omega[BLEND] if truth is None else truth))[0])
         for name, curve, dot in zip(CRITICS, self._curves, self._dots):
             omega, best = loop.omega[name], loop.best(name)
             curve.set_data(*([[], []] if omega is None else [self.ACTIONS, z @ omega - zero]))
@@ -250,7 +255,7 @@ def critic_live(blend: Callable = blend, *, width: int = 800, **options) -> Play
 
 def _status(loop):
     errors = [
-        f"{name}: {np.abs(omega - loop.omega[CRITICS[3]]).max():.2g}" if loop.omega[CRITICS[3]] is not None else name
+        f"{name}: {np.abs(omega - loop.omega[TRUE]).max():.2g}" if loop.omega[TRUE] is not None else name
         for name, omega in zip(CRITICS[:3], loop.omega.values())
     ]
     first = [

@@ -1,6 +1,6 @@
 """The linear plant without its bounds: its MPC, its critics and the cost of its policies, all in closed form.
 
-    x+ = A x + B u + w,   w ~ N(0, 0.05^2 I);    L(x, u) = 1/2 (|x|^2 + 1/2 u^2);    gamma = 0.9;    x_0 ~ N(0, I/4)
+    x+ = A x + B u + e,   e ~ N(0, 0.05^2 I);    L(x, u) = 1/2 (|x|^2 + 1/2 u^2);    gamma = 0.9;    x_0 ~ N(0, I/4)
 
 With z = (s, a) everything that can be said of a pair is a quadratic function z'M z + 2 q'z + c, ten numbers: the
 weights omega of the products and entries of z (`features`, `weights_of`). The MPC is
@@ -14,14 +14,14 @@ Riccati recursion more (`QuadraticMPC`). Derivatives in phi are taken with a com
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_discrete_lyapunov
 
 from mpcrl_course.envs import linear
-from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, lqr, riccati
+from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, lqr, riccati_iteration
 from mpcrl_course.validation import generator, real, reals, whole
 
 A, B = linear.A, linear.B[:, None]
@@ -133,6 +133,16 @@ def backward(F, b, stage: Quadratic, discount: float, end: Quadratic, steps: int
     return Quadratic(M, q, q0)
 
 
+@lru_cache(64)
+def terminal_weight(bias: float = 0.0) -> np.ndarray:
+    """Return the Riccati solution P (2, 2), not to be written to, of the model true + bias (wrong - true)."""
+    a, b = A + bias * (WRONG_A - A), B + bias * (WRONG_B - B)
+    # many steps of the recursion, which contracts: for so small a plant quicker than an equation solved
+    P = riccati_iteration(a, b, Q_COST, R_COST, DISCOUNT, steps=200, P=np.eye(2))[0]
+    P.setflags(write=False)
+    return P
+
+
 class QuadraticMPC:
     """The MPC of the head of this file.
 
@@ -150,7 +160,7 @@ class QuadraticMPC:
     """
 
     def __init__(self, P=None, horizon: int = 10):
-        self.P = riccati(A, B, Q_COST, R_COST, DISCOUNT)[0] if P is None else reals(P, "P", (2, 2))
+        self.P = terminal_weight() if P is None else reals(P, "P", (2, 2))
         self.horizon = whole(horizon, "horizon", 1)
         self.parameters = Parameters(V0=0.0, A=WRONG_A, B=WRONG_B[:, 0], b=[0.0, 0.0])
 
@@ -211,7 +221,7 @@ def true_omega() -> np.ndarray:
 def true_phi() -> np.ndarray:
     """Return the phi (9,) with which the MPC, its P that of the true plant, gives Q* exactly.
 
-    V0 = gamma tr(P W) / (1 - gamma) is what the noise, of which the MPC knows nothing, costs from now on.
+    V0 = gamma tr(P cov e) / (1 - gamma) is what the noise, of which the MPC knows nothing, costs from now on.
     """
     mpc = QuadraticMPC()
     V0 = DISCOUNT * DEVIATION**2 * np.trace(mpc.P) / (1.0 - DISCOUNT)
@@ -225,7 +235,7 @@ def biased(bias: float) -> tuple[QuadraticMPC, np.ndarray]:
     """
     bias, phi = real(bias, "bias"), true_phi()
     a, b = A + bias * (WRONG_A - A), B + bias * (WRONG_B - B)
-    mpc = QuadraticMPC(riccati(a, b, Q_COST, R_COST, DISCOUNT)[0])
+    mpc = QuadraticMPC(terminal_weight(bias))
     return mpc, mpc.parameters.pack(phi, A=a, B=b[:, 0])
 
 

@@ -170,10 +170,24 @@ def lecture_12(lab):
     assert becomes(lambda: lab.number(off) < 1e-6), "the mistake stays"
 
 
+def lecture_09(lab):
+    """The bias moves the MPC's critic, not the policy; an improvement moves the policy."""
+    improved, ratio = r"after (\d+) improvements", r"J/J\* = ([\d.]+)"
+    lab.button("Reset").click()
+    assert becomes(lambda: lab.number(improved) == 0)
+    before = lab.number(ratio)
+    check_slider(lab, "bias of the model", presses=3)
+    assert lab.number(ratio) == before
+    lab.button("Improve").press("Enter")
+    assert becomes(lambda: lab.number(improved) == 1)
+    assert becomes(lambda: lab.number(ratio) != before), "the policy is the same"
+
+
 FURTHER = {
     "02_mpc": lecture_02,
     "04_mpc_vs_rl": lecture_04,
     "06_mpc_as_value": lecture_06,
+    "09_critic": lecture_09,
     "11_distributed": lecture_11,
     "12_second_order": lecture_12,
 }

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from mpcrl_course import places
+from mpcrl_course.data import make_09
 from mpcrl_course.envs import LinearEpisodes
 from mpcrl_course.learners.blended import BlendedIteration, blend, learned_omega, lstd_q, mixture
 from mpcrl_course.learners.blended_target import BlendedDDPG
@@ -189,3 +191,27 @@ def test_hubers_loss_bounds_what_a_transition_counts():
     clipped, td = critic_gradient(critic, s, a, y, 1.0)
     np.testing.assert_allclose(clipped, critic_gradient(critic, s, a, near)[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(td[:, 0], [0.5, -0.2, 100.0, -100.0, 1.0, 3.0], rtol=1e-4)
+
+
+# ---- what lecture 09 shows
+
+
+def test_the_shipped_sweep_is_what_the_code_computes():
+    with places.data("critic_09.npz") as file:
+        shipped, names = dict(file), list(file["names"])
+    assert names == list(make_09.SWEEP) and shipped["ratio"].shape == (len(names), 5, 100)
+    for row in ("β = 0.25", "β = 0.7ʲ, M grows", "λ = 0.9ʲ"):
+        found = sweep(1.0, 4, **make_09.SWEEP[row])
+        np.testing.assert_allclose(shipped["ratio"][names.index(row), 2, :4], found, rtol=1e-5)
+
+
+def test_the_shipped_networks_learned_from_their_targets():
+    """Ten a row: a wrong model at beta = 1 ends near its own MPC, the others near the true one."""
+    with places.data("critic_09.npz") as file:
+        costs, names = file["costs"], list(file["targets"])
+        alone = {"wrong": float(file["alone_wrong"]), "true": float(file["alone_true"])}
+    assert names == list(make_09.TARGETS) and costs.shape == (7, 10, 50)
+    final = dict(zip(names, np.median(costs[:, :, 40:], axis=(1, 2))))
+    assert 0.7 * alone["wrong"] < final["β = 1, wrong model"] < 1.3 * alone["wrong"]
+    for row in ("β = 0", "β falls, wrong model", "β = 1, true model"):
+        assert alone["true"] < final[row] < 1.3 * alone["true"]

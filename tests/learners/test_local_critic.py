@@ -17,14 +17,12 @@ from mpcrl_course.learners.local_critic import (
     lstd,
 )
 from mpcrl_course.problems import linear_mpc, quadratic
-from mpcrl_course.problems.quadratic import DISCOUNT, QuadraticMPC
+from mpcrl_course.problems.quadratic import QuadraticMPC
 
 TRUE = QuadraticMPC()
 PHI = quadratic.true_phi()
 #: The terminal weight of lecture 06's model, with which learning begins.
-WRONG = QuadraticMPC(
-    quadratic.riccati(quadratic.WRONG_A, quadratic.WRONG_B, quadratic.Q_COST, quadratic.R_COST, DISCOUNT)[0]
-)
+WRONG = QuadraticMPC(quadratic.terminal_weight(1.0))
 STARTS = {
     "lecture 06": WRONG.parameters.pack(),
     "2.5 B": WRONG.parameters.pack(A=quadratic.A, B=2.5 * quadratic.B[:, 0]),

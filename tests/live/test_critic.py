@@ -9,11 +9,9 @@ import pytest
 from PIL import Image
 
 from mpcrl_course.learners.blended import learned_omega
-from mpcrl_course.live.critic import CRITICS, EPISODE, CriticLoop, CriticScene, critic_live
+from mpcrl_course.live.critic import BLEND, CRITICS, EPISODE, LEARNED, MPC, TRUE, CriticLoop, CriticScene, critic_live
 from mpcrl_course.problems import quadratic
 from tests.live.helpers import alt, ticking
-
-LEARNED, MPC, BLEND, TRUE = CRITICS
 
 
 @pytest.fixture

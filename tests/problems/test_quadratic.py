@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mpcrl_course.mpc import riccati
 from mpcrl_course.problems import quadratic
 from mpcrl_course.problems.quadratic import NoLeastAction, QuadraticMPC
 
@@ -50,6 +51,23 @@ def test_parameters_that_the_critic_cannot_tell_apart():
         assert np.linalg.matrix_rank(D[1:7], tol=1e-9) == 5  # A and B, six entries, move M alone
     M = quadratic.quadratic_of(MPC.omega(PHI)).M - quadratic.STAGE
     assert np.linalg.matrix_rank(M, tol=1e-9) == 2
+
+
+def test_turned_predictions_are_what_is_not_seen():
+    """At the optimum: F -> F + e P^-1 Omega F, Omega antisymmetric, changes no value of any prediction."""
+    D, _ = MPC.derivatives(quadratic.true_phi())
+    F, turn = np.hstack([quadratic.A, quadratic.B]), np.array([[0.0, -1.0], [1.0, 0.0]])
+    direction = np.concatenate([[0.0], (np.linalg.inv(MPC.P) @ turn @ F).ravel(order="F"), [0.0, 0.0]])
+    np.testing.assert_allclose(direction @ D, 0.0, atol=1e-12)
+    assert np.abs(np.roll(direction, 1) @ D).max() > 0.1
+
+
+def test_the_terminal_weight_solves_the_riccati_equation():
+    for bias in (0.0, 1.0, 2.0):
+        a = quadratic.A + bias * (quadratic.WRONG_A - quadratic.A)
+        b = quadratic.B + bias * (quadratic.WRONG_B - quadratic.B)
+        P, _ = riccati(a, b, quadratic.Q_COST, quadratic.R_COST, 0.9)
+        np.testing.assert_allclose(quadratic.terminal_weight(bias), P, rtol=1e-11)
 
 
 def test_a_biased_model_goes_from_the_true_one_to_that_of_the_lectures():
