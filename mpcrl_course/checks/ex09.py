@@ -733,7 +733,7 @@ class Critic:
         return self.Q(phi, s, self.policy(phi, s))
 
     def policy(self, phi, s) -> np.ndarray:
-        """Return pi_phi (M, 1) of states s (M, 2)."""
+        """Return the actions pi(s) (M, 1) of the policy of phi in states s (M, 2)."""
         K, k = self._mpc.policy(phi)
         return -np.asarray(s) @ K.T - k
 
@@ -773,8 +773,8 @@ def _of_the_lecture() -> QuadraticMPC:
 def learn(phi, batches, mpc, gamma, rate, alpha):
     """Return phi (9,) after a batch each, and the weights w (9,) of the last local critic.
 
-    A batch is (s, a, cost, s_next); ``mpc.Q(phi, s, a)`` and ``mpc.V(phi, s)`` give values and gradients; `rate` is
-    the step size of w, alpha that of phi.
+    Each of the `batches` is (s, a, cost, s_next); ``mpc.Q(phi, s, a)`` and ``mpc.V(phi, s)`` give values and gradients;
+    `gamma` is the discount, `rate` the step size of w, alpha that of phi.
     """
     return _learner()(phi, batches, mpc, gamma, rate, alpha)
 
