@@ -393,7 +393,7 @@ RIGHT = [
     (5, "loops of its own", _learn()),
     (5, "in place", in_place),
     (5, "start moved along", start_follows),
-    (6, "array", np.array([[0.4, 60], [0.1, 100]])),
+    (6, "array", np.array([[0.35, 60], [0.1, 100]])),
     (6, "others", [(0.35, 60), (0.08, 100)]),
     (7, "in words", ("C", "1, 3, 4")),
 ]
