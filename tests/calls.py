@@ -776,7 +776,7 @@ CALLS = {
         each=True,
         start=(0, [1, 2]),
     ),
-    "parse_config": lambda: call(population.parse_config, text="{}", kind="json"),
+    "parse_config": lambda: call(population.parse_config, **{"text": "{}", "kind": "json"}),
     "save_plans": lambda: call(
         lambda plans, config: population.save_plans("plans.npz", plans, config), plans=[made("planned")], config=None
     ),

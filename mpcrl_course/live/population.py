@@ -21,6 +21,8 @@ from mpcrl_course.validation import choice
 KS, NS, NOISES = (1, 2, 3, 4, 6, 8, 10), (14, 50, 200, 1000, 10_000, 100_000), (0.0, 0.05, 0.2, 0.5)
 #: Steps that the strip shows, over which the mean is taken; dots, and samples, that are drawn.
 MEMORY, WINDOW, DOTS, SHOWN = 150, 50, 210, 24
+#: Frames in which a step is shown while it plays.
+FRAMES = 4
 IDLE = 3  # the global state after the sites; then come the storms
 
 
@@ -52,6 +54,8 @@ class PopulationLoop:
     C : ndarray of int, shape (3,)
     count : int
         Steps since the last `reset`.
+    part : float
+        How much of the way of the latest step the agents have gone, for the picture.
     rewards : list of float
         Of the latest steps.
     seen : ndarray of int, shape (m, 3)
@@ -94,13 +98,13 @@ class PopulationLoop:
         self.rng = np.random.default_rng(self.seed)
         s_g, C = begin(_planned(self.noise)[self.k].model, self.n, 1, self.rng)
         self.s_g, self.C = int(s_g[0]), C[0]
-        self.count = 0
+        self.count, self.part = 0, 1.0
         self.rewards: list[float] = []
         self.seen = np.zeros((0, 3), dtype=int)
 
     def scatter(self) -> None:
         """Put every agent on a site drawn at random; the global agent idles."""
-        self.s_g, self.C = IDLE, self.rng.multinomial(self.n, [1 / 3] * 3)
+        self.s_g, self.C, self.part = IDLE, self.rng.multinomial(self.n, [1 / 3] * 3), 1.0
 
     def change(self, n: int | None = None, k: int | None = None, noise: float | None = None,
                samples: str | None = None) -> None:  # fmt: skip
@@ -120,8 +124,15 @@ class PopulationLoop:
         self.seen = self.rng.multivariate_hypergeometric(self.C, self.k, size=many)
         s_g, C, reward = Counted(policy, self.rng, self.samples)(np.array([self.s_g]), self.C[None])
         self.s_g, self.C = int(s_g[0]), C[0]
-        self.count += 1
+        self.count, self.part = self.count + 1, 1.0
         self.rewards = [*self.rewards[1 - MEMORY - WINDOW :], float(reward[0])]
+
+    def glide(self) -> None:
+        """Go on by a part of a step; when all have arrived, make the next one."""
+        if self.part >= 1.0:
+            self.step()
+            self.part = 0.0
+        self.part = min(1.0, self.part + 1.0 / FRAMES)
 
     @property
     def mean_reward(self) -> float:
@@ -184,7 +195,9 @@ class PopulationScene(Scene):
         strip.set(xlim=(-MEMORY, 0), ylim=(-0.35, 1.05), yticks=[0, 0.5, 1], xlabel="steps before now", ylabel="reward")
         self._reward = canvas.curve(strip, "sky", linewidth=1.0)
         self._mean = canvas.curve(strip, "vermilion", linewidth=2.2)
+        self._from = self._to = np.arange(DOTS) % 3  # sites of the dots
         self._shown: Any = None
+        self._counted: Any = None
 
     def draw(self, loop: PopulationLoop) -> bytes:
         """Draw the loop's state; returns a JPEG."""
@@ -195,11 +208,10 @@ class PopulationScene(Scene):
                 artist.set_data(*places[decided == a].T)
             self.canvas.layer(self._decided)
             self._shown = now
-        many = np.diff(np.round(np.cumsum([0, *loop.C]) * DOTS / loop.n).astype(int))
-        begun = 0
-        for site, (artist, m) in enumerate(zip(self._dots, many)):
-            artist.set_data(*(CORNERS[site] + self._spread[begun : begun + m]).T)
-            begun += m
+        self._send(loop)
+        at = (1.0 - loop.part) * CORNERS[self._from] + loop.part * CORNERS[self._to] + self._spread
+        for site, artist in enumerate(self._dots):
+            artist.set_data(*at[self._to == site].T)
         middle = CORNERS.mean(axis=0)
         self._global.set_data(*(CORNERS[loop.s_g] if loop.s_g < IDLE else middle)[:, None])
         self._storm.set_data(*(CORNERS[loop.s_g - IDLE - 1][:, None] if loop.s_g > IDLE else np.zeros((2, 0))))
@@ -213,6 +225,20 @@ class PopulationScene(Scene):
         self._mean.set_data(np.arange(-n, 0), (sums[last] - sums[first]) / np.maximum(last - first, 1))
         moving = [*self._dots, self._global, self._storm, self._seen, self._here, self._reward, self._mean]
         return self.canvas.frame(moving)
+
+    def _send(self, loop):
+        # Tell dots where to go: as few as possible leave their site.
+        now = (loop.count, loop.C.tolist())
+        if now == self._counted:
+            return
+        self._counted, self._from = now, self._to.copy()
+        wanted = np.diff(np.round(np.cumsum([0, *loop.C]) * DOTS / loop.n).astype(int))
+        free = [dot for site in range(3) for dot in np.flatnonzero(self._to == site)[wanted[site] :]]
+        for site in range(3):
+            missing = wanted[site] - (self._to == site).sum()
+            for dot in free[: max(0, missing)]:
+                self._to[dot] = site
+            free = free[max(0, missing) :]
 
     def describe(self, loop: PopulationLoop) -> str:
         """Return the state of a loop in words."""
@@ -252,6 +278,11 @@ def population_live(
         "samples": ipywidgets.Dropdown(options=SAMPLES, value=loop.samples, description="samples"),
     }
     actions = {"Scatter": loop.scatter, "Reset": loop.reset}
-    player = Player(loop, PopulationScene(width), _status, controls, actions=actions, width=width, rate=12.0)
+    player: Player | None = None
+
+    def step():
+        loop.glide() if player is not None and player.playing else loop.step()
+
+    player = Player(loop, PopulationScene(width), _status, controls, step=step, actions=actions, width=width)
     player.connect(loop.change, *controls)
     return player

@@ -7,7 +7,7 @@ agent after the other: a best table of j + 1 agents is a best table of j agents 
 
     R_{j+1}(c, m) = max over kinds (s, a) of R_j(c - e_s, m - e_law(s,a)) + r_l(s, s_g, a).
 
-Formation has 319 770 tables for each of its five global states at k = 14; 13 000 choices are left of all of them.
+At k = 14 Formation has 319 770 tables in each of its five global states; 21 880 choices are left of all of them.
 Where no two laws are equal, every table is left. Of equally good tables the first is taken, in the order of `counts`.
 """
 

@@ -10,7 +10,7 @@ Source: Anand, Karmarkar & Qu, Mean-Field Sampling for Cooperative Multi-Agent R
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -82,10 +82,6 @@ class Population:
     def sizes(self) -> tuple[int, int, int, int]:
         """S_g, A_g, S and A."""
         return (*self.r_g.shape, self.r_l.shape[0], self.r_l.shape[2])
-
-    def started(self, *start) -> Population:
-        """Return the same population with another `start`: weights, global laws, local laws, as above."""
-        return replace(self, start=start)
 
 
 def _laws(value, name: str, shape: tuple) -> np.ndarray:

@@ -1,14 +1,25 @@
 """A population live: the loop without a widget, the scene, every control, and the reader's own policy."""
 
+import asyncio
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mpcrl_course.live.population import IDLE, KS, NOISES, NS, PopulationLoop, PopulationScene, population_live
+from mpcrl_course.live.population import (
+    DOTS,
+    FRAMES,
+    IDLE,
+    KS,
+    NOISES,
+    NS,
+    PopulationLoop,
+    PopulationScene,
+    population_live,
+)
 from mpcrl_course.population import all_counts, plan, rendezvous, sampled_policy
-from tests.live.helpers import alt
+from tests.live.helpers import alt, ticking, turn
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +111,27 @@ def test_every_control_over_its_range(live, name, values):
         pictures.append(live.picture.value)
     assert len(set(pictures)) == len(values) and live.controls[name].description
     live.controls[name].value = {"k": 4, "n": 200, "noise": 0.05, "samples": "private"}[name]
+
+
+def test_while_it_plays_a_step_takes_several_frames(live):
+    async def scenario():
+        live.buttons["Reset"].click()
+        live.buttons["Play"].click()
+        await ticking(live).tick(2 * FRAMES)
+        live.buttons["Pause"].click()
+        await turn()
+
+    frames = live.frames
+    asyncio.run(scenario())
+    assert live.error == "" and live.loop.count == -(-(live.frames - frames - 1) // FRAMES) > 1
+
+
+def test_dots_go_where_the_agents_are(live):
+    for _ in range(5):
+        live.buttons["Step"].click()
+        places = [len(artist.get_xdata()) for artist in live.scene._dots]
+        assert sum(places) == DOTS
+        np.testing.assert_allclose(np.array(places) / DOTS, live.loop.C / live.loop.n, atol=0.01)
 
 
 def test_scatter_and_reset(live):
