@@ -1275,7 +1275,7 @@ explain = Explain(
                 "differentiated at every stage: 7 ms of 10 are gone already. And friction can also be cancelled from "
                 "outside.", "e"),
         Mistake("not the lowest cost",
-                "Reason 2 is false: there, parallel comes to stand nearest, but a model identified from steps is "
+                "Reason 2 is false: there, parallel stops close to the target, but a model identified from steps is "
                 "cheaper. And it would say nothing of this crane.", 2),
         Mistake("nobody checks the sum",
                 "Reason 4 is false: the MPC has checked its own input, and knows nothing of the sum. That is why one "
