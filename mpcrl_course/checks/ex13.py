@@ -688,7 +688,7 @@ def acts(T, C, s, k):
 
 
 def acts_as_given(T, C, s, k):
-    """Return what the faulty function of item 5 returns: an agent may draw itself; arguments as for `acts`."""
+    """Return what the faulty function of item 5 returns: an agent may draw itself; T, C, s and k are those of `acts`."""
     return _acts(others=lambda C, me: C)(T, C, s, k)
 
 
