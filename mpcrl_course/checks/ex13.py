@@ -21,7 +21,6 @@ from mpcrl_course.population import (
     Planned,
     all_counts,
     all_tables,
-    deployed,
     deployed_value,
     faulty,
     hypergeometric,
@@ -32,6 +31,7 @@ from mpcrl_course.population import (
     plan,
     rank,
     rendezvous,
+    start_value,
 )
 
 # ------------------------------------------------------------------------------------ 1: eight agents, thrown off
@@ -587,6 +587,30 @@ backup = Fill(
     variants=[_best_by_labels, _best_by_loops],
 )  # fmt: skip
 
+
+def labelled_value(model, n: int, sweeps: int) -> Iterator[np.ndarray]:
+    """Yield V (S_g, S, …, S) of n agents with names after each of so many `sweeps` of value iteration.
+
+    For comparison: the states and the actions of every agent are listed, S^n and A^n of them. `model` is a Population.
+    """
+    G, _, S, A = model.sizes
+    V = np.zeros((G, *[S] * n))
+    for _ in range(sweeps):
+        better = np.empty_like(V)
+        for place in np.ndindex(*V.shape):
+            s_g, *s = place
+            Q = []
+            for a in product(range(A), repeat=n):
+                future = V
+                for one, act in zip(s, a):  # each agent's move takes one axis off
+                    future = np.tensordot(future, model.P_l[one, s_g, act], (1, 0))
+                paid = np.mean([model.r_l[one, s_g, act] for one, act in zip(s, a)])
+                Q.append(paid + np.max(model.r_g[s_g] + model.gamma * model.P_g[s_g] @ future))
+            better[place] = max(Q)
+        V = better
+        yield V
+
+
 # ------------------------------------------------------------------------- 4: a faulty population: how many take what
 
 
@@ -902,10 +926,6 @@ sample = Debug(
         Mistake("itself missing in the table",
                 "The others are drawn rightly, but the table is looked up for h alone. The plan is for k agents: the "
                 "others and the agent itself, h + e_s.", _acts(counts=lambda h, me: h)),
-        Mistake("taken out twice",
-                "The agent has been taken out of the sample, too: the sample is the others' already.",
-                _acts(weigh=lambda others, h, size: _ways_to_draw(others - 0, h) / comb(int(others.sum()), size),
-                      row=lambda table, s, h, k: table[s] / (h[s] + 2))),
     ],
     variants=[_acts_vectorised, _acts_by_draws],
 )  # fmt: skip
@@ -931,7 +951,7 @@ def lost(k: int, act: Callable, lead: Callable) -> dict[str, float]:
     V = deployed_value(policy, CROWD)
     met = [int(rank(CROWD * one)) for one in np.eye(3, dtype=int)]
     return {
-        "lost after a storm": best.start_value() - deployed(policy, CROWD),
+        "lost after a storm": best.start_value() - start_value(model, V, CROWD),
         "lost by those who have met": max(float(best.V[s, c] - V[s, c]) for s, c in enumerate(met)),
         "k": float(k),
     }
@@ -950,11 +970,7 @@ def _hidden(answer, seed: int) -> dict[str, float]:
     measured = lost(k, act, lead)
     if _missed(measured):  # which half would do with the other one's remedy?
         for name, change in (("lead", (act, _lead_keep)), ("act", (_act_agree, lead))):
-            try:
-                again = lost(k, *change)
-            except Exception:  # it stopped on arguments that the other rule never brings about
-                continue
-            measured[f"mended by {name}"] = float(not _missed(again))
+            measured[f"mended by {name}"] = float(not _missed(lost(k, *change)))
         measured |= {f"same {name}": same for name, same in _habits(k, act, lead).items()}
     return measured
 
@@ -1162,26 +1178,3 @@ exercise = Exercise(
     "A thousand agents?",
     [predict, law, backup, margins, sample, design, explain],
 )
-
-
-def labelled_value(model, n: int, sweeps: int) -> Iterator[np.ndarray]:
-    """Yield V (S_g, S, …, S) of n agents with names after each of so many `sweeps` of value iteration.
-
-    For comparison: the states and the actions of every agent are listed, S^n and A^n of them. `model` is a Population.
-    """
-    G, _, S, A = model.sizes
-    V = np.zeros((G, *[S] * n))
-    for _ in range(sweeps):
-        better = np.empty_like(V)
-        for place in np.ndindex(*V.shape):
-            s_g, *s = place
-            Q = []
-            for a in product(range(A), repeat=n):
-                future = V
-                for one, act in zip(s, a):  # each agent's move takes one axis off
-                    future = np.tensordot(future, model.P_l[one, s_g, act], (1, 0))
-                paid = np.mean([model.r_l[one, s_g, act] for one, act in zip(s, a)])
-                Q.append(paid + np.max(model.r_g[s_g] + model.gamma * model.P_g[s_g] @ future))
-            better[place] = max(Q)
-        V = better
-        yield V
