@@ -21,7 +21,6 @@ from mpcrl_course.population import (
     Planned,
     all_counts,
     all_tables,
-    deployed,
     deployed_value,
     faulty,
     hypergeometric,
@@ -32,6 +31,7 @@ from mpcrl_course.population import (
     plan,
     rank,
     rendezvous,
+    start_value,
 )
 
 # ------------------------------------------------------------------------------------ 1: eight agents, thrown off
@@ -198,6 +198,10 @@ def _first_state(T, P):
     return next_law(T.sum(axis=0), P[0])
 
 
+def _first_cell(T, P):
+    return multinomial(int(T.sum()), P[tuple(np.argwhere(T)[0])])
+
+
 def _transposed(T, P):
     return _moved([(many, P[:, a, s]) for (s, a), many in np.ndenumerate(T)])
 
@@ -305,6 +309,8 @@ law = Fill(
         Mistake("shares of the expected counts",
                 "This is the law of a single agent. Asked for is a probability for each counts of all n.",
                 lambda T, P: np.einsum("sa,sat->t", T, P) / T.sum()),
+        Mistake("one cell's law for all", "All n move as the agents of the first cell: each cell has its own law.",
+                _first_cell),
         Mistake("one agent a cell",
                 "One agent of each cell moves, and how many there are does not matter. T[s, a] of them do.",
                 lambda T, P: _moved([(min(many, 1), p) for many, p in _cells(T, P)])),
@@ -333,17 +339,20 @@ def _best(
     tables: Callable = lambda c, A: all_tables(c, A),
     laws: Callable | None = None,
 ) -> Callable:
-    """Make the backup from its parts; `value(b)` sees everything, b.paid (tables,) and b.future (tables, a_g)."""
+    """Make the backup from its parts; `value(b)` sees what `_seen` returns."""
 
     def backup(V, c, P_g, P, r_g, r, gamma):
         T = tables(c, r.shape[1])
-        law = (laws or _of_tables)(T, P)
-        expected = law @ V.T
-        return float(value(SimpleNamespace(
-            V=V, k=int(c.sum()), P_g=P_g, r_g=r_g, r=r, gamma=gamma, T=T, law=law, expected=expected,
-            paid=(T * r).sum(axis=(1, 2)) / c.sum(), future=expected @ P_g.T)))  # fmt: skip
+        return float(value(_seen(V, c, P_g, P, r_g, r, gamma, T, (laws or _of_tables)(T, P))))
 
     return backup
+
+
+def _seen(V, c, P_g, P, r_g, r, gamma, T, law) -> SimpleNamespace:
+    """Return what a choice among the tables T is made from: what they earn, b.paid, and b.future (tables, a_g)."""
+    expected = law @ V.T
+    return SimpleNamespace(V=V, k=int(c.sum()), P_g=P_g, r_g=r_g, r=r, gamma=gamma, T=T, law=law, expected=expected,
+                           paid=(T * r).sum(axis=(1, 2)) / c.sum(), future=expected @ P_g.T)  # fmt: skip
 
 
 def _of_tables(T, P) -> np.ndarray:
@@ -450,14 +459,22 @@ def _some_state(rng: np.random.Generator, c: np.ndarray, G: int, A_g: int, A: in
 
 def _telling(probes: list[dict]) -> bool:
     """Tell whether those who choose otherwise choose worse in some probe, each in a way of its own."""
-    rules: list[Callable] = [best_value, _independent, _best_for_all_alike, _best(tables=_alike)]
-    rules += [_best(_with_greedy_leader), _best(_with_first_action), _best(_greedy)]
-    found = np.array([[f(**probe) for f in rules] for probe in probes])
+    found = np.array([_choosing(**probe) for probe in probes])
     if not len(found):
         return False
-    apart = np.abs(found[:, :, None] - found[:, None, :]) > 0.05
+    apart = (np.abs(found[:, :, None] - found[:, None, :]) > 0.05).any(axis=0)
     both_signs = found[:, 0].min() < -0.5 and found[:, 0].max() > 0.5
-    return bool(both_signs and (apart.any(axis=0) | np.eye(len(rules), dtype=bool)).all())
+    return bool(both_signs and (apart | np.eye(len(apart), dtype=bool)).all())
+
+
+def _choosing(V, c, P_g, P, r_g, r, gamma) -> list[float]:
+    """Return the value of the best choice, and of some others."""
+    T = all_tables(c, r.shape[1])
+    b = _seen(V, c, P_g, P, r_g, r, gamma, T, _of_tables(T, P))
+    Q = b.paid[:, None] + b.r_g + b.gamma * b.future
+    a_state, all_alike = ((T > 0).sum(axis=2) <= 1).all(axis=1), (T.any(axis=1).sum(axis=1) == 1)
+    chosen = [Q.max(), Q[a_state].max(), Q[all_alike].max(), _greedy(b), _with_greedy_leader(b), _with_first_action(b)]
+    return [*map(float, chosen), _independent(V, c, P_g, P, r_g, r, gamma)]
 
 
 backup = Fill(
@@ -478,6 +495,18 @@ backup = Fill(
                 _best(lambda b: (b.k * b.paid[:, None] + b.r_g + b.gamma * b.future).max())),
         Mistake("mean over the cells", "The rewards were divided by the number of cells of T, not by that of agents.",
                 _best(lambda b: (b.paid[:, None] * b.k / b.r.size + b.r_g + b.gamma * b.future).max())),
+        Mistake("mean over the states", "The rewards were divided by the number of states, not by that of agents.",
+                _best(lambda b: (b.paid[:, None] * b.k / len(b.r) + b.r_g + b.gamma * b.future).max())),
+        Mistake("paid by margins",
+                "The rewards count how many take each action, in whatever state. T[s, a] agents earn r[s, a].",
+                _best(lambda b: ((b.T.sum(axis=1)[:, None] * b.r).sum(axis=(1, 2))[:, None] / b.k
+                                 + b.r_g + b.gamma * b.future).max())),
+        Mistake("rewards times 1 − γ",
+                "The rewards were multiplied by 1 − γ. That would make a mean over time of the value; V is a sum.",
+                _best(lambda b: ((1 - b.gamma) * (b.paid[:, None] + b.r_g) + b.gamma * b.future).max())),
+        Mistake("moved by one law",
+                "The rewards are those of T, but all its agents move by one law, the mean over the cells.",
+                _best(laws=lambda T, P: np.array([_mean_law(one, P) for one in T]))),
         Mistake("a reward once for each cell",
                 "Every cell of T that is not empty counts once in your reward. It has T[s, a] agents.",
                 _best(lambda b: ((np.minimum(b.T, 1) * b.r).sum(axis=(1, 2))[:, None] / b.k
@@ -537,6 +566,11 @@ backup = Fill(
                 _best(_with_greedy_leader)),
         Mistake("global action averaged", "This is a mean over the global actions; the best one is asked for.",
                 _best(lambda b: (b.paid[:, None] + b.r_g + b.gamma * b.future).mean(axis=1).max())),
+        Mistake("global actions added", "Q was added up over the global actions; the best one is asked for.",
+                _best(lambda b: (b.paid[:, None] + b.r_g + b.gamma * b.future).sum(axis=1).max())),
+        Mistake("likeliest global state",
+                "V was taken at the likeliest next global state. Chance decides: take the mean by P_g.",
+                _best(lambda b: (b.paid[:, None] + b.r_g + b.gamma * b.expected[:, b.P_g.argmax(axis=1)]).max())),
         Mistake("next global states averaged",
                 "The next global states count alike. P_g[a_g, s_g'] says how likely each is.",
                 _best(lambda b: (b.paid[:, None] + b.r_g + b.gamma * b.expected.mean(axis=1)[:, None]).max())),
@@ -552,6 +586,30 @@ backup = Fill(
     ],
     variants=[_best_by_labels, _best_by_loops],
 )  # fmt: skip
+
+
+def labelled_value(model, n: int, sweeps: int) -> Iterator[np.ndarray]:
+    """Yield V (S_g, S, …, S) of n agents with names after each of so many `sweeps` of value iteration.
+
+    For comparison: the states and the actions of every agent are listed, S^n and A^n of them. `model` is a Population.
+    """
+    G, _, S, A = model.sizes
+    V = np.zeros((G, *[S] * n))
+    for _ in range(sweeps):
+        better = np.empty_like(V)
+        for place in np.ndindex(*V.shape):
+            s_g, *s = place
+            Q = []
+            for a in product(range(A), repeat=n):
+                future = V
+                for one, act in zip(s, a):  # each agent's move takes one axis off
+                    future = np.tensordot(future, model.P_l[one, s_g, act], (1, 0))
+                paid = np.mean([model.r_l[one, s_g, act] for one, act in zip(s, a)])
+                Q.append(paid + np.max(model.r_g[s_g] + model.gamma * model.P_g[s_g] @ future))
+            better[place] = max(Q)
+        V = better
+        yield V
+
 
 # ------------------------------------------------------------------------- 4: a faulty population: how many take what
 
@@ -656,6 +714,19 @@ margins = Debug(
         Mistake("one draw for a state",
                 "All agents of a state go to the same place, by one draw. Each moves for itself.",
                 lambda C, mu, P: faulty.one_draw(C[None], np.einsum("sa,sat->st", mu, P)[None])[0]),
+        Mistake("mean over the actions",
+                "mu[s, a] P[s, a] was averaged over the actions, where it should be added up: the law does not "
+                "sum to 1.",
+                _crowd(lambda C, mu, P: (mu[:, :, None] * P).mean(axis=1))),
+        Mistake("one law for all, states alike",
+                "All agents move by one law now, the mean over the states. Those in s start from s.",
+                _crowd(lambda C, mu, P: np.tile(np.einsum("sa,sat->t", mu, P) / len(C), (len(C), 1)))),
+        Mistake("the wrong way round",
+                "This weighs with how likely one that takes a is in s. It is how likely one in s takes a, mu[s, a].",
+                _crowd(lambda C, mu, P: np.einsum("sa,sat->st", C[:, None] * mu / (C @ mu), P))),
+        Mistake("numbers for shares",
+                "C @ mu counts the agents that take each action, all together. What is needed is how likely one in s "
+                "takes it.", _crowd(lambda C, mu, P: np.einsum("a,sat->st", C @ mu, P))),
         Mistake("weighed by how many there are",
                 "mu[s, a] was multiplied by C[s], too; that is how many take a, not how likely it is, and the law does "
                 "not sum to 1.",
@@ -688,7 +759,7 @@ def acts(T, C, s, k):
 
 
 def acts_as_given(T, C, s, k):
-    """Return what the faulty function of item 5 returns: an agent may draw itself; arguments as for `acts`."""
+    """Return what the faulty function of item 5 returns: an agent may draw itself; T, C, s, k as in `acts`."""
     return _acts(others=lambda C, me: C)(T, C, s, k)
 
 
@@ -838,6 +909,12 @@ sample = Debug(
         Mistake("divided by k",
                 "The row is divided by k. It says how many of the h_s + 1 agents *in s* take each action.",
                 _acts(row=lambda table, s, h, k: table[s] / k)),
+        Mistake("divided by k − 1",
+                "The row is divided by the number of others. It says how many of the h_s + 1 agents *in s* take each "
+                "action.", _acts(row=lambda table, s, h, k: table[s] / (k - 1))),
+        Mistake("all like itself",
+                "The plan is looked up for k agents that are all in s. The others are where they are: h.",
+                lambda T, C, s, k: T[rank(k * np.eye(len(C), dtype=int)[s])][s] / k),
         Mistake("not divided", "The row holds numbers of agents; divide by how many there are in s.",
                 _acts(row=lambda table, s, h, k: table[s])),
         Mistake("margin for its row",
@@ -849,10 +926,6 @@ sample = Debug(
         Mistake("itself missing in the table",
                 "The others are drawn rightly, but the table is looked up for h alone. The plan is for k agents: the "
                 "others and the agent itself, h + e_s.", _acts(counts=lambda h, me: h)),
-        Mistake("taken out twice",
-                "The agent has been taken out of the sample, too: the sample is the others' already.",
-                _acts(weigh=lambda others, h, size: _ways_to_draw(others - 0, h) / comb(int(others.sum()), size),
-                      row=lambda table, s, h, k: table[s] / (h[s] + 2))),
     ],
     variants=[_acts_vectorised, _acts_by_draws],
 )  # fmt: skip
@@ -878,7 +951,7 @@ def lost(k: int, act: Callable, lead: Callable) -> dict[str, float]:
     V = deployed_value(policy, CROWD)
     met = [int(rank(CROWD * one)) for one in np.eye(3, dtype=int)]
     return {
-        "lost after a storm": best.start_value() - deployed(policy, CROWD),
+        "lost after a storm": best.start_value() - start_value(model, V, CROWD),
         "lost by those who have met": max(float(best.V[s, c] - V[s, c]) for s, c in enumerate(met)),
         "k": float(k),
     }
@@ -897,11 +970,7 @@ def _hidden(answer, seed: int) -> dict[str, float]:
     measured = lost(k, act, lead)
     if _missed(measured):  # which half would do with the other one's remedy?
         for name, change in (("lead", (act, _lead_keep)), ("act", (_act_agree, lead))):
-            try:
-                again = lost(k, *change)
-            except Exception:  # it stopped on arguments that the other rule never brings about
-                continue
-            measured[f"mended by {name}"] = float(not _missed(again))
+            measured[f"mended by {name}"] = float(not _missed(lost(k, *change)))
         measured |= {f"same {name}": same for name, same in _habits(k, act, lead).items()}
     return measured
 
@@ -1109,26 +1178,3 @@ exercise = Exercise(
     "A thousand agents?",
     [predict, law, backup, margins, sample, design, explain],
 )
-
-
-def labelled_value(model, n: int, sweeps: int) -> Iterator[np.ndarray]:
-    """Yield V (S_g, S, …, S) of n agents with names after each of so many `sweeps` of value iteration.
-
-    For comparison: the states and the actions of every agent are listed, S^n and A^n of them. `model` is a Population.
-    """
-    G, _, S, A = model.sizes
-    V = np.zeros((G, *[S] * n))
-    for _ in range(sweeps):
-        better = np.empty_like(V)
-        for place in np.ndindex(*V.shape):
-            s_g, *s = place
-            Q = []
-            for a in product(range(A), repeat=n):
-                future = V
-                for one, act in zip(s, a):  # each agent's move takes one axis off
-                    future = np.tensordot(future, model.P_l[one, s_g, act], (1, 0))
-                paid = np.mean([model.r_l[one, s_g, act] for one, act in zip(s, a)])
-                Q.append(paid + np.max(model.r_g[s_g] + model.gamma * model.P_g[s_g] @ future))
-            better[place] = max(Q)
-        V = better
-        yield V
