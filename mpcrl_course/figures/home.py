@@ -90,11 +90,14 @@ class HomeDrawing:
         self._charge.set_data(hours, x[:, 2])
         self._now.set_data(hours[-1:], self._price[round(x[-1, 3]) :][:1])
         ahead = np.zeros((0, 3)) if plan is None else np.asarray(plan, dtype=float)
-        later = hours[-1] + DT * np.arange(len(ahead))
-        self._plan.set_data(later, ahead[:, 0])
-        self._charge_plan.set_data(later, ahead[:, 2])
+        self.set_plan(hours[-1] + DT * np.arange(len(ahead)), ahead)
         ends = np.clip(powers(x[-2], u[-1], self.plant), -MOST, MOST) if len(u) else np.zeros(len(POWERS))
         self._bars.set_verts([_bar(i, end) for i, end in zip(range(len(POWERS))[::-1], ends.tolist(), strict=True)])
+
+    def set_plan(self, hours, plan) -> None:
+        """Show a `plan` (N + 1, 3) of air, mass and charge at these `hours` (N + 1,)."""
+        self._plan.set_data(hours, plan[:, 0])
+        self._charge_plan.set_data(hours, plan[:, 2])
 
 
 def powers(x, u, plant: HomeParameters = NOMINAL) -> np.ndarray:

@@ -6,6 +6,7 @@ from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.cartpole import cartpole_live
 from mpcrl_course.live.clock import Clock
 from mpcrl_course.live.ddpg import ddpg_live
+from mpcrl_course.live.home import home_live
 from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
 from mpcrl_course.live.player import Player
@@ -24,6 +25,7 @@ __all__ = [
     "architectures_live",
     "cartpole_live",
     "ddpg_live",
+    "home_live",
     "linear_live",
     "pendulum_live",
     "power_live",
