@@ -26,11 +26,11 @@ from mpcrl_course.validation import choice, function, real, whole
 
 #: By name, what each is; 'yours' is there if the reader gives a rule.
 CONTROLLERS = {
-    "thermostat": "thermostat, and a battery for the house's own use",
-    "proportional": "proportional rule, and a battery for the house's own use",
-    "simple": "MPC of one temperature, half a day ahead",
-    "learned": "the same MPC, its parameters learned by trial",
-    "whole": "MPC of two temperatures, a day ahead",
+    "thermostat": "thermostat",
+    "proportional": "proportional rule",
+    "simple": "MPC of one temperature, 12 h ahead",
+    "learned": "MPC of one temperature, learned",
+    "whole": "MPC of two temperatures, 24 h ahead",
     "yours": "your own rule",
 }
 #: Weathers that can be chosen; none of them has been learned from. K that an open window takes from the air.
@@ -217,7 +217,8 @@ class HomeScene(Scene):
     def _prepare(self, loop: HomeLoop) -> None:
         """Draw anew what changes seldom: axes with tariff and band, the range of the bill, the title."""
         top = next((top for top in BILLS if np.max(loop.J) < top), BILLS[-1])
-        title = f"{CONTROLLERS[loop.controller]}: solid; plan: dotted; thermostat: dashed; weather {loop.number}"
+        where = f"weather {loop.number}, {loop.plant.colder:.1f} K colder"
+        title = f"{where}; solid: {CONTROLLERS[loop.controller]}; dotted: its plan; dashed: thermostat"
         known = (loop.plant, loop.number, top, title)
         if known == self._known:
             return
