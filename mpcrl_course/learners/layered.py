@@ -210,7 +210,7 @@ class LayerLearning(Learner):
         actor_after: int = 500,
         every: int = 2,
         batch: int = 32,
-        actor_batch: int = 16,
+        actor_batch: int = 32,
         memory: int = 20_000,
         **options,
     ):

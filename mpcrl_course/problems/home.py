@@ -107,6 +107,10 @@ class HomeSolution:
         """Return dV/dtheta (or dQ/dtheta), shape (n_theta,): the Lagrangian's partial derivative at the solution."""
         return self.data.mpc.lagrangian_gradient(self.theta, self.z, self.y, self.lam, self.data)
 
+    def hessian(self, exact: bool = True) -> np.ndarray:
+        """Raise ValueError: there is none, `exact` or not; learn without it, ``hessian="none"``."""
+        raise ValueError("a plan of the house has no Hessian: give Q-learning hessian='none'")
+
     def policy_jacobian(self) -> np.ndarray:
         """Return dpi/dtheta, shape (2, n_theta), with the bounds that hold now held: see `HomeMPC.plan_jacobian`."""
         slopes = self.data.mpc.plan_jacobian(self)[:3]
@@ -290,6 +294,18 @@ class HomeMPC(MPC):
             data=d,
             time=time.perf_counter() - began,
         )
+
+    @property
+    def lagrangian_is_affine(self) -> bool:  # type: ignore[override]
+        """Whether the Lagrangian is affine in theta: but for C and R of the simple model it is."""
+        return not self.simple
+
+    def values(self, theta, states, actions=None) -> tuple[np.ndarray, np.ndarray]:
+        """Return values and first inputs for many states (and actions) at one theta, one after the other."""
+        asked = [None] * len(states) if actions is None else actions
+        found = [self.V(theta, s) if a is None else self.Q(theta, s, a) for s, a in zip(states, asked, strict=True)]
+        first = np.array([each.u0 for each in found]).reshape(-1, 2) if actions is None else np.array(actions, float)
+        return np.array([each.value for each in found]), first
 
     def lagrangian_gradient(self, theta, z, y, lam, d: SimpleNamespace) -> np.ndarray:
         """Return dL/dtheta at theta, unknowns z (N, 10), multipliers y (N, 4) and lam (N, 2), of the data d.

@@ -148,6 +148,20 @@ def home_mpc_of(plant):
     return MPCS.setdefault(plant, home_mpc(True, plant=plant))
 
 
+def test_many_states_are_asked_one_after_the_other():
+    mpc = home_mpc(True, 12)
+    theta, a = mpc.parameters.initial(), np.array([[0.5, 0.1], [1.0, 0.2], [0.0, -0.3]])
+    values, first = mpc.values(theta, STATES)
+    alone = [mpc.V(theta, s) for s in STATES]
+    np.testing.assert_allclose(values, [v.value for v in alone], atol=1e-7)
+    np.testing.assert_allclose(first, [v.u0 for v in alone], atol=1e-4)
+    np.testing.assert_allclose(mpc.values(theta, STATES, a)[0], [mpc.Q(theta, *pair).value for pair in zip(STATES, a)],
+                               atol=1e-7)  # fmt: skip
+    assert home_mpc(False, 12).lagrangian_is_affine and not mpc.lagrangian_is_affine
+    with pytest.raises(ValueError, match="hessian='none'"):
+        alone[0].hessian()
+
+
 def test_no_house_is_refused_with_reason():
     mpc = home_mpc(True)
     for C, R in ((0.0, 6.0), (12.0, -1.0)):
