@@ -35,8 +35,8 @@ CONTROLLERS = {
 }
 #: Weathers that can be chosen; none of them has been learned from. K that an open window takes from the air.
 FIRST, LAST, WINDOW = 101, 130, 2.0
-#: Upper ends of the axis of the bill, €.
-BILLS = (16.0, 32.0, 64.0, 256.0)
+#: Upper ends of the axes of the bill, €, and of the tariff, € a kWh.
+BILLS, PRICES = (16.0, 32.0, 64.0, 256.0), (0.5, 1.0, 2.0)
 
 
 class HomeLoop:
@@ -82,7 +82,8 @@ class HomeLoop:
         colder: float = 0.0,
         theta=None,
     ):
-        self.rule, self.results = function(rule, "rule", optional=True), {}
+        self.rule = function(rule, "rule", optional=True)
+        self.results: dict[str, tuple[float, float]] = {}
         self.plant, self.number = HomeParameters(), _numbered(number)
         self._base, self._mpcs = Thermostat(self.plant), {"whole": home_mpc(plant=self.plant)}
         self._mpcs |= dict.fromkeys(("simple", "learned"), home_mpc(True, plant=self.plant))
@@ -106,8 +107,10 @@ class HomeLoop:
     def restart(self) -> None:
         """Put both houses at the first midnight of this weather."""
         self.x = np.repeat(self.plant.starts([self.number]), 2, axis=0)
-        self.past, self.inputs, self.J = [self.x], [], [np.zeros(2)]
-        self.outside, self._paid, self.plan, self._undisturbed = np.zeros(2), np.zeros(2), None, True
+        self.past, self.J = [self.x], [np.zeros(2)]
+        self.inputs: list[np.ndarray] = []
+        self.plan: np.ndarray | None = None
+        self.outside, self._paid, self._undisturbed = np.zeros(2), np.zeros(2), True
         self._drive = self._made(self.controller)
         self._base.reset()
 
@@ -123,13 +126,14 @@ class HomeLoop:
         if swing is not None or colder is not None:
             self._take(self.plant.swing if swing is None else swing, self.plant.colder if colder is None else colder)
             self._undisturbed, self.results = not self.count, {}
+            if self.controller == "proportional":
+                self._drive = self._made(self.controller)
 
     def _take(self, swing, colder) -> None:
         self.plant = replace(self.plant, swing=real(swing, "swing", 0.0), colder=real(colder, "colder", 0.0))
         for mpc in self._mpcs.values():
             mpc.plant = self.plant  # whose tariff and forecasts it looks up
         self._base.plant = self.plant
-        self._drive = self._made(self.controller) if hasattr(self, "controller") else None
 
     def _made(self, name: str) -> Controller:
         """Return a controller by name, of y (n, 5)."""
@@ -209,41 +213,35 @@ class HomeScene(Scene):
             canvas.curve(self._bill, "blue", "--", linewidth=1.6, label="thermostat"),
         ]
         self._bill.legend(handles=self._lines, loc="upper left", frameon=False)
-        self._other = canvas.curve(self._axes[0], "blue", "--", linewidth=1.2)
         self._title = canvas.text(left, height - 20, "", fontsize=9.5, animated=True)
-        self._drawing: Any = None
+        self._drawing = HomeDrawing(self._axes, FIRST, animated=True)
+        self._other = canvas.curve(self._axes[0], "blue", "--", linewidth=1.2)
+        hours = HomeParameters().days * 24.0
+        for ax, title in zip(self._axes, ("air, its band (shaded) and mass (thin dashes), °C", "tariff, €/kWh", "",
+                                          "battery, kWh"), strict=True):  # fmt: skip
+            ax.set_title(title, loc="left")
+            ax.set_ylabel("")
+            ax.xaxis.labelpad = 1
+        self._axes[0].set(ylim=(15.0, 24.0))
+        for ax in self._axes[:2]:
+            ax.tick_params(labelbottom=False)
+        self._bill.set(xlim=(0, hours), xticks=np.arange(0.0, hours + 1.0, 12.0), xlabel="hour")
+        self._bill.xaxis.labelpad = 1
         self._known: Any = None
 
     def _prepare(self, loop: HomeLoop) -> None:
-        """Draw anew what changes seldom: axes with tariff and band, the range of the bill, the title."""
-        top = next((top for top in BILLS if np.max(loop.J) < top), BILLS[-1])
+        """Draw anew what changes seldom: the ranges of tariff and bill, the title."""
         where = f"weather {loop.number}, {loop.plant.colder:.1f} K colder"
         title = f"{where}; solid: {CONTROLLERS[loop.controller]}; dotted: its plan; dashed: thermostat"
-        known = (loop.plant, loop.number, top, title)
-        if known == self._known:
+        bill = next((top for top in BILLS if np.max(loop.J) < top), BILLS[-1])
+        self._drawing.set_weather(loop.number, loop.plant)
+        price = next((top for top in PRICES if self._drawing.highest < top), PRICES[-1])
+        if (known := (title, bill, price)) == self._known:
             return
-        if self._known is None or known[:2] != self._known[:2]:
-            with self.canvas.style():
-                for ax in self._axes:
-                    ax.clear()
-                self._drawing = HomeDrawing(self._axes, loop.number, loop.plant, animated=True)
-                self._other = self.canvas.curve(self._axes[0], "blue", "--", linewidth=1.2)
-                temperatures, tariff, powers, battery = self._axes
-                temperatures.set(ylim=(15.0, 24.0), ylabel="")
-                temperatures.set_title("air, its band (shaded) and mass (thin dashes), °C", loc="left")
-                tariff.set(ylabel="", ylim=(0.0, max(0.5, tariff.get_ylim()[1])))
-                tariff.set_title("tariff, €/kWh", loc="left")
-                battery.set(ylabel="")
-                battery.set_xlabel("hour", labelpad=1)
-                battery.set_title("battery, kWh", loc="left")
-                powers.set_xlabel("kW into the house", labelpad=1)
-                for ax in (temperatures, tariff):
-                    ax.tick_params(labelbottom=False)
-        hours = loop.steps * DT
-        self._bill.set(xlim=(0, hours), ylim=(-2.0, top), xticks=np.arange(0.0, hours + 1.0, 12.0))
-        self._bill.set_xlabel("hour", labelpad=1)
+        self._bill.set(ylim=(-2.0, bill))
+        self._axes[1].set(ylim=(0.0, price))
         self._title.set_text(title)
-        self.canvas.layer([self._title], redraw_base=self._known is None or known[:3] != self._known[:3])
+        self.canvas.layer([self._title], redraw_base=self._known is None or known[1:] != self._known[1:])
         self._known = known
 
     def draw(self, loop: HomeLoop) -> bytes:
@@ -276,7 +274,9 @@ class HomeScene(Scene):
 
 def _status(loop: HomeLoop) -> str:
     hour = DT * loop.count
-    rows = [f"step {loop.count} of {loop.steps} (day {int(hour // 24) + 1}, {int(hour % 24)}:{int(60 * (hour % 1)):02d})"]
+    rows = [
+        f"step {loop.count} of {loop.steps} (day {int(hour // 24) + 1}, {int(hour % 24)}:{int(60 * (hour % 1)):02d})"
+    ]
     if loop.results:
         found = sorted(loop.results.items(), key=lambda item: item[1][0] + loop.plant.comfort * item[1][1])
         told = ", ".join(f"{name} {money + loop.plant.comfort * out:.2f}" for name, (money, out) in found)
@@ -306,7 +306,7 @@ def home_live(mine: Callable | None = None, *, width: int = 800, **options) -> P
         "controller": choices("controller", {n: CONTROLLERS[n] for n in loop.names}, loop.controller),
         "swing": slider("swing of the tariff (–)", loop.plant.swing, 0.0, 3.0, 0.25),
         "colder": slider("colder by (K)", loop.plant.colder, 0.0, 10.0, 0.5),
-        "number": slider("number of the weather (–)", loop.number, FIRST, LAST, 1),
+        "number": slider("weather (number)", loop.number, FIRST, LAST, 1),
     }
 
     def step():

@@ -179,7 +179,7 @@ def lecture_07(lab):
         assert becomes(lambda name=name: f"{name} " in lab.words() and lab.number(step) == 0), name
         lab.press(lab.button("Step"), "Space")
         assert becomes(lambda: lab.number(step) == 1) and lab.errors() == [], name
-    for name in ("swing of the tariff", "colder by", "number of the weather"):
+    for name in ("swing of the tariff", "colder by", "weather (number)"):
         check_slider(lab, name, presses=3)
     assert becomes(lambda: "weather 104" in lab.pictures()[0] and lab.number(step) == 0)
     lab.press(lab.button("Open a window"), "Enter")

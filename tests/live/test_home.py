@@ -192,7 +192,7 @@ def test_the_scene_draws_a_picture_of_its_size_and_describes_it():
         assert f"{money:.2f} € and {outside:.2f} K h" in text
 
 
-def test_axes_are_drawn_anew_only_for_another_weather_tariff_or_scale(monkeypatch):
+def test_axes_are_drawn_anew_only_for_another_scale(monkeypatch):
     scene, redrawn = HomeScene(640), []
     layer = scene.canvas.layer
 
@@ -208,14 +208,14 @@ def test_axes_are_drawn_anew_only_for_another_weather_tariff_or_scale(monkeypatc
     loop.choose("proportional")
     scene.draw(loop)
     assert redrawn == [True, False]
-    loop.change(swing=2.0)
-    scene.draw(loop)
     loop.change(number=105)
     scene.draw(loop)
-    assert redrawn == [True, False, True, True]
+    assert redrawn == [True, False, False]
+    loop.change(swing=3.0)  # prices above half a euro
+    scene.draw(loop)
     loop.J = [np.array([40.0, 1.0])] * len(loop.past)
     scene.draw(loop)
-    assert redrawn[-1] and len(redrawn) == 5
+    assert redrawn == [True, False, False, True, True]
 
 
 def test_the_longest_words_above_the_picture_fit(monkeypatch):
