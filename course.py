@@ -9,6 +9,7 @@
     python3 course.py build-exercises  make exercises/ from solutions/
     python3 course.py run LECTURE --html OUT   run a lecture and save it as a web page
     python3 course.py reproduce second-order   make a published result again (some minutes)
+    python3 course.py population CONFIG        plan for a population of agents, and deploy it
 
 Everything is installed into the folder .venv beside this file; no other Python is touched. An interrupted
 set-up goes on when the command is run again. To start from nothing, delete .venv.
@@ -33,7 +34,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 10)
 START_PAGE = "lectures/00_start.ipynb"
-PACKAGE_COMMANDS = ("check", "progress", "build-exercises", "run", "reproduce")  # handed on to `python -m mpcrl_course`
+# Handed on to `python -m mpcrl_course`.
+PACKAGE_COMMANDS = ("check", "progress", "build-exercises", "run", "reproduce", "population")
 STAMP = ".venv/mpcrl_course.stamp"  # the fingerprint of the last complete installation
 BEGUN = time.time()
 

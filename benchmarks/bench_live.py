@@ -60,6 +60,7 @@ WIDGETS = (
     Widget("architectures", "", ("payload m", "dry friction", "share β of r", "random force"), "", "Reset"),
     Widget("linear", "", ("back-off", "horizon", "discount"), "Learn while you watch", "Reset"),
     Widget("home", "", ("swing of the tariff", "colder by", "weather"), "", "Reset"),
+    Widget("critic", "", ("bias", "share", "number of data"), "Improve while you watch", "Reset"),
     Widget("admm", "", ("penalty", "iteration shown", "messages lost"), "", "New states"),
     Widget(
         "power",
@@ -69,6 +70,7 @@ WIDGETS = (
         "Restart",
     ),
     Widget("second_order", "", ("batch T", "regularisation"), "", "Restart"),
+    Widget("population", "", ("agents in a sample", "agents n"), "", "Reset"),
 )
 
 

@@ -5,8 +5,9 @@ The rooms, from the ground up; a room imports only from those before it:
 lectures, places, validation, own
     The table of the lectures; where the course and its shipped numbers are (`data` has them, and the scripts that made
     them); checks of what comes from outside; a reader's own function in the place of one of ours.
-mpc, network, mlp
-    An optimal-control problem, its V, Q and policy, and their derivatives; many of them on a graph; a perceptron.
+mpc, network, population, mlp
+    An optimal-control problem, its V, Q and policy, and their derivatives; many of them on a graph; exchangeable
+    agents, controlled exactly by their counts; a perceptron.
 statistics, closed_loop, envs
     What may be said of costs; a controller on a plant; the plants.
 dp, problems, policies, learners

@@ -103,6 +103,17 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--jobs", type=_count, metavar="N", help="runs at a time (default: one a core)")
     again.add_argument("--out", type=Path, metavar="FOLDER", help="default: reproduction/ in the course's folder")
     again.set_defaults(command=_reproduce)
+
+    many = commands.add_parser("population", help="plan for a population of agents that see samples, and deploy it")
+    many.add_argument("config", help="a configuration (.json, .toml), the name of a shipped one, or saved plans (.npz)")
+    many.add_argument("--k", type=_range, metavar="FROM:TO", help="agents in a sample (default 2:14)")
+    many.add_argument("--agents", type=_count, metavar="N", help="in the deployment (default: as configured)")
+    many.add_argument("--runs", type=_count, metavar="N", help="of each deployment (default: as configured)")
+    many.add_argument("--horizon", type=_count, metavar="STEPS", help="of each run (default: as configured)")
+    many.add_argument("--samples", choices=["private", "shared"], default="private", help="each its own; one for all")
+    many.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the deployments (default 0)")
+    many.add_argument("--out", type=Path, metavar="FOLDER", help="default: reproduction/NAME in the course's folder")
+    many.set_defaults(command=_population)
     return parser
 
 
@@ -110,6 +121,13 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
+
+
+def _range(text: str) -> range:
+    ends = text.split(":")
+    if not 1 <= len(ends) <= 2 or not all(end.isdecimal() for end in ends) or not 1 <= int(ends[0]) <= int(ends[-1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no range such as 2:14, or a number such as 8")
+    return range(int(ends[0]), int(ends[-1]) + 1)
 
 
 def _seconds(text: str) -> float:
@@ -263,11 +281,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"the power system learns in episodes of {EPISODE} steps: {arguments.steps} are no multiple"
             )
-    folder = (arguments.out or _course() / "reproduction").resolve()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write into {folder} ({error.strerror})") from None
+    folder = _folder(arguments.out or _course() / "reproduction")
     seeds, steps, jobs, done = arguments.seeds, arguments.steps, arguments.jobs or -1, []
     if arguments.result == "second-order":
         from .reproduce.second_order import STEPS, second_order
@@ -284,7 +298,47 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     return 0 if all(done) else 1
 
 
+def _population(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from .population import load_plans, read_config
+
+    saved = Path(arguments.config).suffix == ".npz"
+    try:
+        config = load_plans(arguments.config)[1] if saved else read_config(arguments.config)
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    if config is None:
+        raise UsageError(f"{arguments.config} was saved without its configuration")
+    changed = {"n": arguments.agents, "runs": arguments.runs, "horizon": arguments.horizon}
+    config = replace(config, **{name: value for name, value in changed.items() if value})
+    ks = arguments.k or range(min(2, config.n), min(config.n, 14) + 1)
+    if max(ks) > config.n or (saved and arguments.k):
+        why = "plans that are saved keep their k" if saved else f"a sample of {max(ks)} of {config.n} agents cannot be"
+        raise UsageError(why)
+    folder = _folder(arguments.out or _course() / "reproduction" / Path(arguments.config).stem)
+    from .reproduce.population import deployments, population
+
+    try:
+        if saved:
+            deployments(arguments.config, config, folder, arguments.samples, arguments.seed)
+        else:
+            population(config, ks, folder, arguments.samples, arguments.seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return 0
+
+
 # ---- helpers
+
+
+def _folder(path: Path) -> Path:
+    """Make the folder that results are written into."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write into {path} ({error.strerror})") from None
+    return path.resolve()
 
 
 def _course() -> Path:

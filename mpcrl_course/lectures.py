@@ -92,7 +92,14 @@ LECTURES = (
         live=("home",),
     ),
     Lecture(8, "Can MPC teach?", "imitation, DAgger, guided exploration", (2, 3)),
-    Lecture(9, "Can MPC judge?", "an MPC as critic, alone and blended", (3, 6)),
+    Lecture(
+        9,
+        "Can MPC judge?",
+        "an MPC as critic: blended with a learned one, and its own local one",
+        (3, 6),
+        notebook="09_critic",
+        live=("critic",),
+    ),
     Lecture(10, "Before and after the policy?", "reference generators and safety filters", (2, 3)),
     Lecture(
         11,
@@ -110,6 +117,13 @@ LECTURES = (
         notebook="12_second_order",
         live=("second_order",),
     ),
-    Lecture(13, "A thousand agents?", "mean-field control by sampling", (1,)),
+    Lecture(
+        13,
+        "A thousand agents?",
+        "mean-field control by sampling",
+        (1,),
+        notebook="13_mean_field",
+        live=("population",),
+    ),
     Lecture(14, "And without gradients? What is open?", "black-box tuning, risk, projects", (6,)),
 )

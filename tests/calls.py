@@ -8,7 +8,7 @@ from functools import cache
 import casadi as ca
 import numpy as np
 
-from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, problems, statistics
+from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, population, problems, statistics
 from mpcrl_course.envs import pendulum
 from mpcrl_course.envs.pendulum import NOMINAL
 from mpcrl_course.mlp import MLP
@@ -25,6 +25,7 @@ def made(name: str):
         "network": lambda: problems.network_mpc(2, horizon=2),
         "central": lambda: network.Central(made("network")),
         "admm": lambda: network.ADMM(made("network"), iterations=3),
+        "quadratic": lambda: problems.QuadraticMPC(horizon=2),
         "mdp": lambda: dp.FiniteMDP(np.full((2, 2, 2), 0.5), [[1.0, 0.5], [0.2, 0.7]], 0.9),
         "grid": lambda: dp.pendulum_grid(3, 3),
         "actor": lambda: learners.ActorCritic(3, [-2.0], [2.0], np.random.default_rng(0), width=4),
@@ -35,6 +36,12 @@ def made(name: str):
             pendulum.dynamics, pendulum.stage_cost, [-2.0], [2.0], horizon=2, samples=4, n_measured=2
         ),
         "scenarios": lambda: policies.NetworkScenarios(made("network"), lambda x, d, p: x + d[0], [[0.1], [0.0]]),
+        "race": lambda: problems.race_mpc(horizon=3, solver="ipopt"),
+        "plan of a race": lambda: policies.first_plan(made("race"), theta("race"), np.array([3.0, 0.0, 0.0, 5.0])),
+        "safety": lambda: policies.RaceSafety(),
+        "crowd": lambda: population.tie(),
+        "planned": lambda: population.plan(made("crowd"), 2),
+        "sampled": lambda: population.sampled_policy(made("planned")),
         "file": lambda: {"nominal actor": np.array([learners.ActorCritic(3, [-2.0], [2.0], rng()).actor.theta])},
     }
     return makers[name]()
@@ -98,6 +105,12 @@ def learner(env=None, **options):
 def call(function, /, **arguments):
     """Return a function, and what it is called with."""
     return function, arguments
+
+
+def race():
+    env = envs.Race()
+    env.reset(seed=0)
+    return env
 
 
 def tuned():
@@ -224,6 +237,16 @@ CALLS = {
         recorded=np.zeros((2, 4)),
     ),
     "PowerSystem.step": lambda: call(envs.PowerSystem().step, action=np.zeros(4)),
+    "Race": lambda: call(envs.Race, parameters=envs.RaceParameters(), steps=5, start=np.ones(4)),
+    "Race.step": lambda: call(race().step, action=[0.1, 0.2]),
+    "RaceParameters": lambda: call(envs.RaceParameters, **vars(envs.RaceParameters())),
+    "RaceParameters.draw": lambda: call(envs.RaceParameters().draw, rng=0, n=2, steps=3),
+    "Filtered": lambda: call(
+        envs.Filtered, env=envs.LinearPlant(), change=no_change, store="raw", price=0.1, start=lambda x: True
+    ),
+    "Filtered.step": lambda: call(envs.Filtered(envs.LinearPlant(), no_change).step, action=U),
+    "Scaled": lambda: call(envs.Scaled, env=envs.LinearPlant()),
+    "Scaled.step": lambda: call(envs.Scaled(envs.LinearPlant()).step, action=U),
     "RandomMass": lambda: call(envs.RandomMass, masses=(0.7, 1.3), identify=True),
     "RandomMass.reset": lambda: call(envs.RandomMass().reset, seed=0, options={"x": S}),
     "wrap": lambda: call(envs.wrap, q=4.0),
@@ -245,6 +268,8 @@ CALLS = {
         problems.joint_mpc, parameters=envs.PowerParameters(), horizon=2, discount=0.9, weight=1.0
     ),
     "layer_mpc": lambda: call(problems.layer_mpc, horizon=2, discount=0.9),
+    "race_mpc": lambda: call(problems.race_mpc, model=envs.RaceParameters(), horizon=2, solver="ipopt"),
+    "safety_mpc": lambda: call(problems.safety_mpc, model=envs.RaceParameters(), horizon=2, solver="ipopt"),
     "linear_mpc": lambda: call(problems.linear_mpc, horizon=2, discount=0.9, solver="daqp", learn_weights=False),
     "network_mpc": lambda: call(problems.network_mpc, n=2, edges=[(0, 1)], order=2, horizon=2, discount=0.9),
     "pendulum_mpc": lambda: call(problems.pendulum_mpc, model=NOMINAL, horizon=2, solver="ipopt", max_speed=5.0),
@@ -394,6 +419,7 @@ CALLS = {
         critic_rate=0.001,
         gamma=0.9,
         tau=0.1,
+        huber=1.0,
         next_action="target",
     ),
     "DDPG": lambda: call(
@@ -629,6 +655,7 @@ CALLS = {
     "noisy_action": lambda: call(learners.noisy_action, a=U, sigma=0.1, lower=-np.ones(1), upper=np.ones(1), rng=rng()),
     "pendulum_policy": lambda: call(learners.pendulum_policy, agent=made("actor")),
     "pendulum_value": lambda: call(learners.pendulum_value, agent=made("actor")),
+    "noisy": lambda: call(learners.noisy, sigma=0.1, lower=[-1.0], upper=[1.0]),
     "perturbed_cost": lambda: call(learners.perturbed_cost, epsilon=0.1, strength=0.2),
     "saved_log": lambda: call(learners.saved_log, path="no such run"),
     "trained_agent": lambda: call(learners.trained_agent, file=made("file"), kind="nominal", seed=0, max_torque=2.0),
@@ -733,6 +760,56 @@ CALLS = {
     "Parallel": lambda: call(policies.Parallel, controller=hold, r=lambda y, u: u, beta=0.5),
     "Parallel.call": lambda: call(policies.Parallel(hold, lambda y, u: u), y=[S]),
     "Parallel of what r says": lambda: call(lambda r: policies.Parallel(hold, lambda y, u: r)([S]), r=[[0.1]]),
+    "RaceSafety": lambda: call(
+        policies.RaceSafety,
+        model=envs.RaceParameters(),
+        track=2.4,
+        horizon=40,
+        iterations=1,
+        mpc=made("safety").mpc,
+        live=False,
+    ),
+    "RaceSafety.decide": lambda: call(made("safety").decide, x=np.array([3.0, 0.1, 0.0, 5.0]), wanted=[1.0, 0.1]),
+    "ReferenceGenerator": lambda: call(
+        policies.ReferenceGenerator,
+        mpc=made("race"),
+        theta=theta("race"),
+        every=5,
+        tracker=policies.tracker(),
+        iterations=1,
+        first=policies.first_plan,
+    ),
+    "reference_at": lambda: call(policies.reference_at, plan=made("plan of a race"), s=3.5, gain=0.9),
+    "tracker": lambda: call(policies.tracker, z=np.ones(5)),
+    "Clip": lambda: call(
+        policies.Clip, S=policies.safe_set.robust_invariant_set(), w=0.1, A=envs.linear.A, B=envs.linear.B, limit=1.0
+    ),
+    "Clip.interval": lambda: call(policies.Clip().interval, y=[S]),
+    "robust_invariant_set": lambda: call(
+        policies.robust_invariant_set,
+        w=0.1,
+        A=envs.linear.A,
+        B=envs.linear.B,
+        lower=[0.0, -1.0],
+        upper=[1.0, 1.0],
+        limit=1.0,
+        iterations=20,
+    ),
+    "WithMPC": lambda: call(
+        policies.WithMPC,
+        env=envs.Race(),
+        mpc=made("race"),
+        phi=policies.asked_speed,
+        lower=[-1.0],
+        upper=[1.0],
+        theta=theta("race"),
+        first=policies.first_plan,
+    ),
+    "asked_speed": lambda: call(policies.asked_speed, a=[0.3]),
+    "speed_ahead": lambda: call(policies.speed_ahead, w=1.0, ahead=10.0),
+    "race_barrier": lambda: call(
+        policies.race_barrier, driver=lambda y: np.ones((len(y), 2)), alpha=3.0, p=envs.RaceParameters(), track=2.4
+    ),
     "TunedCartPole": lambda: call(
         policies.TunedCartPole,
         mpc=made("cart"),
@@ -787,6 +864,79 @@ CALLS = {
         lambda cost: learners.CrossEntropy(lambda z, rng: cost, [0.1], [1.0], rng(), population=2, elite=1).step(),
         cost=[0.1, 0.2],
     ),
+    "BlendedDDPG": lambda: call(
+        learners.BlendedDDPG,
+        env=envs.LinearEpisodes(),
+        rng=rng(),
+        mpc=made("mpc"),
+        theta=theta("mpc"),
+        beta=0.5,
+        state=lambda s: s / 4.0,
+        width=4,
+        huber=1.0,
+        batch=4,
+        memory=8,
+        warm_up=4,
+    ),
+    "BlendedIteration": lambda: call(
+        learners.BlendedIteration,
+        mpc=made("quadratic"),
+        phi=theta("quadratic"),
+        rng=rng(),
+        beta=0.5,
+        M=20,
+        lengths=2,
+        ridge=0.001,
+        exploration=0.3,
+    ),
+    "LinearEpisodes": lambda: call(envs.LinearEpisodes, noise=0.1, steps=20),
+    "LocalCritic": lambda: call(
+        learners.LocalCritic,
+        mpc=made("mpc"),
+        env=envs.LinearPlant(),
+        rng=rng(),
+        theta=theta("mpc"),
+        every=3,
+        step_size=0.1,
+        ridge=0.01,
+        limit=0.1,
+        noise=0.1,
+        lower=theta("mpc") - 1.0,
+        upper=theta("mpc") + 1.0,
+    ),
+    "LocalIteration": lambda: call(
+        learners.LocalIteration,
+        mpc=made("quadratic"),
+        phi=theta("quadratic"),
+        rng=rng(),
+        rule="critic",
+        M=20,
+        step_size=0.3,
+        ridge=0.001,
+        limit=1.0,
+        exploration=0.3,
+    ),
+    "QuadraticMPC": lambda: call(problems.QuadraticMPC, P=np.eye(2), horizon=2),
+    "QuadraticMPC.policy": lambda: call(made("quadratic").policy, phi=theta("quadratic")),
+    "QuadraticMPC.omega": lambda: call(made("quadratic").omega, phi=theta("quadratic")),
+    "actor_gradient": lambda: call(learners.actor_gradient, jacobian=np.ones((3, 2)), slope=np.ones(3)),
+    "blend": lambda: call(learners.blend, q_learned=[1.0, 2.0], q_mpc=[2.0, 2.5], beta=0.5),
+    "curvature": lambda: call(learners.curvature, jacobian=np.ones((3, 2)), Q_aa=np.ones(3)),
+    "filtered": lambda: call(learners.filtered, w=S, G=np.eye(2), ridge=0.1),
+    "gauss_newton_step": lambda: call(learners.gauss_newton_step, gradient=S, G=np.eye(2), ridge=0.1),
+    "limited": lambda: call(learners.limited, step=S, limit=0.1),
+    "local_fit": lambda: call(
+        learners.local_fit, psi=np.ones((3, 2)), psi_next=np.zeros((3, 2)), td=np.ones(3), gamma=0.9, ridge=0.1
+    ),
+    "lstd": lambda: call(
+        learners.lstd, psi=np.ones((3, 2)), psi_next=np.zeros((3, 2)), td=np.ones(3), gamma=0.9, ridge=0.1
+    ),
+    "lstd_q": lambda: call(
+        learners.lstd_q, features=np.ones((3, 2)), features_next=np.zeros((3, 2)), cost=np.ones(3), gamma=0.9, ridge=0.1
+    ),
+    "mixture": lambda: call(
+        learners.mixture, omega=problems.quadratic.true_omega(), F=np.ones((2, 3)), b=S, lam=0.5, H=2
+    ),
     "identify": lambda: call(
         learners.identify,
         x=np.full((2, 4), 0.1),
@@ -809,4 +959,84 @@ CALLS = {
         lambda controller: statistics.decision_seconds(lambda y: controller, [S, S], 1), controller=[[0.1]]
     ),
     "decision_seconds": lambda: call(statistics.decision_seconds, controller=hold, x=[S, S], warm_up=1),
+    "number": lambda: call(population.number, n=3, K=2),
+    "all_counts": lambda: call(population.all_counts, n=3, K=2),
+    "rank": lambda: call(population.rank, c=[1, 2]),
+    "unrank": lambda: call(population.unrank, r=[1, 2], n=3, K=2),
+    "number_of_tables": lambda: call(population.number_of_tables, c=[1, 2], A=2),
+    "all_tables": lambda: call(population.all_tables, c=[1, 2], A=2),
+    "table_rank": lambda: call(population.table_rank, T=[[1, 0], [1, 1]]),
+    "table_unrank": lambda: call(population.table_unrank, r=1, c=[1, 2], A=2),
+    "next_law": lambda: call(population.next_law, c=[1, 2], p=[[0.5, 0.5], [0.1, 0.9]]),
+    "expectations": lambda: call(population.expectations, f=np.ones((3, 1)), p=[[0.5, 0.5]], k=2),
+    "sampled_expectations": lambda: call(
+        population.sampled_expectations, f=np.ones((3, 1)), p=[[0.5, 0.5]], k=2, samples=3, rng=rng()
+    ),
+    "multinomial": lambda: call(population.multinomial, n=2, p=[0.5, 0.5]),
+    "hypergeometric": lambda: call(population.hypergeometric, c=[3, 2], m=2),
+    "Population": lambda: call(
+        population.Population,
+        P_g=[[[1.0]]],
+        P_l=[[[[0.5, 0.5]]], [[[1.0, 0.0]]]],
+        r_g=[[1.0]],
+        r_l=[[[0.5]], [[1.0]]],
+        gamma=0.9,
+        start=([1.0], [[1.0]], [[0.5, 0.5]]),
+    ),
+    "from_functions": lambda: call(
+        population.from_functions,
+        global_states=[0],
+        global_actions=[0],
+        local_states=[0, 1],
+        local_actions=[0, 1],
+        global_transition=lambda s_g, a_g: 0,
+        global_reward=lambda s_g, a_g: 0.5,
+        local_transition=lambda s, s_g, a: {0: 0.5, 1: 0.5},
+        local_reward=lambda s, s_g, a: 1.0,
+        gamma=0.9,
+        start=([1.0], [[1.0]], [[0.5, 0.5]]),
+    ),
+    "formation": lambda: call(population.formation, noise=0.2, pull=True),
+    "rendezvous": lambda: call(population.rendezvous, sites=2, storm=0.1, slip=0.1, gather=0.5),
+    "tie": lambda: call(population.tie),
+    "plan": lambda: call(population.plan, model=made("crowd"), k=2, evaluate=True, tolerance=1e-9, sweeps=5),
+    "plans": lambda: call(population.plans, model=made("crowd"), ks=[1, 2], evaluate=True, tolerance=1e-9, sweeps=5),
+    "optimal_value": lambda: call(population.optimal_value, model=made("crowd"), n=2),
+    "start_value": lambda: call(population.start_value, model=made("crowd"), V=np.ones((2, 3)), n=2),
+    "sampled_value_iteration": lambda: call(
+        population.sampled_value_iteration, model=made("crowd"), k=2, samples=2, rng=rng(), sweeps=2
+    ),
+    "SampledPolicy": lambda: call(
+        population.SampledPolicy,
+        model=made("crowd"),
+        k=1,
+        local=np.full((2, 1, 2, 2), 0.5),
+        globally=np.ones((2, 2, 2)) / 2,
+    ),
+    "sampled_policy": lambda: call(population.sampled_policy, planned=made("planned"), ties="first"),
+    "own_policy": lambda: call(
+        population.own_policy, model=made("crowd"), k=2, act=lambda s, s_g, h: 0, lead=lambda s_g, c: 1
+    ),
+    "own_policy of what it says": lambda: call(
+        lambda act, lead: population.own_policy(made("crowd"), 1, lambda *_: act, lambda *_: lead),
+        act=0,
+        lead=[0.5, 0.5],
+    ),
+    "deployed": lambda: call(population.deployed, policy=made("sampled"), n=3, samples="shared"),
+    "deployed_value": lambda: call(population.deployed_value, policy=made("sampled"), n=3, samples="private"),
+    "population.simulate": lambda: call(
+        population.simulate,
+        policy=made("sampled"),
+        n=3,
+        steps=2,
+        runs=2,
+        rng=0,
+        samples="private",
+        each=True,
+        start=(0, [1, 2]),
+    ),
+    "parse_config": lambda: call(population.parse_config, **{"text": "{}", "kind": "json"}),
+    "save_plans": lambda: call(
+        lambda plans, config: population.save_plans("plans.npz", plans, config), plans=[made("planned")], config=None
+    ),
 }

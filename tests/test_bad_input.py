@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import mpcrl_course
-from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, problems, statistics
+from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, population, problems, statistics
 from tests.calls import CALLS
 
 PACKAGE = Path(mpcrl_course.__file__).parent
@@ -23,7 +23,8 @@ PACKAGE = Path(mpcrl_course.__file__).parent
 #: They carry what a function of ours put into them, and check nothing; or they are only a base of others.
 CONTAINERS = set(
     "Rows Question Solution SolverError AgentError Average Bounds Duals History NetworkSolution Run Interval"
-    " NetworkController Learner Log greedy RelativeResidual".split()
+    " NetworkController Learner Log greedy RelativeResidual"
+    " Config ConfigError Flock Planned load_plans read_config shipped".split()
 )
 #: Checked by the solver core: its own tests.
 SOLVERS = {"shift"}
@@ -38,8 +39,9 @@ SAYS = """
     lower: range directions bounds; masses: mass; max_torque: bounds; mean: disturbance; memory: size; n: agent;
     noise: noise; options: option start; parameters: noise; periodic: directions; policy: controller;
     row: memory; s: state start; s_next: state; seed: rng; sizes: directions; start: observation;
-    steps: noise steps; tolerance: changes; torque_noise: Riccati; upper: range directions bounds lower;
-    varied: parameter scenario; warm_up: warm-up; x: measured state points start; y: measured
+    steps: noise steps; text: configuration; tolerance: changes; torque_noise: Riccati;
+    upper: range directions bounds lower; varied: parameter scenario; warm_up: warm-up;
+    x: measured state points start; y: measured
 """
 
 
@@ -87,7 +89,7 @@ DOUBTFUL = [
 
 def exports():
     """Return the names of everything that the rooms export but modules."""
-    rooms = (mpc, network, envs, problems, policies, learners, dp)
+    rooms = (mpc, network, population, envs, problems, policies, learners, dp)
     found = {name for room in rooms for name in room.__all__ if not isinstance(getattr(room, name), ModuleType)}
     for file in (closed_loop, statistics):
         own = [name for name, thing in vars(file).items() if getattr(thing, "__module__", "") == file.__name__]

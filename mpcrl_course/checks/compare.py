@@ -64,6 +64,7 @@ class Close:
         """Return a boolean array: which entries of a `leaf` differ."""
         with np.errstate(all="ignore"):
             near = abs(leaf.yours - leaf.expected) <= self.atol + self.rtol * abs(leaf.expected)
+            near &= np.isfinite(leaf.expected)  # nothing is near to infinity
         return ~(near | (leaf.yours == leaf.expected) | (np.isnan(leaf.yours) & np.isnan(leaf.expected)))
 
     def leaves(self, yours: Any, expected: Any) -> list[Leaf] | str:

@@ -92,7 +92,7 @@ predict = Predict(
                 SHARE * DECIDED + FRICTION - FRICTION),
         Mistake("friction twice", "Friction has been subtracted twice: the correction does not take any force away.",
                 force_on_cart(**_moved) - FRICTION),
-        Mistake("1 − β", "The correction has got the share 1 − β.",
+        Mistake("1 − β", "The correction has got the share 1 − β; or it is subtracted, and friction forgotten.",
                 force_on_cart(**_moved | {"share": 1 - SHARE})),
         Mistake("friction with the wrong sign", "Friction helps the motor here: it acts against the motion.",
                 force_on_cart(**_moved) + 2 * FRICTION),
@@ -169,10 +169,11 @@ def _target_by_casadi(f, x, u, ahead):
     return found
 
 
-def _force_on_steps(rng: np.random.Generator, n: int) -> tuple:
+def _force_on_steps(rng: np.random.Generator, n: int, stiff: float = 0.0) -> tuple:
     x = rng.uniform(-1.0, 1.0, (n, 4)) * [1.0, 3.0, 2.0, 6.0]
     u = rng.uniform(2.0, 12.0, (n, 1)) * rng.choice([-1.0, 1.0], (n, 1))
-    plant = CartPoleParameters(mass=rng.uniform(0.5, 0.9), coulomb=rng.uniform(2.0, 4.0), length=rng.uniform(0.4, 0.6))
+    mass, coulomb = rng.uniform(0.5, 0.9), stiff + rng.uniform(2.0, 4.0)  # stiff: the missing force is beyond the limit
+    plant = CartPoleParameters(mass=mass, coulomb=coulomb, length=rng.uniform(0.4, 0.6))
     return Model(CartPoleParameters(mass=rng.uniform(0.15, 0.3))), x, u, dynamics(x, u, plant)
 
 
@@ -180,7 +181,7 @@ target = Fill(
     2,
     "what the correction is taught",
     reference=missing_force,
-    probes=lambda rng: [_force_on_steps(rng, n) for n in (3, 5, 2, 4)],
+    probes=lambda rng: [*(_force_on_steps(rng, n) for n in (3, 5, 2, 4)), _force_on_steps(rng, 3, stiff=25.0)],
     compare=close(rtol=1e-3, atol=1e-3),
     when_right="Least squares with one unknown, min |E + B r|²: what no force reaches is left.",
     hints=[
@@ -250,6 +251,13 @@ target = Fill(
                 _target(slope=lambda f, x, u: (f(x, u + 1e-3) - f(x, u)) / 2e-3)),
         Mistake("f for its slope", "You have taken f(x, u) itself for B; B is its derivative in u.",
                 _target(slope=lambda f, x, u: f(x, u))),
+        Mistake("clipped",
+                "The targets are clipped to ± 15 N. That is the limit of the sum; the correction is what is missing, "
+                "however much.", lambda *step: np.clip(missing_force(*step), -LIMIT, LIMIT)),
+        Mistake("mean slope", "You have one B for all steps, their mean. Each step has its own.",
+                _target(slope=lambda f, x, u: np.tile(_central(f, x, u).mean(axis=0), (len(x), 1)))),
+        Mistake("first slope", "You have one B for all steps, that of the first. Each step has its own.",
+                _target(slope=lambda f, x, u: np.tile(_central(f, x, u)[0], (len(x), 1)))),
         Mistake("size of the error", "This is |E|/|B|: it is never negative. BᵀE says which way E points along B.",
                 _target(force=lambda B, E: (np.linalg.norm(E, axis=1) / np.linalg.norm(B, axis=1))[:, None])),
     ],
@@ -423,6 +431,8 @@ decision = Fill(
                 _decision(factor=lambda a, up: a * up)),
         Mistake("1 + a in front", "The factor goes from 1 (hanging) to 1 + a: 1 + a up(s), not (1 + a) up(s).",
                 _decision(factor=lambda a, up: (1.0 + a) * up)),
+        Mistake("a in front", "Where the pole hangs your factor is a: it is 1 + a up(s), not a (1 + up(s)).",
+                _decision(factor=lambda a, up: a * (1.0 + up))),
         Mistake("gate turned round",
                 "Your gate is open while the pole hangs, and closes as it stands up: mind the sign in exp(−…).",
                 _decision(up=lambda s, c, d: _sigmoid(-(np.cos(s[:, 1]) - c) / d))),
@@ -726,6 +736,8 @@ sampling = Fill(
         Mistake("network on the positions",
                 "φ was added to the first two states. It is the error of v and w, columns 2 and 3.",
                 _sampled(step=_step_of(lambda x, ahead, u: features(x, u), slice(None, 2)))),
+        Mistake("v and w swapped", "φ's two outputs have changed places: the first is the error of v.",
+                _sampled(step=_step_of(lambda x, ahead, u: features(x, u), slice(3, 1, -1)))),
         Mistake("network subtracted", "φ is what the model *misses*, so it is added.",
                 _sampled(step=_step_of(lambda x, ahead, u: features(x, u), sign=-1.0))),
         Mistake("error for a rate",
@@ -750,6 +762,8 @@ sampling = Fill(
                 _sampled(stages=lambda H: range(H - 1))),
         Mistake("no terminal cost", "V(x_H) is missing: what comes after the last step costs nothing here.",
                 _sampled(end=lambda V, x, before: 0.0)),
+        Mistake("terminal cost of the start", "V is taken at s, where the plan begins. It prices its end, x_H.",
+                lambda s, *others: _sampled(end=lambda V, x, before: V(s))(s, *others)),
         Mistake("terminal cost one state early",
                 "V is taken where the last force is applied, x_{H−1}. It belongs to the state after it, x_H.",
                 _sampled(end=lambda V, x, before: V(before))),
@@ -787,6 +801,9 @@ sampling = Fill(
         Mistake("weights not normalised",
                 "The weights do not add up to 1: the best sample has 1 already. Divide by their sum.",
                 _sampled(weigh=lambda J, lam: np.exp(-(J - J.min()) / lam))),
+        Mistake("divided by their number",
+                "The weights were divided by the number of samples. They add up to 1 if divided by their sum.",
+                _sampled(weigh=lambda J, lam: np.exp(-(J - J.min()) / lam) / len(J))),
         Mistake("best sample only", "This is the best sample alone. All count, the cheaper the more.",
                 _sampled(weigh=lambda J, lam: 1.0 * (np.arange(len(J)) == J.argmin()))),
         Mistake("best sample for the mean", "The weights are right, but the plan is the best sample. It is the mean "
@@ -802,6 +819,8 @@ sampling = Fill(
                 _sampled(update=lambda w, a, plan, noise: w @ a - plan)),
         Mistake("mean of the noise", "This is the mean of the noise as it was drawn, without the plan.",
                 _sampled(update=lambda w, a, plan, noise: w @ noise)),
+        Mistake("plan shifted", "The plan is shifted by a stage. That comes at the next decision; here it is the mean.",
+                _sampled(update=lambda w, a, plan, noise: np.append((w @ a)[1:], 0.0))),
         Mistake("mean not weighed", "The plan is a plain mean of w times the samples: n times too small. The weights "
                 "add up to 1 already: a sum.", _sampled(update=lambda w, a, plan, noise: w @ a / len(w))),
         Mistake("first force only", "Every entry of your plan is the first force. Each stage has its own mean.",
@@ -1256,7 +1275,7 @@ explain = Explain(
                 "differentiated at every stage: 7 ms of 10 are gone already. And friction can also be cancelled from "
                 "outside.", "e"),
         Mistake("not the lowest cost",
-                "Reason 2 is false: there, parallel comes to stand nearest, but a model identified from steps is "
+                "Reason 2 is false: there, parallel stops close to the target, but a model identified from steps is "
                 "cheaper. And it would say nothing of this crane.", 2),
         Mistake("nobody checks the sum",
                 "Reason 4 is false: the MPC has checked its own input, and knows nothing of the sum. That is why one "

@@ -4,22 +4,26 @@ What several plants have under one name (`dynamics`, `stage_cost`, `Noise`, `DT`
 `from mpcrl_course.envs import pendulum`, then `pendulum.dynamics`.
 """
 
-from mpcrl_course.envs import cartpole, home, linear, network, pendulum, power, random_pendulum
+from mpcrl_course.envs import around, cartpole, home, linear, network, pendulum, power, race, random_pendulum
+from mpcrl_course.envs.around import Filtered, Scaled
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
 from mpcrl_course.envs.home import Home, HomeParameters
-from mpcrl_course.envs.linear import GustyParameters, GustyPlant, LinearParameters, LinearPlant
+from mpcrl_course.envs.linear import GustyParameters, GustyPlant, LinearEpisodes, LinearParameters, LinearPlant
 from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters, wrap
 from mpcrl_course.envs.power import PowerParameters, PowerSystem
+from mpcrl_course.envs.race import Race, RaceParameters
 from mpcrl_course.envs.random_pendulum import MassEstimate, RandomMass
 
 __all__ = [
     "CartPole",
     "CartPoleParameters",
+    "LinearEpisodes",
     "GustyParameters",
     "GustyPlant",
     "Home",
     "HomeParameters",
+    "Filtered",
     "LinearNetwork",
     "LinearParameters",
     "LinearPlant",
@@ -29,13 +33,18 @@ __all__ = [
     "PendulumParameters",
     "PowerParameters",
     "PowerSystem",
+    "Race",
+    "RaceParameters",
     "RandomMass",
+    "Scaled",
+    "around",
     "cartpole",
     "home",
     "linear",
     "network",
     "pendulum",
     "power",
+    "race",
     "random_pendulum",
     "wrap",
 ]

@@ -99,6 +99,11 @@ class LinearParameters(PlantParameters):
         return x, cost, np.zeros(np.shape(cost), dtype=bool)
 
 
+def random_start(rng: np.random.Generator) -> np.ndarray:
+    """Draw a start (2,) with `rng`, uniform in [0, 0.5] x [0, 0.3]."""
+    return rng.uniform([0.0, 0.0], [0.5, 0.3])
+
+
 NOMINAL = LinearParameters()
 
 
@@ -174,10 +179,39 @@ class LinearPlant(PlantEnv):
     """
 
     def __init__(self, noise: float = 0.1, steps: int | None = None, start=START):
-        super().__init__(LinearParameters(noise), steps, start)
+        super().__init__(LinearParameters(noise), steps, start, random_start)
 
     def _move(self, u):
         cost = float(stage_cost(self.x, u))
         self.x = A @ self.x + B * u
         self.x[0] += self.np_random.uniform(-self.parameters.noise, 0.0)
         return cost, False, {}
+
+
+class LinearEpisodes(LinearPlant):
+    """The same plant in short episodes from random starts, as a network learns it: the observation is SCALE x.
+
+    Starts are those of `random_start`. An episode is cut off (truncated) after `steps`, or where x_1 < -0.3 or an
+    entry is beyond 1.2: what happens far outside costs so much that nothing is learned of the inside.
+
+    Parameters
+    ----------
+    noise : float
+        See `LinearPlant`.
+    steps : int
+    """
+
+    #: States are tenths; a network learns faster from numbers near 1.
+    SCALE = 4.0
+
+    def __init__(self, noise: float = 0.1, steps: int = 20):
+        super().__init__(noise, steps, None)
+
+    def _look(self):
+        return self.SCALE * self.x, {}
+
+    def step(self, action):
+        """Apply an action (1,) as `LinearPlant` does; the episode is cut off, too, where the state has left."""
+        seen, reward, ended, truncated, info = super().step(action)
+        outside = bool(self.x[0] < -0.3 or np.abs(self.x).max() > 1.2)
+        return seen, reward, ended, truncated or outside, info

@@ -1,6 +1,8 @@
 """Ways to learn: one algorithm a file, an object with `step`; `run` is the same for all."""
 
-from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, perturbed_cost
+from mpcrl_course.learners.behaviour import constant, epsilon_greedy, exponential, greedy, noisy, perturbed_cost
+from mpcrl_course.learners.blended import BlendedIteration, blend, lstd_q, mixture
+from mpcrl_course.learners.blended_target import BlendedDDPG
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy, pendulum_value
@@ -8,6 +10,17 @@ from mpcrl_course.learners.distributed import DistributedQLearning, central_step
 from mpcrl_course.learners.identification import identify
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.layered import LayerLearning
+from mpcrl_course.learners.local_critic import (
+    LocalCritic,
+    LocalIteration,
+    actor_gradient,
+    curvature,
+    filtered,
+    gauss_newton_step,
+    limited,
+    local_fit,
+    lstd,
+)
 from mpcrl_course.learners.log import Log, saved_log
 from mpcrl_course.learners.perturbation import Perturbation
 from mpcrl_course.learners.policy_gradient import PolicyGradient
@@ -23,12 +36,16 @@ from mpcrl_course.learners.trained import trained_agent, trained_policies
 __all__ = [
     "DDPG",
     "ActorCritic",
+    "BlendedDDPG",
+    "BlendedIteration",
     "CrossEntropy",
     "DistributedQLearning",
     "LatentLearning",
     "LatentModel",
     "LayerLearning",
     "Learner",
+    "LocalCritic",
+    "LocalIteration",
     "Log",
     "Perturbation",
     "PolicyGradient",
@@ -36,17 +53,28 @@ __all__ = [
     "QLearning",
     "Replay",
     "TabularQLearning",
+    "actor_gradient",
+    "blend",
     "TerminalValue",
     "ThroughTime",
     "cartpole_transitions",
     "central_step",
     "constant",
+    "curvature",
     "distributed_step",
     "epsilon_greedy",
     "exponential",
+    "filtered",
     "fit",
+    "gauss_newton_step",
     "greedy",
     "identify",
+    "limited",
+    "local_fit",
+    "lstd",
+    "lstd_q",
+    "mixture",
+    "noisy",
     "noisy_action",
     "pendulum_policy",
     "pendulum_value",

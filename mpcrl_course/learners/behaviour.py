@@ -71,6 +71,28 @@ def epsilon_greedy(epsilon, lower, upper) -> Callable:
     return behave
 
 
+def noisy(sigma, lower, upper) -> Callable:
+    """Return a behaviour that adds normal noise to the greedy action: clip(pi + sigma e), e ~ N(0, I).
+
+    Where the greedy action is at a limit, half of the noise is cut off, and E[a - pi] is not 0.
+
+    Parameters
+    ----------
+    sigma : float or schedule
+        Standard deviation, in the action's units.
+    lower, upper : array_like
+    """
+    sigma = as_schedule(sigma, "sigma")
+    lower, upper = np.atleast_1d(reals(lower, "lower")), np.atleast_1d(reals(upper, "upper"))
+    if lower.shape != upper.shape or (lower > upper).any():
+        raise ValueError(f"lower must be below upper, in each of the same entries, but they are {lower} and {upper}")
+
+    def behave(k, solution, policy, rng):
+        return np.clip(solution.u0 + at(sigma, k, "sigma") * rng.standard_normal(solution.u0.shape), lower, upper)
+
+    return behave
+
+
 def perturbed_cost(epsilon, strength) -> Callable:
     """Return a behaviour that adds, with probability epsilon, a random linear term q'u_0 to the cost.
 

@@ -44,14 +44,16 @@ def critic_target(cost, terminated, s_next, target_actor: MLP, target_critic: ML
     return cost + gamma * (1 - terminated) * q_next
 
 
-def critic_gradient(critic: MLP, s, a, y):
+def critic_gradient(critic: MLP, s, a, y, huber: float | None = None):
     """Return the gradient of (1/2B) sum (Q_w(s, a) - y)^2 in w, and the TD errors y - Q, shape (B, 1).
 
-    The `critic` is Q_w; s (B, n), a (B, m), y (B, 1).
+    The `critic` is Q_w; s (B, n), a (B, m), y (B, 1). With `huber`, an error counts no more than one of this size
+    (Huber's loss): a few very dear transitions do not drown the others.
     """
     q, tape = critic.forward(s, a)
     td = y - q
-    gradient, _ = critic.backward(tape, td / -len(y), inputs=False)
+    counted = td if huber is None else np.clip(td, -huber, huber)
+    gradient, _ = critic.backward(tape, counted / -len(y), inputs=False)
     return gradient, td
 
 
@@ -100,6 +102,8 @@ class ActorCritic(Trainable):
         Learning rates. The critic's is the larger one: the actor can be no better than what it descends on.
     gamma, tau : float
         Discount, and the share of the new weights in a soft update (1: no target networks).
+    huber : float, optional
+        See `critic_gradient`.
     next_action : {'target', 'current'}
         Which actor chooses the next action in the critic's target.
     critic_target, actor_gradient, soft_update : callable, optional
@@ -127,6 +131,7 @@ class ActorCritic(Trainable):
         critic_rate: float = 2e-3,
         gamma: float = 0.98,
         tau: float = 0.005,
+        huber: float | None = None,
         next_action: str = "target",
         critic_target: Callable = critic_target,
         actor_gradient: Callable = actor_gradient,
@@ -142,7 +147,7 @@ class ActorCritic(Trainable):
         if self.lower.ndim != 1 or self.lower.shape != self.upper.shape or not (self.lower < self.upper).all():
             raise ValueError(f"lower must be below upper, of shape (n_actions,), but they are {lower} and {upper}")
         self.n_states, self.n_actions, self.gamma, self.tau = n_states, len(self.lower), gamma, tau
-        self.next_action = next_action
+        self.next_action, self.huber = next_action, None if huber is None else real(huber, "huber", 0.0)
         self.actor = MLP(n_states, self.n_actions, rng, width=width, lower=self.lower, upper=self.upper)
         self.critic = MLP(n_states + self.n_actions, 1, rng, width=width)
         self.target_actor, self.target_critic = self.actor.copy(), self.critic.copy()
@@ -164,8 +169,15 @@ class ActorCritic(Trainable):
             raise ValueError(f"s and a are pairs, but have shapes {s.shape} and {a.shape}")
         return self.critic(np.concatenate([s, a], axis=-1))[..., 0]
 
-    def update(self, batch) -> tuple[float, float]:
-        """Make one update from a batch: s (B, n), a (B, m), cost (B, 1), s_next (B, n), terminated (B, 1).
+    def update(self, batch, change: Callable | None = None) -> tuple[float, float]:
+        """Make one update.
+
+        Parameters
+        ----------
+        batch : sequence of ndarray
+            s (B, n), a (B, m), cost (B, 1), s_next (B, n), terminated (B, 1).
+        change : callable (y) -> y, optional
+            What is made of the targets (B, 1) before the critic moves towards them.
 
         Returns
         -------
@@ -175,7 +187,8 @@ class ActorCritic(Trainable):
         s, a, cost, s_next, terminated = batch
         chooser = self.target_actor if self.next_action == "target" else self.actor
         y = self.critic_target(cost, terminated, s_next, chooser, self.target_critic, self.gamma)
-        gradient, td = critic_gradient(self.critic, s, a, y)
+        y = y if change is None else change(y)
+        gradient, td = critic_gradient(self.critic, s, a, y, self.huber)
         self.critic_adam.descend(self.critic.theta, gradient)
         self.actor_adam.descend(self.actor.theta, self.actor_gradient(self.actor, self.critic, s))
         self.follow(self.target_critic, self.critic)
@@ -250,6 +263,8 @@ class DDPG(Learner):
     """
 
     name = "DDPG"
+    #: What else is stored of a transition, and its size: see `told`.
+    more: dict[str, int] = {}
 
     def __init__(
         self,
@@ -272,7 +287,7 @@ class DDPG(Learner):
             raise ValueError(f"agent is one of {sizes}, but the plant shows {n} numbers and takes {m}")
         self.agent = agent or ActorCritic(n, self.lower, self.upper, rng, **options)
         super().__init__(env, rng)
-        self.replay = Replay(memory, batch, dtype=np.float32, s=n, a=m, cost=1, s_next=n, terminated=1)
+        self.replay = Replay(memory, batch, dtype=np.float32, s=n, a=m, cost=1, s_next=n, terminated=1, **self.more)
         self.warm_up, self.noise = whole(warm_up, "warm_up", 0), as_schedule(noise, "noise")
         self.mask_truncation = flag(mask_truncation, "mask_truncation")
         self.parts |= {"agent": self.agent, "replay": self.replay}
@@ -284,13 +299,23 @@ class DDPG(Learner):
             a = noisy_action(agent.policy(self.s), at(self.noise, self.k, "noise"), self.lower, self.upper, self.rng)
         else:
             a = self.rng.uniform(self.lower, self.upper)
+        told = self.told(a)
         s_next, cost, terminated, truncated, _ = self.apply(a)
+        a = self.acted
         # only termination ends the sum of costs; truncation only ends our watching
         final, ended = terminated or (self.mask_truncation and truncated), terminated or truncated
-        self.replay.add(s=self.s, a=a, cost=cost, s_next=s_next, terminated=final)
+        self.replay.add(s=self.s, a=a, cost=cost, s_next=s_next, terminated=final, **told)
         if learning:
-            td, target = agent.update(self.replay.draw(self.rng))
+            td, target = self.update(self.replay.draw(self.rng))
             if not np.isfinite(td + agent.actor.theta @ agent.actor.theta):
                 self.log.stopped = f"the update of step {self.k} is not finite"
         self.log.add(s=self.s, a=a, cost=cost, td=td, target=target, ended=ended)
         self.s = self.restart() if ended else s_next
+
+    def told(self, a) -> dict:
+        """Return what else is stored of the present state and the action a (m,), by name: here nothing."""
+        return {}
+
+    def update(self, batch) -> tuple[float, float]:
+        """Let the agent learn from a batch; return mean |TD error| and mean target."""
+        return self.agent.update(batch)

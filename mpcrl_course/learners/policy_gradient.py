@@ -205,6 +205,7 @@ class PolicyGradient(Learner):
             jacobian, exists = np.zeros((len(pi), theta.size)), False
         a = noisy_action(pi, at(self.noise, k, "noise"), *self.limits, self.rng)
         s_next, cost, terminated, truncated, _ = self.apply(a)
+        a = self.acted  # a filter between them may have let something else act
         self.rollout.add(s=s, a=a, pi=pi, cost=cost, s_next=s_next, terminated=terminated, jacobian=jacobian)
         if self.rollout.count % self.length == 0:
             self.update(k)

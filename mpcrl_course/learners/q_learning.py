@@ -173,6 +173,7 @@ class QLearning(Learner):
         """Act, take the TD error, update theta, choose the next action."""
         mpc, theta, s, a, k = self.mpc, self.theta, self.s, self.a, self.k
         s_next, cost, terminated, truncated, _ = self.apply(a)
+        a = self.acted
         ended, a_next, td, self.trouble = terminated or truncated, a, np.nan, None
         try:
             # termination ends the sum of costs: no bootstrapping; truncation only ends the episode

@@ -40,6 +40,8 @@ class Learner:
     ----------
     s : ndarray
         Present observation.
+    acted : ndarray
+        The latest action, as it is to be stored: that of `apply`, or what a filter made of it (see `envs/around.py`).
     log : Log
         What happened, one row a step.
     parts : dict of name to object
@@ -90,6 +92,7 @@ class Learner:
         if not isinstance(answer, tuple) or len(answer) != 5:
             raise ValueError(f"in step {self.k} the plant returned {short(answer)}, not five things as Gymnasium asks")
         s_next, reward, terminated, truncated, info = answer
+        self.acted = info.get("applied", a) if isinstance(info, dict) else a
         if type(reward) is not float or not isfinite(reward):
             reward = real(reward, f"the plant's reward in step {self.k}")
         if type(terminated) is not bool or type(truncated) is not bool:

@@ -5,11 +5,13 @@ from mpcrl_course.live.architectures import architectures_live
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.cartpole import cartpole_live
 from mpcrl_course.live.clock import Clock
+from mpcrl_course.live.critic import critic_live
 from mpcrl_course.live.ddpg import ddpg_live
 from mpcrl_course.live.home import home_live
 from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
 from mpcrl_course.live.player import Player
+from mpcrl_course.live.population import population_live
 from mpcrl_course.live.power import power_live
 from mpcrl_course.live.second_order import second_order_live
 from mpcrl_course.live.versus import versus_live
@@ -24,10 +26,12 @@ __all__ = [
     "agreement",
     "architectures_live",
     "cartpole_live",
+    "critic_live",
     "ddpg_live",
     "home_live",
     "linear_live",
     "pendulum_live",
+    "population_live",
     "power_live",
     "second_order_live",
     "versus_live",

@@ -1,7 +1,8 @@
 """Ways to act: one file per box of the taxonomy."""
 
-from mpcrl_course.policies import active_set, back_off, comparison, guesses, hierarchical, horizon, on_demand
+from mpcrl_course.policies import active_set, back_off, comparison, guesses, hierarchical, horizon, on_demand, safe_set
 from mpcrl_course.policies.active_set import PredictedSet
+from mpcrl_course.policies.as_environment import WithMPC, asked_speed, speed_ahead
 from mpcrl_course.policies.back_off import (
     cartpole_back_off,
     chance_back_off,
@@ -23,7 +24,10 @@ from mpcrl_course.policies.observer import AngleOnly, kalman_gain
 from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.parallel import BlendedValue, Parallel, missing_force
 from mpcrl_course.policies.parameterised import tuned_theta
+from mpcrl_course.policies.race_filter import RaceSafety, race_barrier
 from mpcrl_course.policies.receding import Receding, first_plan
+from mpcrl_course.policies.reference_generator import ReferenceGenerator, reference_at, tracker
+from mpcrl_course.policies.safe_set import Clip, robust_invariant_set
 from mpcrl_course.policies.sampling import MPPI, mppi_weights
 from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 
@@ -31,6 +35,7 @@ __all__ = [
     "MPPI",
     "AngleOnly",
     "BlendedValue",
+    "Clip",
     "CommonGuess",
     "Filter",
     "Hierarchical",
@@ -41,13 +46,17 @@ __all__ = [
     "Parallel",
     "Predicted",
     "PredictedSet",
+    "RaceSafety",
     "Receding",
+    "ReferenceGenerator",
     "ResidualModel",
     "Scenarios",
     "Thermostat",
     "TunedCartPole",
     "VaryingHorizon",
     "active_set",
+    "WithMPC",
+    "asked_speed",
     "back_off",
     "barrier_filter",
     "barrier_torques",
@@ -70,7 +79,13 @@ __all__ = [
     "on_demand",
     "predictive_filter",
     "proportional",
+    "race_barrier",
+    "reference_at",
     "robust_back_off",
+    "robust_invariant_set",
+    "safe_set",
+    "speed_ahead",
     "speed_deviation",
+    "tracker",
     "tuned_theta",
 ]

@@ -21,6 +21,8 @@ from mpcrl_course.validation import asfloats, function, instance, real, share, w
 class Filter:
     """A controller whose inputs are changed before they act; it has the memory and the words of the one behind it.
 
+    A `change` that remembers has a `reset`, too; if it has a `status`, its words are the ones that are heard.
+
     Parameters
     ----------
     controller : callable
@@ -34,13 +36,16 @@ class Filter:
         self.change = function(change, "change")
 
     def reset(self) -> None:
-        """Reset the controller behind it, if it remembers."""
-        if hasattr(self.controller, "reset"):
-            self.controller.reset()
+        """Reset the controller behind it, and the change, if they remember."""
+        for part in (self.controller, self.change):
+            if hasattr(part, "reset"):
+                part.reset()
 
     @property
     def status(self) -> list[str]:
-        """What the controller behind it says of its latest decisions."""
+        """What the change says of its latest decisions, else the controller behind it."""
+        if hasattr(self.change, "status"):
+            return self.change.status
         return self.controller.status  # an AttributeError if it says nothing, as of a plain function
 
     def __call__(self, y) -> np.ndarray:

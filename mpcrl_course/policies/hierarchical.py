@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import gymnasium as gym
 import numpy as np
 
 from mpcrl_course.envs.cartpole import LADEN, TRACK, WEIGHTS, CartPole, CartPoleParameters, hanging_start
-from mpcrl_course.mpc import MPC, SolverError
+from mpcrl_course.mpc import MPC
+from mpcrl_course.policies.as_environment import WithMPC
 from mpcrl_course.policies.receding import Receding, first_plan
-from mpcrl_course.validation import function, instance, real, reals, sequence
+from mpcrl_course.validation import function, instance, real, reals
 
 
 class Hierarchical(Receding):
@@ -109,7 +109,7 @@ def jumping(low: dict, high: dict, rate: float = 1e5) -> Callable:
     return lambda s: low if np.sin(rate * s.sum()) < 0.0 else high
 
 
-class TunedCartPole(CartPole):
+class TunedCartPole(WithMPC):
     """The cart-pole and its MPC as one environment, whose action is phi: so any learner of actions learns phi_theta(s).
 
     The observation is that of `CartPole`. Beside L an upright pole pays `price` for each metre between cart and
@@ -117,18 +117,10 @@ class TunedCartPole(CartPole):
 
     Parameters
     ----------
-    mpc : MPC
-        Of `cartpole_mpc`.
-    phi : callable (a) -> dict
-        Values of named parameters of the mpc, for an action a (n_actions,).
-    lower, upper : array_like, shape (n_actions,)
-        Limits of the action.
-    theta : array_like, optional
-        All other parameters; by default the initial ones.
+    mpc, phi, lower, upper, theta, first
+        See `WithMPC`; the mpc is one of `cartpole_mpc`.
     starts : array_like, shape (n, 4), optional
         An episode starts at one of these, by default at one near hanging.
-    first : callable, optional
-        As of `Receding`.
     price : float
     parameters : CartPoleParameters
         Of the plant.
@@ -138,69 +130,19 @@ class TunedCartPole(CartPole):
 
     def __init__(self, mpc: MPC, phi: Callable, lower, upper, theta=None, *, starts=None, first: Callable = first_plan,
                  price: float = 3.0, parameters: CartPoleParameters = LADEN, steps: int = 120):  # fmt: skip
-        super().__init__(parameters, steps)
-        self.mpc: MPC = instance(mpc, MPC, "mpc")
-        self.base = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
-        self.phi, self.first, self.price = function(phi, "phi"), function(first, "first"), real(price, "price", 0.0)
-        lower, upper = reals(lower, "lower", (None,)), reals(upper, "upper", (None,))
-        if lower.shape != upper.shape or not lower.size or not (lower < upper).all():
-            raise ValueError(f"lower must be below upper, of one shape (n_actions,), not {lower} and {upper}")
-        self.lower, self.upper = lower, upper
-        self.action_space = gym.spaces.Box(lower, upper, dtype=np.float64)
-        self.random_start: Callable = hanging_start
+        plant = CartPole(parameters, steps)
+        plant.random_start = hanging_start
         if starts is not None:
             starts = reals(starts, "starts", (None, 4))
-            self.random_start = lambda rng: starts[rng.integers(len(starts))]
-        self._plan: tuple[np.ndarray, np.ndarray] | None = None
-
-    def change(self, **changes) -> None:
-        """Make `changes` of the plant's parameters, by name, from now on; the action stays phi."""
-        super().change(**changes)
-        self.action_space = gym.spaces.Box(self.lower, self.upper, dtype=np.float64)
-
-    def reset(self, *, seed: int | None = None, options: dict | None = None):
-        """Start an episode; `seed` and `options` are those of `CartPole`."""
-        self._plan = None
-        return super().reset(seed=seed, options=options)
+            plant.random_start = lambda rng: starts[rng.integers(len(starts))]
+        super().__init__(plant, mpc, phi, lower, upper, theta, first=first)
+        self.price = real(price, "price", 0.0)
 
     def step(self, action):
-        """Solve the problem of phi(action), and apply its first input; ``info["status"]`` is a word for the solve.
-
-        The action (n_actions,) is clipped to its limits.
-        """
-        a = np.clip(reals(action, "action", self.lower.shape), self.lower, self.upper)
-        theta = self.mpc.parameters.pack(self.base, **instance(self.phi(a), dict, "what phi returns"))
-        status = "failed"
-        if self._plan is None:
-            plan = self.first(self.mpc, theta, self.x)
-            x, u, status = plan.x, plan.u, plan.status
-        else:
-            x, u = self._plan
-            try:
-                plan = self.mpc.policy(theta, self.x, warm_start=(x, u))
-                x, u, status = plan.x, plan.u, plan.status
-            except SolverError:  # the plan before goes on
-                pass
-        last = self.mpc.transcription.step(theta, x[-1], u[-1])[0]
-        self._plan = np.concatenate([x[1:], last[None]]), np.concatenate([u[1:], u[-1:]])
-        seen, reward, terminated, truncated, info = super().step(u[0])
+        """Make a step with phi(action)."""
+        seen, reward, terminated, truncated, info = super().step(action)
         extra = self.price * abs(self.x[0]) * standing(self.x)
-        info |= {"cost": info["cost"] + extra, "status": status}
-        return seen, reward - extra, terminated, truncated, info
-
-    def state_dict(self) -> dict:
-        """Return what a run must save to go on exactly here: the plant's, and the plan."""
-        plan = None if self._plan is None else [part.tolist() for part in self._plan]
-        return super().state_dict() | {"plan": plan}
-
-    def load_state_dict(self, state: dict) -> None:
-        """Go on from a `state` of `state_dict`; ValueError if it is none of this plant and MPC."""
-        super().load_state_dict(state)
-        plan, N = state.get("plan"), self.mpc.problem.horizon
-        shapes = (N + 1, 4), (N, 1)
-        if plan is not None:
-            plan = [reals(part, "a plan", shape) for part, shape in zip(sequence(plan, "a plan"), shapes, strict=True)]
-        self._plan = None if plan is None else (plan[0], plan[1])
+        return seen, reward - extra, terminated, truncated, info | {"cost": info["cost"] + extra}
 
 
 def weights_of(a) -> dict:

@@ -3,15 +3,18 @@
 What several problems have under one name (`parameters`, `problem`, `with_model`, `guesses`) is in the plant's module.
 """
 
-from mpcrl_course.problems import cartpole, home, linear, network, pendulum, power
+from mpcrl_course.problems import cartpole, home, linear, network, pendulum, power, quadratic, race
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.home import home_mpc
 from mpcrl_course.problems.linear import layer_mpc, linear_mpc, terminal_mpc
 from mpcrl_course.problems.network import agent, network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
 from mpcrl_course.problems.power import joint_mpc, power_mpc
+from mpcrl_course.problems.quadratic import QuadraticMPC
+from mpcrl_course.problems.race import race_mpc, safety_mpc
 
 __all__ = [
+    "QuadraticMPC",
     "agent",
     "cartpole",
     "cartpole_mpc",
@@ -27,5 +30,9 @@ __all__ = [
     "pendulum_mpc",
     "power",
     "power_mpc",
+    "quadratic",
     "terminal_mpc",
+    "race",
+    "race_mpc",
+    "safety_mpc",
 ]

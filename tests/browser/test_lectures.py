@@ -20,8 +20,10 @@ STEPS = {
     "05_architectures": [r"step (\d+) \(", r"step (\d+) \("],
     "06_mpc_as_value": [r"of (\d+) steps", r"of (\d+) steps"],
     "07_aligned_vs_closed_loop": [r"step (\d+) of", r"step (\d+) of"],
+    "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
     "11_distributed": [r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of"],
+    "13_mean_field": [r"step (\d+) ·", r"step (\d+) ·"],
 }
 
 pytestmark = marks()
@@ -206,12 +208,26 @@ def lecture_12(lab):
     assert becomes(lambda: lab.number(off) < 1e-6), "the mistake stays"
 
 
+def lecture_09(lab):
+    """The bias moves the MPC's critic, not the policy; an improvement moves the policy."""
+    improved, ratio = r"after (\d+) improvements", r"J/J\* = ([\d.]+)"
+    lab.button("Reset").click()
+    assert becomes(lambda: lab.number(improved) == 0)
+    before = lab.number(ratio)
+    check_slider(lab, "bias of the model", presses=3)
+    assert lab.number(ratio) == before
+    lab.button("Improve").press("Enter")
+    assert becomes(lambda: lab.number(improved) == 1)
+    assert becomes(lambda: lab.number(ratio) != before), "the policy is the same"
+
+
 FURTHER = {
     "02_mpc": lecture_02,
     "04_mpc_vs_rl": lecture_04,
     "05_architectures": lecture_05,
     "06_mpc_as_value": lecture_06,
     "07_aligned_vs_closed_loop": lecture_07,
+    "09_critic": lecture_09,
     "11_distributed": lecture_11,
     "12_second_order": lecture_12,
 }

@@ -502,6 +502,8 @@ def test_wrong_shape_names_both():
         ("text", 1.0, "the text 'text'"),
         ((1, np.ones(2)), (1, np.array([1, 2])), "In part [1]: The values differ at index [1]."),
         (1.0 + 1e-5, 1.0, "The values differ."),
+        (1.0, np.inf, "The values differ."),
+        (np.array([0.0, -np.inf]), np.array([0.0, np.inf]), "The values differ at index [1]."),
         (None, 1.0, "nothing (None)"),
         (1 + 0.5j, 1.0, "an imaginary part"),
         (np.ones((3, 2)).cumsum(1), np.ones((2, 3)).cumsum(0), "but transposed"),

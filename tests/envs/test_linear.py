@@ -3,8 +3,9 @@
 import casadi as ca
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
-from mpcrl_course.envs import LinearPlant, linear
+from mpcrl_course.envs import LinearEpisodes, LinearPlant, linear
 
 
 def test_start_and_reset_options():
@@ -68,3 +69,26 @@ def test_bad_declarations():
         LinearPlant(noise=-0.1)
     with pytest.raises(ValueError, match="finite state of shape"):
         LinearPlant(start=[0.0, 0.0, 0.0])
+
+
+@pytest.mark.filterwarnings("ignore:.*(Box|not within the observation space|unbounded|infinity).*")
+def test_short_episodes_are_cut_off_where_they_leave():
+    env = LinearEpisodes(steps=7)
+    check_env(env, skip_render_check=True)
+    starts = np.array([env.reset(seed=seed)[0] for seed in range(200)]) / LinearEpisodes.SCALE
+    assert (starts >= 0.0).all() and (starts <= [0.5, 0.3]).all()
+    assert (starts.min(0) < [0.02, 0.01]).all() and (starts.max(0) > [0.48, 0.29]).all()
+    env = LinearEpisodes(noise=0.0, steps=7)
+    for x, left in (
+        ([0.3, 0.1], False),
+        ([-0.33, 0.0], False),
+        ([-0.34, 0.0], True),
+        ([0.5, 1.1], True),
+        ([1.0, -1.1], True),
+    ):
+        env.reset(seed=0, options={"x": x})
+        seen, reward, ended, truncated, info = env.step([0.0])
+        np.testing.assert_allclose(seen, 4.0 * env.x)
+        assert not ended and truncated == left and -reward == info["cost"] == linear.stage_cost(x, [0.0])
+    env.reset(options={"x": [0.3, 0.0]})
+    assert [env.step([0.0])[3] for _ in range(7)] == [False] * 6 + [True]

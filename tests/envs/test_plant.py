@@ -14,6 +14,7 @@ from mpcrl_course.envs.linear import GustyPlant, LinearPlant
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum, PendulumParameters
 from mpcrl_course.envs.power import PowerParameters, PowerSystem
+from mpcrl_course.envs.race import Race, RaceParameters
 from mpcrl_course.envs.random_pendulum import RandomMass
 
 RING = [[1, 4], [0, 2], [1, 3], [2, 4], [0, 3]]
@@ -35,6 +36,8 @@ PLANTS = {
     "other house": lambda **options: Home(HomeParameters(R_o=4.0, noise=0.2, swing=2.0, colder=5.0), **options),
     "power": PowerSystem,
     "two areas": lambda **options: PowerSystem(TWO, scenario=[(3, (0.1, 0.0))], noise=0.03, **options),
+    "race": Race,
+    "bumpy race": lambda **options: Race(RaceParameters(grip=6.0, gain=0.9, noise=0.05), **options),
 }
 #: … and these draw something in each episode, too.
 DRAWN = {

@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 
 from mpcrl_course.dp import FiniteMDP, sampler
-from mpcrl_course.envs import LinearPlant, linear
+from mpcrl_course.envs import Filtered, LinearEpisodes, LinearPlant, Race, Scaled, linear
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.envs.random_pendulum import RandomMass
 from mpcrl_course.learners.behaviour import epsilon_greedy, exponential, perturbed_cost
+from mpcrl_course.learners.blended import BlendedIteration
+from mpcrl_course.learners.blended_target import BlendedDDPG
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.layered import LayerLearning
+from mpcrl_course.learners.local_critic import LocalCritic, LocalIteration
 from mpcrl_course.learners.log import load_state, saved_log
 from mpcrl_course.learners.perturbation import Perturbation
 from mpcrl_course.learners.policy_gradient import PolicyGradient
@@ -27,11 +30,13 @@ from mpcrl_course.learners.tabular import TabularQLearning
 from mpcrl_course.learners.terminal_value import TerminalValue
 from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
+from mpcrl_course.policies import Clip, RaceSafety
 from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.hierarchical import TunedCartPole, weights_of
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import convex, layer_mpc, linear_mpc, terminal_mpc, value_features
 from mpcrl_course.problems.network import network_mpc
+from mpcrl_course.problems.quadratic import biased
 
 
 class RandomStart(LinearPlant):
@@ -98,12 +103,22 @@ LEARNERS = {
         **SMALL,
     ),
     "latent": latent,
+    "local critic": lambda rng: LocalCritic(MPC10, LinearPlant(), rng, every=25),
+    "local critic, episodes": lambda rng: LocalCritic(MPC10, RandomStart(steps=40), rng, every=35),
+    "local critic, LQR": lambda rng: LocalIteration(*biased(1.0), rng, rule="Gauss-Newton", M=40),
+    "blended": lambda rng: BlendedIteration(*biased(1.0), rng, beta=exponential(1.0, 0.998), M=lambda j: 200 + 20 * j),
+    "blended, lengths": lambda rng: BlendedIteration(*biased(1.0), rng, beta=0.8, M=100, lengths=5),
+    "DDPG, blended target": lambda rng: BlendedDDPG(
+        LinearEpisodes(), rng, MPC10, beta=exponential(0.7, 0.99), state=lambda s: s / 4.0, huber=1.0, **SMALL
+    ),
     "perturbed": lambda rng: Perturbation(lambda z, rng: (z - rng.random()) @ [1.0, 2.0], [0.0] * 2, [1.0] * 2, rng),
     "policy gradient": lambda rng: PolicyGradient(MPC10, RandomStart(steps=25), rng, length=25),
     "layer": lambda rng: LayerLearning(LAYER, RandomStart(steps=30), rng, **PHI),
     "phi as action": lambda rng: LayerLearning(LAYER, RandomStart(steps=30), rng, through=False, **PHI),
     "terminal value": lambda rng: TerminalValue(ONE_STAGE, RandomStart(steps=30), rng, value_features, convex),
     "through time": lambda rng: ThroughTime(MPC10, LinearPlant(steps=25), rng, linear.slopes, length=25),
+    "Q, filtered": lambda rng: QLearning(MPC10, Filtered(LinearPlant(steps=40), Clip(), "raw", 0.5), rng),
+    "DDPG, filtered": lambda rng: DDPG(Scaled(Filtered(Race(steps=25), RaceSafety())), rng, **SMALL),
 }
 STEPS = {"distributed": 20, "centralised, episodes": 50}
 

@@ -9,10 +9,11 @@ from mpcrl_course.envs.home import HomeParameters
 from mpcrl_course.envs.linear import LinearParameters
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters, dynamics, observation, stage_cost
+from mpcrl_course.envs.race import CAR
 from mpcrl_course.learners.latent import LatentModel
 from mpcrl_course.network import ADMM
 from mpcrl_course.policies.active_set import PredictedSet
-from mpcrl_course.policies.filters import barrier_filter, predictive_filter
+from mpcrl_course.policies.filters import Filter, barrier_filter, predictive_filter
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
 from mpcrl_course.policies.horizon import VaryingHorizon
 from mpcrl_course.policies.house import Thermostat, proportional
@@ -22,13 +23,17 @@ from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
 from mpcrl_course.policies.observer import AngleOnly
 from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.parallel import BlendedValue, Parallel
+from mpcrl_course.policies.race_filter import RaceSafety, race_barrier
 from mpcrl_course.policies.receding import Receding
+from mpcrl_course.policies.reference_generator import ReferenceGenerator, tracker
+from mpcrl_course.policies.safe_set import Clip
 from mpcrl_course.policies.sampling import MPPI
 from mpcrl_course.policies.scenario import mass_scenarios
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
+from mpcrl_course.problems.race import race_mpc
 
 LINEAR, NETWORK, NET = LinearParameters(), LinearNetwork().parameters, network_mpc()
 BOUNDED = np.eye(30)[0]  # of ten inputs and twenty rows, u_0 on its upper bound
@@ -37,6 +42,10 @@ LATE = PendulumParameters(delay=2, process_noise=0.2, measurement_noise=0.01)
 
 def swing(x):
     return 2.0 * np.tanh(-12.0 * np.sin(x[..., :1]) - 2.0 * x[..., 1:2])
+
+
+def swerve(x):
+    return np.stack([4.0 - 0.2 * x[:, 3], 0.35 * np.sin(3.0 * x[:, 0])], axis=-1)
 
 
 def latent_sampling():
@@ -82,6 +91,10 @@ POLICIES = {
     "mass scenarios": (lambda: mass_scenarios((0.8, 1.2), horizon=20), NOMINAL),
     "barrier filter": (lambda: barrier_filter(swing, 6.0), NOMINAL),
     "predictive filter": (lambda: predictive_filter(Receding(pendulum_mpc(horizon=20)), 6.0), NOMINAL),
+    "reference generator": (lambda: ReferenceGenerator(race_mpc(horizon=15), every=3, tracker=tracker()), CAR),
+    "clip": (lambda: Filter(Receding(linear_mpc()), Clip()), LINEAR),
+    "race filter": (lambda: Filter(swerve, RaceSafety()), CAR),
+    "race barrier": (lambda: race_barrier(swerve), CAR),
     "observer": (lambda: AngleOnly(swing), LATE),
     "observer of an MPC": (lambda: AngleOnly(Receding(pendulum_mpc(horizon=20))), NOMINAL),
     "differences": (lambda: AngleOnly(swing, None), LATE),

@@ -57,6 +57,12 @@ def all_states(f, x, u, ahead):
     return -(B * E).sum(1, keepdims=True) / (B * B).sum(1, keepdims=True)
 
 
+def slope_at_rest(f, x, u, ahead):
+    """Take the slope at u = 0."""
+    E, B = (ahead - f(x, u))[:, 2:], (f(x, 0 * u + 1e-3) - f(x, 0 * u - 1e-3))[:, 2:] / 2e-3
+    return -(B * E).sum(1, keepdims=True) / (B * B).sum(1, keepdims=True)
+
+
 # ------------------------------------------------------------------------------------------------------- item 3
 
 
@@ -127,6 +133,21 @@ def broadcast(s, solve, r, theta, beta):
     factors[:, 0] += theta[0] / (1 + np.exp((theta[1] - np.cos(q)) / theta[2]))
     u = solve(s, WEIGHTS * factors)
     return dict(weights=WEIGHTS * factors, u=(u + beta * r(s, u)).clip(-15, 15))
+
+
+def a_in_front(s, solve, r, theta, beta):
+    """Put a before the brackets."""
+    a, c, d = theta
+    w = np.tile(WEIGHTS, (len(s), 1))
+    w[:, 0] *= a * (1 + expit((np.cos(s[:, 1]) - c) / d))
+    u = solve(s, w)
+    return w, np.clip(u + beta * r(s, u), -LIMIT, LIMIT)
+
+
+def share_after_limit(s, solve, r, theta, beta):
+    """Multiply by beta what has been clipped."""
+    w, u = _decide(add=lambda s, u, r, beta: u + r(s, u))(s, solve, r, theta, beta)
+    return w, beta * u
 
 
 # ------------------------------------------------------------------------------------------------------- item 4
@@ -231,6 +252,22 @@ def _zero(C, x, u, z, net):
     return 0.0
 
 
+def costate_first(s, plan, net):
+    """Move the costate before it is used."""
+    x, steps = [s], []
+    for u in plan:
+        z, C = features(x[-1], [u]), model_slopes(x[-1], u)
+        C[2:] += net.slope(z) @ feature_slopes(x[-1], u)
+        x.append(dynamics(x[-1], [u]) + np.append([0, 0], net(z)))
+        steps.append(C)
+    J, costate, gradient = _gradient()(s, plan, net)[0], 2 * P_END @ x[-1], np.zeros(len(plan))
+    for k in reversed(range(len(plan))):
+        L, C = cost_slopes(x[k], plan[k]), steps[k]
+        costate = L[:4] + costate @ C[:, :4]
+        gradient[k] = L[4] + costate @ C[:, 4]
+    return J, gradient
+
+
 def late(s, plan, net):
     """Take the features after the step has been appended."""
     x, steps = [s], []
@@ -283,6 +320,10 @@ WRONG = [
     (2, "a change of the state", _force(E=lambda f, x, u, ahead: ahead - x)),
     (2, "the course's model for f", lambda f, x, u, ahead: _force()(lambda x, u: dynamics(x, u), x, u, ahead)),
     (2, "rows and columns", _force(quotient=lambda B, E: -(B * E).sum(0)[:1] / (B * B).sum(0)[:1])),
+    (2, "within the motor's limit", lambda *step: np.clip(_force()(*step), -LIMIT, LIMIT)),
+    (2, "the slope at no force", slope_at_rest),
+    (3, "a times 1 + up", a_in_front),
+    (3, "the share after the limit", share_after_limit),
     (3, "sigma of degrees", _decide(gate=lambda s, c, d: expit((np.cos(np.degrees(s[:, 1])) - c) / d))),
     (3, "exp without the minus", _decide(gate=lambda s, c, d: 1 / (1 + np.exp((np.cos(s[:, 1]) - c) / d)))),
     (3, "brackets", _decide(gate=lambda s, c, d: expit(np.cos(s[:, 1]) - c / d))),
@@ -299,6 +340,14 @@ WRONG = [
     (4, "one stage less", _mppi(stages=lambda H: range(H - 1))),
     (4, "no V", _mppi(end=lambda V, x: 0)),
     (4, "x for z", raw_features),
+    (4, "the network's outputs swapped", _mppi(columns=[3, 2])),
+    (
+        4,
+        "the terminal cost H times",
+        lambda s, plan, *others: _mppi(end=lambda V, x: len(plan) * V(x))(s, plan, *others),
+    ),
+    (4, "the next plan", _mppi(new=lambda w, a, plan, noise: np.append((w @ a)[1:], 0.0))),
+    (4, "mean of the exponentials", _mppi(weights=lambda J, T: np.exp(-(J - J.min()) / T) / len(J))),
     (4, "J overwritten", overwritten),
     (4, "plain exp", _mppi(weights=lambda J, T: np.exp(-J / T) / np.exp(-J / T).sum())),
     (4, "max for min", _mppi(weights=lambda J, T: np.exp((J - J.max()) / T) / np.exp((J - J.max()) / T).sum())),
@@ -314,6 +363,7 @@ WRONG = [
     (5, "slope times the model's", _gradient(more=lambda C, x, u, z, net: C[2:] * _chain(x, u, z, net))),
     (5, "features twice", _gradient(z=lambda x, u: features(x / [1, 1, 1, 3], [u / 15]))),
     (5, "slope at the next state", late),
+    (5, "the costate moved on too early", costate_first),
     (6, "the payload, no friction", {"mass": 0.6, "friction": 0.0}),
     (6, "coulomb in the nominal model", {"mass": 0.2, "friction": 2.0}),
     (6, "nothing changed", {"mass": 0.2, "friction": 0.0}),
