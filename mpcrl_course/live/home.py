@@ -283,8 +283,8 @@ def _status(loop: HomeLoop) -> str:
         rows[0] += f" · J a day at the end, €: {told}"
     for i, name in enumerate((loop.controller, "thermostat")):
         rows.append(
-            f"<b>{name}</b> {loop.money[i]:.2f} € · {loop.outside[i]:.2f} K h out of the band · bill J = "
-            f"{loop.J[-1][i]:.2f} €"
+            f"<b>{name}</b> air {loop.x[i, 0]:.1f} °C · {loop.money[i]:.2f} € · {loop.outside[i]:.2f} K h out of the "
+            f"band · bill J = {loop.J[-1][i]:.2f} €"
         )
     return "<br>".join(rows)
 

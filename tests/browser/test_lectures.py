@@ -184,8 +184,9 @@ def lecture_07(lab):
     for name in ("swing of the tariff", "colder by", "weather (number)"):
         check_slider(lab, name, presses=3)
     assert becomes(lambda: "weather 104" in lab.pictures()[0] and lab.number(step) == 0)
-    lab.press(lab.button("Open a window"), "Enter")
-    assert lab.errors() == []
+    warm = lab.number(r"air ([\d.]+) °C")
+    lab.button("Open a window").press("Enter")
+    assert becomes(lambda: lab.number(r"air ([\d.]+) °C") == pytest.approx(warm - 2.0)) and lab.errors() == []
 
 
 def lecture_11(lab):

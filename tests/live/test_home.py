@@ -294,5 +294,7 @@ def test_words_and_alt_text_say_the_state(live):
     for _ in range(3):
         live.buttons["Step"].click()
     assert alt(live) == live.scene.describe(live.loop)
-    said = re.findall(r"</b> -?[\d.]+ € · [\d.]+ K h out of the band · bill J = -?[\d.]+ €", live.words.value)
+    said = re.findall(
+        r"</b> air [\d.]+ °C · -?[\d.]+ € · [\d.]+ K h out of the band · bill J = -?[\d.]+ €", live.words.value
+    )
     assert len(said) == 2 and "0:45" in live.words.value
