@@ -83,7 +83,14 @@ LECTURES = (
         notebook="06_mpc_as_value",
         live=("linear",),
     ),
-    Lecture(7, "Learn the model, or the behaviour?", "system identification against learning in closed loop", (5, 6)),
+    Lecture(
+        7,
+        "Learn the model, or the behaviour?",
+        "system identification against learning in closed loop",
+        (5, 6),
+        notebook="07_aligned_vs_closed_loop",
+        live=("home",),
+    ),
     Lecture(8, "Can MPC teach?", "imitation, DAgger, guided exploration", (2, 3)),
     Lecture(
         9,

@@ -39,6 +39,8 @@ from mpcrl_course.validation import flag, floats, instance, real, reals, short, 
 DT = 0.25  # h
 DAY = 96  # steps of a day
 LOW_DAY, LOW_NIGHT, HIGH = 20.0, 18.0, 23.0  # °C
+#: € that a bought kWh costs more than a sold one, at least: else who buys and sells at once earns without end.
+MARGIN = 0.01
 #: At this efficiency heat that is left in the house at the end is paid for.
 SETTLED_COP = 3.0
 #: What learners meet unless told otherwise; evaluations use smaller numbers.
@@ -303,8 +305,8 @@ class HomeParameters(PlantParameters):
 
     def _changed(self, w: Weather, mean) -> Weather:
         """Return what was drawn, with this plant's tariff and in its climate; `mean` is the mean of prices drawn."""
-        price = np.maximum(0.0, mean + self.swing * (w.price - mean)) if self.swing != 1.0 else w.price
-        return w._replace(outdoor=w.outdoor - self.colder, price=price)
+        price = mean + self.swing * (w.price - mean) if self.swing != 1.0 else w.price
+        return w._replace(outdoor=w.outdoor - self.colder, price=np.maximum(self.sell + MARGIN, price))
 
     def applied(self, x, u) -> np.ndarray:
         """Return what acts where u (n, 2) is asked at states x (n, 5): the battery gives and takes what it can."""

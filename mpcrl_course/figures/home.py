@@ -46,16 +46,16 @@ class HomeDrawing:
     """
 
     def __init__(self, axes: Sequence[Axes], number: int, plant: HomeParameters = NOMINAL, animated: bool = False):
-        self.plant, self.number = plant, number
         temperatures, tariff, powers, battery = axes
         steps = plant.days * round(24.0 / DT)
         k = np.arange(steps + 1)
-        hours, price = k * DT, plant.forecast(0, number, steps + 1).price
+        hours = k * DT
         look: dict[str, Any] = {"marker": "", "animated": animated}
         temperatures.fill_between(hours, lower(k), HIGH, step="post", color=COLOURS["sky"], alpha=0.25, lw=0)
         temperatures.set(xlim=(0, hours[-1]), ylim=(17.0, 24.0), ylabel="°C")
-        tariff.step(hours, price, where="post", color=COLOURS["purple"], ls="-", marker="")
-        tariff.set(xlim=(0, hours[-1]), ylim=(0.0, 1.15 * price.max()), ylabel="€/kWh")
+        (self._tariff,) = tariff.step(hours, 0.0 * hours, where="post", color=COLOURS["purple"], ls="-", **look)
+        self.set_weather(number, plant)
+        tariff.set(xlim=(0, hours[-1]), ylim=(0.0, 1.15 * self._price.max()), ylabel="€/kWh")
         battery.set(xlim=(0, hours[-1]), ylim=(0.0, 1.05 * plant.capacity), ylabel="battery, kWh", xlabel="hour")
         battery.axhline(plant.capacity, color="black", lw=1, ls="--", marker="")
         for ax in (temperatures, tariff, battery):
@@ -74,9 +74,19 @@ class HomeDrawing:
         self._bars = PolyCollection([], facecolors=LOOKS, edgecolors="black", linewidths=0.8, animated=animated,
                                     zorder=3)  # fmt: skip
         powers.add_collection(self._bars)
-        self.artists: list[Artist] = [self._air, self._mass, self._plan, self._now, self._charge, self._charge_plan,
-                                      self._bars]  # fmt: skip
-        self._price = price
+        self.artists: list[Artist] = [self._tariff, self._air, self._mass, self._plan, self._now, self._charge,
+                                      self._charge_plan, self._bars]  # fmt: skip
+
+    def set_weather(self, number: int, plant: HomeParameters) -> None:
+        """Show the tariff of another weather, by its `number`, or of another `plant` with as many days."""
+        self.plant, self.number = plant, number
+        self._price = plant.forecast(0, number, plant.days * round(24.0 / DT) + 1).price
+        self._tariff.set_ydata(self._price)
+
+    @property
+    def highest(self) -> float:
+        """The highest price of the tariff, € a kWh."""
+        return float(self._price.max())
 
     def set(self, x, u, plan=None) -> None:
         """Show states x (steps + 1, 5) and inputs u (steps, 2) of a run so far; and a `plan` (N + 1, 3) from its last.
@@ -90,11 +100,14 @@ class HomeDrawing:
         self._charge.set_data(hours, x[:, 2])
         self._now.set_data(hours[-1:], self._price[round(x[-1, 3]) :][:1])
         ahead = np.zeros((0, 3)) if plan is None else np.asarray(plan, dtype=float)
-        later = hours[-1] + DT * np.arange(len(ahead))
-        self._plan.set_data(later, ahead[:, 0])
-        self._charge_plan.set_data(later, ahead[:, 2])
+        self.set_plan(hours[-1] + DT * np.arange(len(ahead)), ahead)
         ends = np.clip(powers(x[-2], u[-1], self.plant), -MOST, MOST) if len(u) else np.zeros(len(POWERS))
         self._bars.set_verts([_bar(i, end) for i, end in zip(range(len(POWERS))[::-1], ends.tolist(), strict=True)])
+
+    def set_plan(self, hours, plan) -> None:
+        """Show a `plan` (N + 1, 3) of air, mass and charge at these `hours` (N + 1,)."""
+        self._plan.set_data(hours, plan[:, 0])
+        self._charge_plan.set_data(hours, plan[:, 2])
 
 
 def powers(x, u, plant: HomeParameters = NOMINAL) -> np.ndarray:

@@ -19,6 +19,7 @@ STEPS = {
     "04_mpc_vs_rl": [r"step (\d+) \("],
     "05_architectures": [r"step (\d+) \(", r"step (\d+) \("],
     "06_mpc_as_value": [r"of (\d+) steps", r"of (\d+) steps"],
+    "07_aligned_vs_closed_loop": [r"step (\d+) of", r"step (\d+) of"],
     "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
     "11_distributed": [r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of"],
@@ -172,6 +173,22 @@ def lecture_06(lab):
     print(f"learning: {rate:.1f} frames/s, {lab.number(updates):.0f} updates")
 
 
+def lecture_07(lab):
+    """Every controller can be chosen by keyboard and begins at midnight; sliders act at once, an open window cools."""
+    step = STEPS["07_aligned_vs_closed_loop"][0]
+    for name in ("thermostat", "proportional", "simple", "learned", "whole"):
+        lab.button(name).press("Space")
+        assert becomes(lambda name=name: f"{name} " in lab.words() and lab.number(step) == 0), name
+        lab.press(lab.button("Step"), "Space")
+        assert becomes(lambda: lab.number(step) == 1) and lab.errors() == [], name
+    for name in ("swing of the tariff", "colder by", "weather (number)"):
+        check_slider(lab, name, presses=3)
+    assert becomes(lambda: "weather 104" in lab.pictures()[0] and lab.number(step) == 0)
+    warm = lab.number(r"air ([\d.]+) °C")
+    lab.button("Open a window").press("Enter")
+    assert becomes(lambda: lab.number(r"air ([\d.]+) °C") == pytest.approx(warm - 2.0)) and lab.errors() == []
+
+
 def lecture_11(lab):
     check_slider(lab, "penalty ρ", presses=2)
     assert becomes(lambda: "ρ = 10" in lab.words())
@@ -210,6 +227,7 @@ FURTHER = {
     "04_mpc_vs_rl": lecture_04,
     "05_architectures": lecture_05,
     "06_mpc_as_value": lecture_06,
+    "07_aligned_vs_closed_loop": lecture_07,
     "09_critic": lecture_09,
     "11_distributed": lecture_11,
     "12_second_order": lecture_12,

@@ -25,7 +25,7 @@ def test_lines_are_those_of_the_run_and_of_the_plan(drawing):
     mpc = home_mpc(True, 20)
     plan = mpc.V(mpc.parameters.initial(), X[-1]).x
     drawing.set(X, U, plan)
-    air, mass, ahead, now, charge, ahead_charge, _ = drawing.artists
+    _, air, mass, ahead, now, charge, ahead_charge, _ = drawing.artists
     hours = X[:, 3] / 4.0
     for line, column in ((air, 0), (mass, 1), (charge, 2)):
         np.testing.assert_array_equal(line.get_data(), [hours, X[:, column]])
