@@ -57,6 +57,7 @@ WIDGETS = (
         "Retrain the RL",
         "Back to nominal",
     ),
+    Widget("architectures", "", ("payload m", "dry friction", "share β of r", "random force"), "", "Reset"),
     Widget("linear", "", ("back-off", "horizon", "discount"), "Learn while you watch", "Reset"),
     Widget("admm", "", ("penalty", "iteration shown", "messages lost"), "", "New states"),
     Widget(

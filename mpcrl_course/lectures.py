@@ -67,7 +67,14 @@ LECTURES = (
         notebook="04_mpc_vs_rl",
         live=("versus",),
     ),
-    Lecture(5, "Where may a network sit?", "the taxonomy, and five ways to combine a network with an MPC", (2, 3)),
+    Lecture(
+        5,
+        "Where may a network sit?",
+        "the taxonomy, and five ways to combine a network with an MPC",
+        (2, 3),
+        notebook="05_architectures",
+        live=("architectures",),
+    ),
     Lecture(
         6,
         "Can an MPC be the function approximator?",

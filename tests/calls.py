@@ -325,6 +325,19 @@ CALLS = {
         first=policies.first_plan,
     ),
     "departed": lambda: call(policies.departed, epsilon=0.1, scale=np.array([1.0, 2.0])),
+    "PredictedSet": lambda: call(
+        policies.PredictedSet, mpc=made("mpc"), predict=lambda s: np.zeros(6), theta=theta("mpc")
+    ),
+    "PredictedSet.call": lambda: call(policies.PredictedSet(made("mpc"), lambda s: np.zeros(6)), y=np.array([S])),
+    "VaryingHorizon": lambda: call(
+        policies.VaryingHorizon,
+        mpcs=[made("mpc"), problems.linear_mpc(3)],
+        choose=lambda s, plan: 0,
+        theta=theta("mpc"),
+        delay=1,
+        stack=None,
+        first=policies.first_plan,
+    ),
     "Predicted": lambda: call(policies.Predicted, network=made("planner"), N=3, angle=0, lower=-1.0, upper=1.0),
     "Predicted.call": lambda: call(policies.Predicted(made("planner"), 3, 0, -1.0, 1.0), s=S),
     "compare_guesses": lambda: call(

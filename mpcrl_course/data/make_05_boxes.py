@@ -1,6 +1,6 @@
-"""Lecture 05's table on the cart-pole: parameterised, parallel and hierarchical, five trainings each, from 20 starts.
+"""Lecture 05's table on the cart-pole: all five architectures, five trainings each, from 20 starts.
 
-Run it with `python mpcrl_course/data/make_05_boxes.py`, about six minutes of processor time; with names of rows, such
+Run it with `python mpcrl_course/data/make_05_boxes.py`, about eight minutes of processor time; with names of rows, such
 as "phi by DDPG", for these alone. With a training change the steps of the plant that are learned from, first weights
 and all that is tried; the starts are the same for all. It writes boxes_05.npz: what `comparison.measure` found, as
 `comparison.shipped` reads it (times: of the first training only), "NAME learned", what each training learned, and "NAME
@@ -22,9 +22,10 @@ from joblib import delayed
 from tqdm import tqdm
 
 from mpcrl_course import places
-from mpcrl_course.envs.cartpole import LADEN, MODEL, WEIGHTS
+from mpcrl_course.envs.cartpole import LADEN, MODEL, WEIGHTS, dynamics
 from mpcrl_course.learners import DDPG, CrossEntropy, cartpole_transitions, fit, identify
 from mpcrl_course.policies.comparison import CommonGuess, hanging_starts, measure, objective, stack
+from mpcrl_course.policies.guesses import Nearest, mirrored
 from mpcrl_course.policies.hierarchical import (
     N_PHI,
     Hierarchical,
@@ -36,7 +37,7 @@ from mpcrl_course.policies.hierarchical import (
     phi_of,
     weights_of,
 )
-from mpcrl_course.policies.integrated import feature_mlp, features
+from mpcrl_course.policies.integrated import feature_mlp, features, integrated_mpc
 from mpcrl_course.policies.parallel import Parallel, correction, missing_force
 from mpcrl_course.policies.parameterised import N_THETA, tuned_theta
 from mpcrl_course.policies.receding import Receding
@@ -140,6 +141,27 @@ def phi_by_ddpg(k):
     return hierarchical(actor_of(agent), theta), agent.actor.theta
 
 
+def integrated(k):
+    """Return the MPC with what the nominal model misses, learned in training k, inside; and the network's weights."""
+    (x, u, ahead), rng = steps_of(k), np.random.default_rng([12, k])
+    phi = fit(feature_mlp(rng), features(x, u), (ahead - dynamics(x, u))[:, 2:], rng)
+    learned = phi.theta.astype(np.float32)
+    phi.theta[:] = learned
+    return Receding(integrated_mpc(phi), first=common()[2]), learned
+
+
+def nearest(k):
+    """Return the plain MPC of training k that starts from the nearest of 12 plans and their images; and their starts.
+
+    It is the first guess that is learned here: all other rows have the common one.
+    """
+    mpc = common()[0]
+    guess, starts = CommonGuess(mpc), TRAINED[np.random.default_rng([13, k]).permutation(len(TRAINED))[:12]]
+    x, u = (np.array(part) for part in zip(*(guess.plan(s) for s in starts), strict=True))  # solved anew: it is timed
+    stored = Nearest(*mirrored(x, u), 1, [1.0, 0.5, 1.0, 2.0])
+    return Receding(mpc, first=lambda mpc, theta, s: mpc.policy(theta, s, warm_start=stored(s))), starts
+
+
 def jumps(name, low, high):
     """Return the row of a phi that jumps between the values low and high of a parameter, by `name`."""
     return {f"jumping {name}": lambda k: (hierarchical(jumping({name: low}, {name: high}), identified(0)), [])}
@@ -165,6 +187,8 @@ LEARNED = {
     "constant weight": lambda k: (hierarchical(constant_weight(), identified(k)), []),
     "phi by trial": phi_by_trial,
     "phi by DDPG": phi_by_ddpg,
+    "integrated": integrated,
+    "nearest plan": nearest,
     "constant weights": lambda k: (hierarchical(lambda s: weights_of([1.0, -1.0]), identified(k)), []),
 }
 

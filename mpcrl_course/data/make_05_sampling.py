@@ -1,9 +1,9 @@
 """What sampling gains from networks, for lecture 05: five trainings of everything, each on the first 20 fixed starts.
 
-Run it with `python mpcrl_course/data/make_05_sampling.py` (about five minutes on one core). It writes
+Run it with `python mpcrl_course/data/make_05_sampling.py` (about seven minutes on one core). It writes
 sampling_05.npz: costs (rows, seeds, starts) as `planned` (the exact model alone), `agents` (with an agent that is half
-trained) and `latent` (in a latent space, and DDPG from the same log), their rows' names as `planned_rows` and so on;
-and `spread` (rows, seeds, tens of updates), the standard deviation of z under the consistency loss alone.
+trained, or trained) and `latent` (in a latent space, and DDPG from the same log), their rows' names as `planned_rows`
+and so on; and `spread` (rows, seeds, tens of updates), the standard deviation of z under the consistency loss alone.
 """
 
 import os
@@ -24,7 +24,7 @@ from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.policies.sampling import MPPI
 
 SEEDS, STARTS = range(5), FIXED_STARTS[:20]
-STEPS = (3000, 4000, 5000)  # of DDPG: half-trained
+STEPS, TRAINED = (3000, 4000, 5000), 15_000  # of DDPG: half-trained, and trained
 UPDATES = 3000
 ABLATIONS = {"no stopped gradient": {"stop_gradient": False}, "no slow encoder": {"tau": (1.0, 0.01)},
              "no slow critic": {"tau": (0.01, 1.0)}, "no slow copies": {"tau": 1.0},
@@ -126,6 +126,8 @@ def main():
             for row, cost in latent(learned(source, seed).model, seed).items():
                 keep("latent", f"{name}: {row}", cost)
             keep("latent", f"{name}: DDPG from it", without_a_model(source, seed))
+        for row, cost in guided(learner.run(TRAINED, progress=False).agent, seed).items():
+            keep("agents", f"{TRAINED} steps: {row}", cost)
         for name, options in ABLATIONS.items():
             for row, cost in latent(learned(log, seed, **options).model, seed).items():
                 keep("latent", f"{name}: {row}", cost)

@@ -47,6 +47,8 @@ class CartPoleDrawing:
         Poles of a plan that are shown.
     animated : bool
         Whether a `Canvas` draws the artists that move, frame by frame.
+    colour : str
+        Of the pole, a name in `COLOURS`.
 
     Attributes
     ----------
@@ -57,7 +59,13 @@ class CartPoleDrawing:
     """
 
     def __init__(
-        self, ax: Axes, length: float = 0.5, max_force: float = 15.0, ghosts: int = 10, animated: bool = False
+        self,
+        ax: Axes,
+        length: float = 0.5,
+        max_force: float = 15.0,
+        ghosts: int = 10,
+        animated: bool = False,
+        colour: str = "vermilion",
     ):
         self.length, self.max_force, self.ghosts = float(length), float(max_force), int(ghosts)
         ax.set(xlim=(-2.62, 2.62), ylim=(-0.64, 0.64), aspect="equal", yticks=[], xlabel="position $p$ (m)")
@@ -79,9 +87,9 @@ class CartPoleDrawing:
         self._cart = Rectangle((-CART[0] / 2, -CART[1] / 2), *CART, facecolor="0.75", edgecolor="black",
                                animated=animated, zorder=3)  # fmt: skip
         ax.add_patch(self._cart)
-        (self._rod,) = ax.plot([], [], color=COLOURS["vermilion"], linewidth=6, solid_capstyle="round", zorder=4,
+        (self._rod,) = ax.plot([], [], color=COLOURS[colour], linewidth=6, solid_capstyle="round", zorder=4,
                                **line)  # fmt: skip
-        self._bob = Circle((0, 0), BOB, facecolor=COLOURS["vermilion"], edgecolor="black", animated=animated,
+        self._bob = Circle((0, 0), BOB, facecolor=COLOURS[colour], edgecolor="black", animated=animated,
                            zorder=5)  # fmt: skip
         ax.add_patch(self._bob)
         (self.arrow,) = ax.plot([], [], color=COLOURS["green"], linewidth=2.5, zorder=6, **line)

@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from mpcrl_course.statistics import Interval
+from mpcrl_course.statistics import Bounds, Interval
+
+#: Numbers with an interval; what else the columns of their CSV are called.
+UNSURE: dict[type, tuple[str, ...]] = {Interval: ("±",), Bounds: ("low", "high")}
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,8 @@ class Table:
     header
         Of each column, with the unit of its numbers: "time (ms)".
     rows
-        Each as long as the header: texts, numbers, `Interval`s, or None where there is nothing. They are kept as they
-        are given, so that `rows` has every digit.
+        Each as long as the header: texts, numbers, `Interval`s, `Bounds`, or None where there is nothing. They are kept
+        as they are given, so that `rows` has every digit.
     formats
         How the numbers of a column are written, by its head: {"time (ms)": ".1f"}. By default all have as many places
         as give the largest three digits and the smallest two.
@@ -113,26 +116,30 @@ class Table:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        styles = [f'style="text-align:{"right" if right else "left"}"' for right in self._right()]
+        right = self._right()
 
         def line(cells, tag, scope=""):
-            inside = (f"<{tag}{scope} {s}>{escape(c)}</{tag}>" for c, s in zip(cells, styles, strict=True))
-            return f"<tr>{''.join(inside)}</tr>"
+            inside = ""
+            for cell, flush in zip(cells, right, strict=True):
+                style = ("right;white-space:nowrap" if tag == "td" else "right") if flush else "left"
+                inside += f'<{tag}{scope} style="text-align:{style}">{escape(cell)}</{tag}>'
+            return f"<tr>{inside}</tr>"
 
         head, rows = line(self.header, "th", ' scope="col"'), "".join(line(cells, "td") for cells in self._texts())
         caption = f'<caption style="caption-side:top;text-align:left">{escape(self.caption)}</caption>'
         return f"<table>{caption}<thead>{head}</thead><tbody>{rows}</tbody></table>"
 
     def csv(self) -> str:
-        """Return the rows as comma-separated values, every digit; half the width of intervals in columns of its own."""
-        halves = [any(isinstance(row[k], Interval) for row in self.rows) for k in range(len(self.header))]
+        """Return the rows as comma-separated values, every digit; what is said of an interval has its own columns."""
+        columns = [[type(row[k]) for row in self.rows] for k in range(len(self.header))]
+        kinds = [next((kind for kind in UNSURE if kind in column), None) for column in columns]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         for row in [self.header, *self.rows]:
             line: list[Any] = []
-            for cell, half in zip(row, halves, strict=True):
-                pair = cell if isinstance(cell, Interval) else (cell, f"{cell}, ±" if row is self.header else None)
-                line += pair if half else [cell]
+            for cell, kind in zip(row, kinds, strict=True):
+                rest = [f"{cell}, {name}" if row is self.header else None for name in (UNSURE[kind] if kind else ())]
+                line += list(cell) if isinstance(cell, (Interval, Bounds)) else [cell, *rest]
             writer.writerow(line)
         return text.getvalue()
 
@@ -145,7 +152,7 @@ class Table:
         # Which columns hold numbers, and nothing else.
         columns = [[row[k] for row in self.rows if row[k] is not None] for k in range(len(self.header))]
         return [
-            bool(column) and all(isinstance(cell, (Real, Interval)) and not isinstance(cell, bool) for cell in column)
+            bool(column) and all(isinstance(cell, (Real, *UNSURE)) and not isinstance(cell, bool) for cell in column)
             for column in columns
         ]
 

@@ -1,6 +1,7 @@
 """Live pictures: a closed loop, a scene that draws it, and a player with the controls, apart from each other."""
 
 from mpcrl_course.live.admm import admm_live, agreement
+from mpcrl_course.live.architectures import architectures_live
 from mpcrl_course.live.canvas import Canvas
 from mpcrl_course.live.cartpole import cartpole_live
 from mpcrl_course.live.clock import Clock
@@ -20,6 +21,7 @@ __all__ = [
     "Player",
     "admm_live",
     "agreement",
+    "architectures_live",
     "cartpole_live",
     "ddpg_live",
     "linear_live",

@@ -16,7 +16,6 @@ import numpy as np
 from mpcrl_course.envs.cartpole import DT, TRACK, TRACK_END, CartPole, CartPoleParameters
 from mpcrl_course.figures.cartpole import CartPoleDrawing, describe_cartpole
 from mpcrl_course.live.canvas import Scene
-from mpcrl_course.live.clock import running_loop
 from mpcrl_course.live.controls import checked_kick, slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.mpc import MPC, Solution, SolverError, shift
@@ -29,8 +28,6 @@ HORIZONS, PAST, AHEAD = (10, 20, 30, 40, 50, 60), 80, 60
 HANGING = (0.0, np.pi, 0.0, 0.0)
 #: After a failed solve the patient solver is asked again only after so many steps: it takes long to say no.
 PATIENCE = 10
-#: Seconds between two MPCs that are built ahead.
-PAUSE = 0.5
 
 
 class Step(NamedTuple):
@@ -325,25 +322,8 @@ def cartpole_live(controller: Callable | None = None, *, width: int = 800, **opt
     player.connect(loop.change, "position_weight", "force_weight", "target", "cart_mass", "mass", "told")
     player.connect(loop.change, "horizon", "track", then=look_ahead)
     nearest = sorted(HORIZONS, key=lambda other: abs(other - horizon))
-    _when_idle(player, [other_limit, *(partial(loop.prepare, other) for other in nearest)])
+    player.when_idle([other_limit, *(partial(loop.prepare, other) for other in nearest)])
     return player
-
-
-def _when_idle(player: Player, jobs: list[Callable]) -> None:
-    """Do the jobs one by one while the player does not play; without an event loop (in no notebook) never."""
-    if (loop := running_loop()) is None:
-        return
-
-    async def work():
-        for job in jobs:
-            await player.clock.sleep(PAUSE)
-            while player.playing:
-                await player.clock.sleep(PAUSE)
-            if player.box.comm is None:
-                return
-            player.guard(job)
-
-    player.ahead = loop.create_task(work())  # type: ignore[attr-defined]  # kept, or it would be forgotten
 
 
 def _status(loop):

@@ -35,10 +35,22 @@ def toggle(text: str, icon: str) -> ipywidgets.ToggleButton:
     return ipywidgets.ToggleButton(value=False, description=text, icon=icon, layout={"width": "auto"})
 
 
+def choice(text: str, options: dict[str, str], value: str) -> ipywidgets.ToggleButtons:
+    """Return buttons behind a `text`, of which one is pressed, `value`; `options` are their texts and tooltips.
+
+    By keyboard as by mouse: in a list to choose from, arrow keys would move JupyterLab's cursor from cell to cell.
+    """
+    buttons = ipywidgets.ToggleButtons(options=list(options), value=value, description=text)
+    buttons.tooltips, buttons.style.button_width = list(options.values()), "auto"
+    return buttons
+
+
 def row(controls: list, label: int, width: int) -> ipywidgets.HBox:
     """Return controls side by side, two in the `width` of the picture, each with `label` pixels for its text."""
     for control in controls:
-        control.style.description_width, control.layout.width = f"{label}px", f"{min(width // 2 - 10, 390)}px"
+        wide = isinstance(control, ipywidgets.ToggleButtons)  # these have the whole of it
+        control.style.description_width = f"{label}px"
+        control.layout.width = f"{width if wide else min(width // 2 - 10, 390)}px"
     return ipywidgets.HBox(controls, layout={"flex_flow": "row wrap", "width": f"{width}px", "max_width": "100%"})
 
 

@@ -12,7 +12,7 @@ import math
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from mpcrl_course.live.controls import BESIDE, row
 
 #: Descriptions are renewed this often at most, in seconds: nobody reads faster.
 SAY_EVERY = 0.25
+#: Seconds between two jobs that are done while nothing plays.
+PAUSE = 0.5
 
 _PACKAGE = str(Path(__file__).parents[1])
 _playing: weakref.ref | None = None
@@ -241,6 +243,22 @@ class Player:
             control.value = value
         finally:
             self._quiet = None
+
+    def when_idle(self, jobs: Iterable[Callable[[], object]]) -> None:
+        """Do the jobs one by one while nothing plays here; without an event loop (in no notebook) never."""
+        if (loop := running_loop()) is None:
+            return
+
+        async def work():
+            for job in jobs:
+                await self.clock.sleep(PAUSE)
+                while self.playing:
+                    await self.clock.sleep(PAUSE)
+                if self._closed():
+                    return
+                self.guard(job)
+
+        self.ahead = loop.create_task(work())  # kept, or it would be forgotten
 
     def guard(self, function: Callable[[], object]) -> bool:
         """Call `function`; an error is shown, not raised, and pauses. Returns whether it went well."""

@@ -1,6 +1,7 @@
 """Ways to act: one file per box of the taxonomy."""
 
-from mpcrl_course.policies import back_off, comparison, guesses, hierarchical
+from mpcrl_course.policies import active_set, back_off, comparison, guesses, hierarchical, horizon, on_demand
+from mpcrl_course.policies.active_set import PredictedSet
 from mpcrl_course.policies.back_off import (
     cartpole_back_off,
     chance_back_off,
@@ -13,6 +14,7 @@ from mpcrl_course.policies.energy import energy_rule
 from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torques, predictive_filter
 from mpcrl_course.policies.guesses import Nearest, Predicted, compare_guesses
 from mpcrl_course.policies.hierarchical import Hierarchical, TunedCartPole
+from mpcrl_course.policies.horizon import VaryingHorizon
 from mpcrl_course.policies.house import Thermostat, proportional
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
@@ -38,11 +40,14 @@ __all__ = [
     "OnDemand",
     "Parallel",
     "Predicted",
+    "PredictedSet",
     "Receding",
     "ResidualModel",
     "Scenarios",
     "Thermostat",
     "TunedCartPole",
+    "VaryingHorizon",
+    "active_set",
     "back_off",
     "barrier_filter",
     "barrier_torques",
@@ -55,12 +60,14 @@ __all__ = [
     "first_plan",
     "guesses",
     "hierarchical",
+    "horizon",
     "integrated_mpc",
     "kalman_gain",
     "linear_back_off",
     "mass_scenarios",
     "missing_force",
     "mppi_weights",
+    "on_demand",
     "predictive_filter",
     "proportional",
     "robust_back_off",

@@ -36,7 +36,7 @@ def held(s, N: int, n_inputs: int = 1) -> tuple[np.ndarray, np.ndarray]:
 def line(s, N: int, angle: int) -> tuple[np.ndarray, np.ndarray]:
     """Return N stages straight from s (n_states,) to rest, the state `angle` at its nearest whole turn; inputs 0."""
     s, N, end = reals(s, "s", (None,)), whole(N, "N", 1), np.zeros(np.shape(s))
-    angle = _index(angle, len(s))
+    angle = index_of(angle, len(s))
     end[angle] = TURN * np.round(s[angle] / TURN)
     return np.linspace(s, end, N + 1), np.zeros((N, 1))
 
@@ -87,7 +87,7 @@ class Nearest:
 
     def __init__(self, x, u, angle: int, scale):
         self.x, self.u = _plans(x, u)
-        self.angle, self.scale = _index(angle, self.x.shape[2]), reals(scale, "scale", (self.x.shape[2],))
+        self.angle, self.scale = index_of(angle, self.x.shape[2]), reals(scale, "scale", (self.x.shape[2],))
         if not (self.scale > 0.0).all():
             raise ValueError(f"scale must be positive, not {self.scale}")
 
@@ -123,7 +123,7 @@ class Predicted:
         if rest <= 0 or rest % self.N:
             raise ValueError(f"network does not predict plans of N = {N} stages of {self.n_states} states: {network}")
         self.angle, self.lower, self.upper = (
-            _index(angle, self.n_states),
+            index_of(angle, self.n_states),
             floats(lower, "lower"),
             floats(upper, "upper"),
         )
@@ -133,7 +133,7 @@ class Predicted:
     def __call__(self, s) -> tuple[np.ndarray, np.ndarray]:
         """Return states and inputs predicted from the state s (n_states,), the first of the states s itself."""
         s = reals(s, "s", (self.n_states,))
-        x, u = np.split(self.network(_seen(s, self.angle)).astype(float), [(self.N + 1) * self.n_states])
+        x, u = np.split(self.network(seen(s, self.angle)).astype(float), [(self.N + 1) * self.n_states])
         x = s + x.reshape(self.N + 1, -1)
         x[0] = s
         return x, np.clip(u.reshape(self.N, -1), self.lower, self.upper)
@@ -156,8 +156,8 @@ def lesson(x, u, angle: int) -> tuple[np.ndarray, np.ndarray]:
     predicted : ndarray, shape (M, (N + 1) n_states + N n_inputs)
     """
     x, u = _plans(x, u)
-    angle, M = _index(angle, x.shape[2]), len(x)
-    return _seen(x[:, 0], angle), np.concatenate([(x - x[:, :1]).reshape(M, -1), u.reshape(M, -1)], axis=1)
+    angle, M = index_of(angle, x.shape[2]), len(x)
+    return seen(x[:, 0], angle), np.concatenate([(x - x[:, :1]).reshape(M, -1), u.reshape(M, -1)], axis=1)
 
 
 class Found(NamedTuple):
@@ -228,8 +228,16 @@ def _solved(mpc: MPC, theta, s, guesses: list[Callable]) -> tuple[float, float]:
     return value, process_time() - began
 
 
-def _seen(s: np.ndarray, angle: int) -> np.ndarray:
-    """Return states with (cos, sin) in the place of the angle: turns do not show."""
+def seen(s: np.ndarray, angle: int) -> np.ndarray:
+    """Return states as a network sees them: with (cos, sin) in the place of the angle, so that turns do not show.
+
+    Parameters
+    ----------
+    s : array_like, shape (..., n_states)
+    angle : int
+        Which state is an angle.
+    """
+    s = np.asarray(s, float)
     q = s[..., angle]
     return np.concatenate([s[..., :angle], np.stack([np.cos(q), np.sin(q)], -1), s[..., angle + 1 :]], axis=-1)
 
@@ -242,8 +250,8 @@ def _plans(x, u) -> tuple[np.ndarray, np.ndarray]:
     return x, u
 
 
-def _index(angle, n: int) -> int:
-    """Return the index of a state."""
+def index_of(angle, n: int) -> int:
+    """Return the index of a state, an `angle`, if it is one of n; ValueError if it is not."""
     found = whole(angle, "angle", 0)
     if found >= n:
         raise ValueError(f"angle is the index of one of {n} states, not {found}")

@@ -95,6 +95,7 @@ def integrated_mpc(
     solver: str = "rti",
     cost: MLP | None = None,
     split: bool = True,
+    **options,
 ) -> MPC:
     """Return the MPC of the cart-pole with networks inside its problem; a network of zeros makes it the plain one.
 
@@ -109,6 +110,8 @@ def integrated_mpc(
     split : bool
         Whether real-time iteration evaluates phi for all stages at once, outside of CasADi, which is faster and else
         the same (`SplitRealTimeSolver`).
+    **options
+        ``line_search=False``, ``fallback=False``: see `RealTimeSolver`.
     """
     added, plain = ResidualModel(phi), cartpole.problem(model, horizon)
     choice(solver, ("rti", "ipopt"), "solver"), flag(split, "split")
@@ -124,8 +127,9 @@ def integrated_mpc(
         stage_cost=lambda k, x, u, p: ca.sumsqr(residual(k, x, u, p)),
     )
     if solver == "ipopt":
-        return MPC(problem, solver)
-    return MPC(problem, solver, residual=residual, **({"split": (plain.dynamics, added.along)} if split else {}))
+        return MPC(problem, solver, **options)
+    options |= {"split": (plain.dynamics, added.along)} if split else {}
+    return MPC(problem, solver, residual=residual, **options)
 
 
 def _smooth(network: MLP, n_outputs: int | None, name: str) -> MLP:

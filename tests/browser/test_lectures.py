@@ -1,6 +1,7 @@
 """Every lecture as its reader has it: JupyterLab, the import cell, and the live widgets by keyboard and mouse."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ STEPS = {
     "02_mpc": [r"step (\d+) \("],
     "03_rl": [""],
     "04_mpc_vs_rl": [r"step (\d+) \("],
+    "05_architectures": [r"step (\d+) \(", r"step (\d+) \("],
     "06_mpc_as_value": [r"of (\d+) steps", r"of (\d+) steps"],
     "11_distributed": [r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of"],
@@ -130,6 +132,25 @@ def check_retraining(lab):
     assert becomes(lambda: lab.number(steps) == 0 and "trained on the nominal plant" in lab.words())
 
 
+def lecture_05(lab):
+    """Every architecture can be chosen by keyboard and begins from the start; sliders and the kick act at once."""
+    step = STEPS["05_architectures"][0]
+    for name in ("plain", "parameterised", "hierarchical", "integrated", "algorithmic", "parallel"):
+        lab.button(name).press("Space")
+        assert becomes(lambda name=name: re.search(rf"{name}[^a-z]* cost", lab.words()) and lab.number(step) == 0), name
+        lab.press(lab.button("Step"), "Space")
+        assert becomes(lambda: lab.number(step) == 1) and lab.errors() == [], name
+    for name in ("payload m", "dry friction", "random force"):
+        check_slider(lab, name, presses=3)
+    lab.slider("share β of r").press("Home")
+    assert becomes(lambda: "β = 0.00" in lab.words())
+    check_slider(lab, "share β of r", presses=3)
+    lab.button("Kick").click()
+    assert becomes(lambda: "kicked by" in lab.words())
+    lab.button("Learn this plant").press("Enter")
+    assert becomes(lambda: lab.number(step) == 0 and "learned at 0.75 kg, 3.75 N" in lab.pictures()[0])
+
+
 def lecture_06(lab):
     """The back-off, and learning: switched on, playing updates theta; paused, nothing does."""
     updates = r"(\d+) updates of"
@@ -172,6 +193,7 @@ def lecture_12(lab):
 FURTHER = {
     "02_mpc": lecture_02,
     "04_mpc_vs_rl": lecture_04,
+    "05_architectures": lecture_05,
     "06_mpc_as_value": lecture_06,
     "11_distributed": lecture_11,
     "12_second_order": lecture_12,

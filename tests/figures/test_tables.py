@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.figures import Pseudocode, Table
-from mpcrl_course.statistics import Interval
+from mpcrl_course.statistics import Bounds, Interval
 
 ROWS = [
     ("plain", Interval(158.31234, 12.5), 1.25, 20, None),
@@ -49,7 +49,7 @@ def test_html_has_the_caption_and_aligns_each_column():
     assert re.search(r"<caption[^>]*>Cost &amp; change</caption>", shown) and "a &lt; b" in shown
     sides = re.findall(r'<th scope="col" style="text-align:(\w+)">', shown)
     assert sides == ["left", "right", "right", "right", "left"]
-    assert re.findall(r'<td style="text-align:(\w+)">', shown) == sides * 2
+    assert re.findall(r'<td style="text-align:(\w+)', shown) == sides * 2
 
 
 def test_csv_has_every_digit_and_the_width_of_intervals():
@@ -58,6 +58,9 @@ def test_csv_has_every_digit_and_the_width_of_intervals():
     assert rows[0] == ["plain", "158.31234", "12.5", "1.25", "20", ""]
     mixed = Table("", ["x"], [[Interval(1.0, 0.5)], [2.0]]).csv()
     assert mixed == 'x,"x, ±"\n1.0,0.5\n2.0,\n'
+    ends = Table("", ["x"], [[Bounds(-1.04, -2.5, 0.5)], [None]], {"x": "+.1f"})
+    assert ends.csv() == 'x,"x, low","x, high"\n-1.04,-2.5,0.5\n,,\n'
+    assert [line.strip() for line in str(ends).splitlines()[3:]] == ["-1.0 [-2.5, +0.5]", "–"]
 
 
 def test_a_file_is_written_only_when_asked_for(tmp_path):

@@ -13,12 +13,12 @@ from mpcrl_course.live.cartpole import (
     HORIZONS,
     PAST,
     PATIENCE,
-    PAUSE,
     CartPoleLoop,
     CartPoleScene,
     build_mpc,
     cartpole_live,
 )
+from mpcrl_course.live.player import PAUSE
 from mpcrl_course.mpc import shift
 from mpcrl_course.policies.receding import first_plan
 from mpcrl_course.problems.cartpole import cartpole_mpc

@@ -11,8 +11,10 @@ from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters, dynamics, observation, stage_cost
 from mpcrl_course.learners.latent import LatentModel
 from mpcrl_course.network import ADMM
+from mpcrl_course.policies.active_set import PredictedSet
 from mpcrl_course.policies.filters import barrier_filter, predictive_filter
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
+from mpcrl_course.policies.horizon import VaryingHorizon
 from mpcrl_course.policies.house import Thermostat, proportional
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import feature_mlp, integrated_mpc
@@ -29,6 +31,7 @@ from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
 
 LINEAR, NETWORK, NET = LinearParameters(), LinearNetwork().parameters, network_mpc()
+BOUNDED = np.eye(30)[0]  # of ten inputs and twenty rows, u_0 on its upper bound
 LATE = PendulumParameters(delay=2, process_noise=0.2, measurement_noise=0.01)
 
 
@@ -67,6 +70,11 @@ POLICIES = {
     ),
     "hierarchical": (lambda: Hierarchical(cartpole_mpc(horizon=8), gate()), CartPoleParameters()),
     "on demand": (lambda: OnDemand(pendulum_mpc(horizon=20), departed(0.05, [1.0, 2.0])), LATE),
+    "varying horizon": (
+        lambda: VaryingHorizon([pendulum_mpc(horizon=N) for N in (5, 20)], lambda s, plan: int(s[1] > 0.0), delay=2),
+        LATE,
+    ),
+    "predicted set": (lambda: PredictedSet(linear_mpc(), lambda s: np.where(s[1] > 0.0, BOUNDED, 0)), LINEAR),
     "sampling": (lambda: MPPI(dynamics, stage_cost, -2.0, 2.0, horizon=5, prior=swing), NOMINAL),
     "sampling in a latent space": (latent_sampling, NOMINAL),
     "network MPC": (lambda: Receding(ADMM(NET, iterations=20)), NETWORK),
