@@ -374,14 +374,16 @@ def _some_rollout(rng: np.random.Generator, K: int, m: int, long: bool) -> tuple
     g = _mean_product(pi.slope(theta, s), critic.slope(s, pi(theta, s)))
     largest = np.linalg.norm(g) * (rng.uniform(0.3, 0.6) if long else rng.uniform(1.3, 1.8))
     change = -0.4 * _shortened(g, largest) * g  # one bound of each side is met
-    low, high = theta + np.minimum(2 * change, -0.01), theta + np.maximum(2 * change, 0.01)
+    low, high = theta + np.minimum(9 * change, -0.1), theta + np.maximum(9 * change, 0.1)
     i = int(np.argmax(np.abs(change)))
     (low if change[i] < 0 else high)[i] = theta[i] + 0.5 * change[i]
     return theta, s, a, pi, critic, 0.4, largest, low, high
 
 
 def _some_rollouts(rng):
-    calls = [_some_rollout(rng, K, m, long) for K, m, long in ((3, 2, False), (5, 1, True), (4, 3, True), (2, 2, False))]
+    calls = [
+        _some_rollout(rng, K, m, long) for K, m, long in ((3, 2, False), (5, 1, True), (4, 3, True), (2, 2, False))
+    ]
     return [*calls, *(_other_side(call) for call in calls[:2])]
 
 
@@ -457,3 +459,540 @@ step = Fill(
     ],
     variants=[_stepped_one_by_one, _stepped_by_matmul],
 )  # fmt: skip
+
+# ------------------------------------------------------------------- 4: backwards through a roll-out, with a window
+
+
+def sweep(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
+    """Return dJ/dtheta (p,) of a roll-out of K steps; see `learners.through_time.backward_sweep`.
+
+    A (K, n, n), B (K, n, m), L_s (K, n), L_u (K, m), pi_theta (K, m, p) and pi_s (K, m, n) are slopes; lam starts anew
+    after every `window` steps.
+    """
+    return _swept()(A, B, L_s, L_u, pi_theta, pi_s, window, gamma)
+
+
+def _swept(
+    anew: Callable = lambda k, window, K: (k + 1) % window == 0,
+    input_slope: Callable = lambda L_u, B, lam, gamma: L_u + gamma * B.T @ lam,
+    back: Callable = lambda L_s, A, lam, pi_s, q, gamma: L_s + gamma * A.T @ lam + pi_s.T @ q,
+    add: Callable = lambda g, part: g + part,
+    steps: Callable = lambda K: range(K - 1, -1, -1),
+    late: bool = False,
+    stale: bool = False,
+) -> Callable:
+    """Make the sweep from its parts; each may be replaced by a faulty one."""
+
+    def swept(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
+        K, lam, g = len(A), np.zeros(A.shape[1]), np.zeros(pi_theta.shape[2])
+        for k in steps(K):
+            if anew(k, window, K):
+                lam = np.zeros_like(lam)
+            before = lam
+            q = input_slope(L_u[k], B[k], lam, gamma)
+            lam = back(L_s[k], A[k], lam, pi_s[k], q, gamma)
+            if late:
+                q = input_slope(L_u[k], B[k], lam, gamma)
+            g = add(g, pi_theta[k].T @ q)
+            lam = before if stale else lam
+        return g
+
+    return swept
+
+
+def _swept_forwards(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
+    """Carry ds/dtheta forwards, anew in each window; the discount of a part counts from its step."""
+    g = np.zeros(pi_theta.shape[2])
+    for first in range(0, len(A), window):
+        held = [np.zeros((A.shape[1], len(g))) for _ in range(window)]  # of theta in each step apart
+        for k in range(first, min(first + window, len(A))):
+            for j in range(k - first + 1):
+                own = pi_s[k] @ held[j] + (pi_theta[k] if j == k - first else 0.0)
+                g += gamma ** (k - first - j) * (held[j].T @ L_s[k] + own.T @ L_u[k])
+                held[j] = A[k] @ held[j] + B[k] @ own
+    return g
+
+
+def _swept_in_blocks(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
+    g = 0.0
+    for first in range(0, len(A), window):
+        lam = np.zeros(A.shape[2])
+        for k in reversed(range(first, min(first + window, len(A)))):
+            g = g + (L_u[k] + gamma * lam @ B[k]) @ pi_theta[k]
+            closed = A[k] + B[k] @ pi_s[k]
+            lam = L_s[k] + L_u[k] @ pi_s[k] + gamma * lam @ closed
+    return g[None]
+
+
+def _sweep_without_cost(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
+    lam, g = np.zeros(A.shape[1]), 0.0
+    for k in reversed(range(len(A))):
+        lam = 0.0 * lam if (k + 1) % window == 0 else lam
+        g = g + pi_theta[k].T @ (L_u[k] + gamma * B[k].T @ lam)
+        lam = L_s[k] + gamma * (A[k] + B[k] @ pi_s[k]).T @ lam
+    return g
+
+
+def _last_window(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
+    first = (len(A) - 1) // window * window
+    return sweep(A[first:], B[first:], L_s[first:], L_u[first:], pi_theta[first:], pi_s[first:], window, gamma)
+
+
+def _some_slopes(rng: np.random.Generator, K: int, window: int, m: int = 2, n: int = 3, p: int = 4) -> tuple:
+    def draw(*shape):
+        return rng.uniform(0.3, 1.0, shape) * rng.choice([-1, 1], shape)
+
+    return (draw(K, n, n), draw(K, n, m), draw(K, n), draw(K, m), draw(K, m, p), 0.6 * draw(K, m, n), window,
+            rng.uniform(0.7, 0.95))  # fmt: skip
+
+
+backwards = Fill(
+    4,
+    "backwards through a roll-out, with a window",
+    reference=sweep,
+    probes=lambda rng: [_some_slopes(rng, 7, 3), _some_slopes(rng, 5, 9, m=1), _some_slopes(rng, 6, 2, n=2),
+                        _some_slopes(rng, 4, 1, m=3), _some_slopes(rng, 8, 4)],
+    compare=close(rtol=1e-7, atol=1e-9),
+    when_right="Exact, as long as slopes of the plant are known; the window keeps λ from growing over a long roll-out.",
+    hints=[
+        "Start with λ = 0 and go from k = K − 1 down to 0. What is λ where a window ends?",
+        "`if (k + 1) % window == 0: lam = np.zeros_like(lam)`, before q is made.",
+        "`q = L_u[k] + gamma * B[k].T @ lam`; add `pi_theta[k].T @ q`; `lam = L_s[k] + gamma * A[k].T @ lam + "
+        "pi_s[k].T @ q`.",
+    ],
+    mistakes=[
+        Mistake("no window", "λ is never set back: in a short window your gradient sees all of the future.",
+                _swept(anew=lambda k, window, K: False)),
+        Mistake("window one step late",
+                "λ is set back one step too early in the sweep: at k % window == 0. It is zero *after* the last step "
+                "of a window, (k + 1) % window == 0.", _swept(anew=lambda k, window, K: k % window == 0)),
+        Mistake("windows from the end",
+                "Your windows are counted from the end of the roll-out. They are counted from its beginning.",
+                _swept(anew=lambda k, window, K: (K - 1 - k) % window == 0)),
+        Mistake("only the last window", "The sweep ends after one window: the windows before it count as well.",
+                _last_window),
+        Mistake("no future", "λ is never used in q: what a force does to later states is left out.",
+                _swept(input_slope=lambda L_u, B, lam, gamma: L_u)),
+        Mistake("cost of the force forgotten", "L_u is missing in q: the force costs by itself, too.",
+                _swept(input_slope=lambda L_u, B, lam, gamma: gamma * B.T @ lam)),
+        Mistake("no discount", "γ is missing at both places.",
+                _swept(input_slope=lambda L_u, B, lam, gamma: L_u + B.T @ lam,
+                       back=lambda L_s, A, lam, pi_s, q, gamma: L_s + A.T @ lam + pi_s.T @ q)),
+        Mistake("no discount in q", "γ is missing in q: λ belongs to the next step.",
+                _swept(input_slope=lambda L_u, B, lam, gamma: L_u + B.T @ lam)),
+        Mistake("no discount in λ", "γ is missing in the step of λ.",
+                _swept(back=lambda L_s, A, lam, pi_s, q, gamma: L_s + A.T @ lam + pi_s.T @ q)),
+        Mistake("policy held fixed",
+                "The way through the policy is missing in λ: a later state also changes what is done there, "
+                "(∂π/∂s)ᵀ q.", _swept(back=lambda L_s, A, lam, pi_s, q, gamma: L_s + gamma * A.T @ lam)),
+        Mistake("cost of the policy's change forgotten",
+                "λ goes back through A + B ∂π/∂s, but what the policy's change costs is left out: it is q, not only "
+                "its second part, that ∂π/∂s carries back.",
+                _sweep_without_cost),
+        Mistake("plant forgotten", "Aᵀλ is missing: how does a state go on by itself?",
+                _swept(back=lambda L_s, A, lam, pi_s, q, gamma: L_s + pi_s.T @ q)),
+        Mistake("cost of the state forgotten", "L_s is missing in λ.",
+                _swept(back=lambda L_s, A, lam, pi_s, q, gamma: gamma * A.T @ lam + pi_s.T @ q)),
+        Mistake("A not transposed", "A is not transposed: backwards it is Aᵀ that carries λ.",
+                _swept(back=lambda L_s, A, lam, pi_s, q, gamma: L_s + gamma * A @ lam + pi_s.T @ q)),
+        Mistake("forwards", "Your loop runs forwards. λ comes from the future: begin with the last step.",
+                _swept(steps=range)),
+        Mistake("last step missing", "The sweep begins one step too early in time: the last is K − 1.",
+                _swept(steps=lambda K: range(K - 2, -1, -1))),
+        Mistake("first step missing", "The sweep ends before step 0.", _swept(steps=lambda K: range(K - 1, 0, -1))),
+        Mistake("overwritten", "g is the part of step 0 alone: does your loop add up, or overwrite?",
+                _swept(add=lambda g, part: part)),
+        Mistake("λ of the wrong stage", "q is made with λ after its own step: it needs λ of k + 1, before that.",
+                _swept(late=True)),
+        Mistake("λ added up", "λ is added to itself at each step; it is replaced.",
+                _swept(back=lambda L_s, A, lam, pi_s, q, gamma: lam + L_s + gamma * A.T @ lam + pi_s.T @ q)),
+        Mistake("mean over the steps", "g is a mean; J is a sum over the steps.",
+                lambda A, *rest: sweep(A, *rest) / len(A)),
+        Mistake("minus g", "All signs are turned: the gradient is asked for, not the step.",
+                lambda *call: -sweep(*call)),
+    ],
+    variants=[_swept_forwards, _swept_in_blocks],
+)  # fmt: skip
+
+
+# ------------------------------------------------------------------------------ 5: compatible features that are not
+
+
+def advantage_gradient(plan, slope, a, td, regularisation):
+    """Return w (p,) of the advantage, and the policy gradient g (p,).
+
+    Of K plans `plan` (K, N, m) are the inputs of all N stages and `slope` (K, N, m, p) their Jacobians in theta; a
+    (K, m) is what was applied, td (K,) are the TD errors.
+    """
+    return _advantage()(plan, slope, a, td, regularisation)
+
+
+def gradient_as_given(plan, slope, a, td, regularisation):
+    """Return what item 5 is given: with two faults."""
+    return _advantage(jacobian=_last, difference=_no_difference)(plan, slope, a, td, regularisation)
+
+
+def _first(slope):
+    return slope[:, 0]
+
+
+def _last(slope):
+    return slope[:, -1]
+
+
+def _no_difference(a, plan):
+    return a
+
+
+def _solved(psi, td, regularisation):
+    return np.linalg.solve(psi.T @ psi + regularisation * np.eye(psi.shape[1]), psi.T @ td)
+
+
+def _advantage(
+    jacobian: Callable = _first,
+    difference: Callable = lambda a, plan: a - plan[:, 0],
+    weights: Callable = _solved,
+    other: Callable | None = None,
+    gradient: Callable = lambda D, w: np.einsum("kmp,km->p", D, D @ w) / len(D),
+) -> Callable:
+    """Make the gradient from its parts; each may be replaced by a faulty one. `other`: the Jacobian in g."""
+
+    def advantage(plan, slope, a, td, regularisation):
+        D = jacobian(slope)
+        w = weights(np.einsum("kmp,km->kp", D, difference(a, plan)), td, regularisation)
+        return w, gradient((other or jacobian)(slope), w)
+
+    return advantage
+
+
+def _advantage_one_by_one(plan, slope, a, td, regularisation):
+    D = [one[0] for one in slope]
+    psi = np.array([J.T @ (own - inputs[0]) for J, own, inputs in zip(D, a, plan)])
+    p = psi.shape[1]
+    rows = np.vstack([psi, np.sqrt(regularisation) * np.eye(p)])
+    w = np.linalg.lstsq(rows, np.concatenate([td, np.zeros(p)]), rcond=None)[0]
+    return {"w": w, "g": sum(J.T @ J @ w for J in D) / len(D)}
+
+
+def _advantage_by_matmul(plan, slope, a, td, regularisation):
+    D, e = slope[:, 0], a - plan[:, 0, :]
+    psi = (e[:, None, :] @ D)[:, 0]
+    w = np.linalg.inv(psi.T @ psi + regularisation * np.eye(D.shape[2])) @ (psi.T @ td)
+    return w, (D.transpose(0, 2, 1) @ D).mean(axis=0) @ w
+
+
+def some_plans(rng: np.random.Generator, K: int, m: int = 2, N: int = 3, p: int = 3, noise: float = 0.1) -> tuple:
+    """Return plans, slopes, actions, TD errors and a regularisation, as item 5 takes them, and the true w.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    K, m, N, p : int
+        Steps, inputs, stages, parameters.
+    noise : float
+        Deviation of the TD errors about the advantage.
+    """
+    plan, slope, w = rng.normal(size=(K, N, m)), rng.normal(size=(K, N, m, p)) + 0.4, rng.uniform(0.5, 1.5, p)
+    away = rng.uniform(0.2, 0.7, (K, m)) * rng.choice([-1, 1], (K, m))
+    td = np.einsum("kmp,km,p->k", slope[:, 0], away, w) + noise * rng.normal(size=K)
+    return plan, slope, plan[:, 0] + away, td, rng.uniform(0.2, 0.6), w
+
+
+debug = Debug(
+    5,
+    "compatible features that are not",
+    given=gradient_as_given,
+    reference=advantage_gradient,
+    probes=lambda rng: [some_plans(rng, K, m, N, p, 0.5)[:5] for K, m, N, p in
+                        ((9, 2, 3, 4), (6, 1, 4, 3), (8, 3, 2, 2), (7, 2, 5, 3))],
+    compare=close(rtol=1e-6, atol=1e-9, names=("w", "g")),
+    when_right="ψ is zero at a = π, so A is, and its slope there is (∂π/∂θ) w: that is what makes ψ compatible.",
+    hints=[
+        "What should the advantage of a = π(s) be, whatever w is? Which number do the given features say?",
+        "Of a plan only the first input is applied: which stage's Jacobian is that of the policy?",
+        "`D = slope[:, 0]`, and `a - plan[:, 0]` instead of `a`.",
+    ],
+    mistakes=[
+        Mistake("only the difference repaired",
+                "The difference is there now. But the Jacobian is still that of the plan's last input: which one is "
+                "applied?", _advantage(jacobian=_last)),
+        Mistake("only the stage repaired",
+                "The Jacobian is that of the policy now. But ψ still holds a itself, so that the advantage of π(s) "
+                "is not zero.", _advantage(difference=_no_difference)),
+        Mistake("difference to the last input", "a is compared with the plan's last input; π(s) is its first.",
+                _advantage(difference=lambda a, plan: a - plan[:, -1])),
+        Mistake("difference to the last input, and its Jacobian",
+                "Both are of the plan's last stage. Only the first input is ever applied.",
+                _advantage(jacobian=_last, difference=lambda a, plan: a - plan[:, -1])),
+        Mistake("second stage", "This is stage 1, the plan's second input. Python counts from 0.",
+                _advantage(jacobian=lambda slope: slope[:, 1], difference=lambda a, plan: a - plan[:, 1])),
+        Mistake("second stage's Jacobian", "The Jacobian is that of stage 1, the second input: Python counts from 0.",
+                _advantage(jacobian=lambda slope: slope[:, 1])),
+        Mistake("mean over the stages",
+                "The Jacobian is a mean over all stages. Only the first input is applied.",
+                _advantage(jacobian=lambda slope: slope.mean(axis=1))),
+        Mistake("sum over the stages", "The Jacobian is a sum over all stages. Only the first input is applied.",
+                _advantage(jacobian=lambda slope: slope.sum(axis=1))),
+        Mistake("difference to the mean plan", "a is compared with the mean of the plan: π(s) is its first input.",
+                _advantage(difference=lambda a, plan: a - plan.mean(axis=1))),
+        Mistake("difference to the mean action",
+                "a is compared with the mean over the roll-out. Each state has its own π(s).",
+                _advantage(difference=lambda a, plan: a - a.mean(axis=0))),
+        Mistake("sign of the difference", "The difference is π − a: w, and with it g, has the wrong sign.",
+                _advantage(difference=lambda a, plan: plan[:, 0] - a)),
+        Mistake("policy for the action", "ψ holds π(s) alone: what was tried is nowhere in it.",
+                _advantage(difference=lambda a, plan: plan[:, 0])),
+        Mistake("old stage in w", "g has the right Jacobian, but ψ still that of the last stage.",
+                _advantage(jacobian=_last, other=_first)),
+        Mistake("old stage in g", "w is right, but g still has the Jacobian of the last stage.",
+                _advantage(other=_last)),
+        Mistake("regularisation lost", "The regularisation has gone: it was no fault.",
+                _advantage(weights=lambda psi, td, regularisation: np.linalg.lstsq(psi, td, rcond=None)[0])),
+        Mistake("w for g", "The second part is w, the natural gradient; g has the mean of DᵀD before it.",
+                _advantage(gradient=lambda D, w: w)),
+        Mistake("sum for the mean", "g is a sum over the roll-out: the mean was no fault.",
+                _advantage(gradient=lambda D, w: np.einsum("kmp,km->p", D, D @ w))),
+    ],
+    variants=[_advantage_one_by_one, _advantage_by_matmul],
+)  # fmt: skip
+
+# --------------------------------------------------------------------------------- 6: a rule that knows the tariff
+
+
+class Seen(NamedTuple):
+    """What a rule sees of n houses, arrays (n,).
+
+    Attributes
+    ----------
+    hour : ndarray
+        Of the day, h.
+    T, E : ndarray
+        Of the air, °C; in the battery, kWh (it holds 8).
+    low : ndarray
+        Lowest comfortable temperature in half an hour, °C.
+    keep : ndarray
+        Electric power with which the heat pump keeps 20 °C, kW.
+    price, mean : ndarray
+        Of bought energy now, and the mean of the next 24 h, € a kWh.
+    pv, load : ndarray
+        Of the roof, and of what is plugged in, kW.
+    """
+
+    hour: np.ndarray
+    T: np.ndarray
+    E: np.ndarray
+    low: np.ndarray
+    keep: np.ndarray
+    price: np.ndarray
+    mean: np.ndarray
+    pv: np.ndarray
+    load: np.ndarray
+
+
+SHOWN, HIDDEN, GAIN = range(101, 107), range(3000, 4000), 0.3  # numbers of weathers; € a day
+
+
+def seen(y) -> Seen:
+    """Return what a rule sees of the states y (n, 5)."""
+    now = NOMINAL.now(y)
+    ahead = np.array([NOMINAL.forecast(k, w, DAY).price.mean() for k, w in y[:, 3:].tolist()])
+    keep = (20.0 - now.outdoor) / (NOMINAL.R_o * cop(now.outdoor))
+    low = lower(np.rint(y[:, 3]) + AHEAD)
+    return Seen(y[:, 3] * DT % 24.0, y[:, 0].copy(), y[:, 2].copy(), low, keep, now.price, ahead, now.pv, now.load)
+
+
+def controlled(rule: Callable[[Seen], tuple]) -> Callable:
+    """Return the controller of a `rule` that gives the powers of heat pump and battery, kW, of n houses."""
+
+    def controller(y):
+        powers = rule(seen(y))
+        if not isinstance(powers, tuple | list | np.ndarray) or len(powers) != 2:
+            raise TypeError("the rule must return two things, P and B")
+        P, B = (np.broadcast_to(np.asarray(power, dtype=float), len(y)) for power in powers)
+        if not np.isfinite([P, B]).all():
+            raise ValueError("the rule returned a power that is not finite")
+        return np.column_stack([P, B])
+
+    return controller
+
+
+def drive(rule: Callable[[Seen], tuple] | None = None, numbers=SHOWN) -> Run:
+    """Let a rule run the house for two days.
+
+    Parameters
+    ----------
+    rule : callable, optional
+        By default the thermostat.
+    numbers : sequence of int
+        Of the weathers; by default six that may be seen.
+    """
+    starts = NOMINAL.starts(numbers)
+    noise = NOMINAL.draw(0, len(starts), 2 * DAY)
+    return run(controlled(rule) if rule else Thermostat(), NOMINAL, starts, noise)
+
+
+def saved(rule: Callable[[Seen], tuple], numbers=SHOWN) -> dict[str, float]:
+    """Return what a rule saves a day against the thermostat, in the mean: J and money in €, comfort in K h.
+
+    And the mean `heat` of its pump beyond the thermostat's, kW; `moved`, what goes into and out of the battery, kWh a
+    day; `dear`, by how much its battery discharges at higher prices than it is charged, € a kWh.
+    """
+    own, usual = drive(rule, numbers), drive(None, numbers)
+    mine, theirs = NOMINAL.bill(own), NOMINAL.bill(usual)
+    energy = np.diff(own.x[:, :, 2], axis=0)
+    price = np.array([NOMINAL.now(x).price for x in own.x[:-1]])
+    came, went = np.maximum(energy, 0.0), np.maximum(-energy, 0.0)
+    dear = (price * went).sum() / max(went.sum(), 1e-9) - (price * came).sum() / max(came.sum(), 1e-9)
+    return {
+        "gain": float((theirs.J - mine.J).mean()), "money": float((theirs.money - mine.money).mean()),
+        "comfort": float((theirs.discomfort - mine.discomfort).mean()),
+        "heat": float(np.clip(own.u[..., 0], *_PUMP).mean() - usual.u[..., 0].mean()),
+        "moved": float((came + went).sum() / energy[0].size / 2.0), "dear": float(dear),
+    }  # fmt: skip
+
+
+_PUMP = 0.0, NOMINAL.limit[0]
+
+
+def _measured(answer, seed: int) -> dict[str, float]:
+    if not callable(answer):
+        raise TypeError("give the rule itself, a function of what is seen")
+    found = saved(answer, np.random.default_rng(seed).choice(HIDDEN, 20, replace=False).tolist())
+    return {"gain over the thermostat": found.pop("gain"), **found}
+
+
+def rule(s: Seen):
+    """Return powers P and B: proportional heating with a head start, a battery that follows the tariff."""
+    P = np.clip(s.keep + 4.0 * (s.low + 0.15 - s.T), 0.0, 2.5)
+    return P, _by_tariff(s, P)
+
+
+def _own_use(s, P):
+    return s.pv - s.load - P
+
+
+def _by_tariff(s, P):
+    return np.where(s.price < 0.9 * s.mean, 3.0, np.where(s.price > 1.05 * s.mean, _own_use(s, P), 0.0))
+
+
+def _rule_by_hours(s: Seen):
+    P = np.minimum(np.maximum(0.0, s.keep + 5.0 * (s.low + 0.2 - s.T)), 2.5)
+    night = (s.hour < 5.0) | (s.hour >= 11.0) & (s.hour < 15.0)
+    return P, np.where(night, 2.0, np.where((s.hour >= 6.0) & (s.hour < 10.0) | (s.hour > 16.0), _own_use(s, P), 0.0))
+
+
+def _rule_by_relay(s: Seen):
+    P = 2.5 * (s.T < s.low + 0.4)
+    cheap = s.price < 0.85 * s.mean
+    return np.array([P, cheap * 3.0 + ~cheap * np.maximum(s.pv - s.load - P, -3.0)])
+
+
+def _thermal(margin: float, battery: Callable = _own_use, gain: float = 4.0) -> Callable:
+    def rule(s):
+        P = np.clip(s.keep + gain * (s.low + margin - s.T), 0.0, 2.5)
+        return P, battery(s, P)
+
+    return rule
+
+
+def _power(heating: float) -> Callable:
+    return lambda s: (np.full(len(s.T), heating), _by_tariff(s, heating))
+
+
+def _where(test: Callable[[dict], bool]) -> Callable:
+    return lambda answer, measured: test(measured)
+
+
+design = Design(
+    6,
+    "a rule that knows the tariff",
+    reference=rule,
+    measure=_measured,
+    targets={"gain over the thermostat": (">=", GAIN)},
+    when_right="Two stores, one for comfort and one for money: a rule goes far, and its numbers are what one learns.",
+    hints=[
+        "Comfort first: 1 K h outside of the band costs as much as 7 kWh. Which rule for P never lets it get cold?",
+        "P = keep + gain · (low + something − T), cut off at 0 and 2.5, holds the band with less heat than a relay "
+        "that swings.",
+        "When is s.price below s.mean? Fill the battery then, and serve the house, `s.pv - s.load - P`, when it is "
+        "above.",
+    ],
+    mistakes=[
+        Mistake("no heating", "The house freezes: your heat pump hardly runs. (P is its electric power, in kW.)",
+                _where(lambda m: m["comfort"] < -20.0 and m["heat"] < 0), _power(0.0)),
+        Mistake("far too hot", "Your heat pump runs far too much: the air leaves its band above 23 °C, and heat is "
+                "paid for.", _where(lambda m: m["comfort"] < -2.0 and m["heat"] > 0), _power(2.5)),
+        Mistake("comfort sold",
+                "Money is saved, and more than that is paid in comfort: an hour that is 1 K too cold costs 2 €. The "
+                "band rises at 6 h, and the house is slow.",
+                _where(lambda m: m["money"] > 0 and m["comfort"] < -0.1), _thermal(-0.3, _by_tariff)),
+        Mistake("buys dear",
+                "Your battery is charged at higher prices than those at which it gives: the comparison with the mean "
+                "is the wrong way round.", _where(lambda m: m["moved"] > 1.0 and m["dear"] < 0.0),
+                _thermal(0.15, lambda s, P: np.where(s.price > s.mean, 3.0, -3.0))),
+        Mistake("battery idle",
+                "Your battery does nothing, or nearly: it is the store that the tariff is for.",
+                _where(lambda m: m["moved"] < 1.0), _thermal(0.15, lambda s, P: 0.0 * P)),
+        Mistake("thermostat's battery",
+                "Your battery takes what the roof gives and no more, as the thermostat's does. In winter that is "
+                "little: buy while it is cheap.", _where(lambda m: m["moved"] < 7.0 and m["money"] < GAIN),
+                _thermal(0.3)),
+        Mistake("warmer than needed", "Your house is warmer than the band asks for, and heat costs more than your "
+                "battery saves.", _where(lambda m: m["heat"] > 0.02), _thermal(1.8, _by_tariff)),
+    ],
+    variants=[_rule_by_hours, _rule_by_relay],
+)  # fmt: skip
+
+# ------------------------------------------------------------------------------ 7: which paradigm for which plant
+
+explain = Explain(
+    7,
+    "which paradigm for which plant",
+    reference="b",
+    choices={
+        "a": "Aligned: identify the model anew from two more years of records, until its one-step error is least.",
+        "b": "Closed-loop: move the back-off and the weights by policy gradients on what nights in the simulator cost.",
+        "c": "Closed-loop: back-propagation through whole nights of the simulator, since no gradient is more exact.",
+        "d": "Aligned: learn a terminal value by TD, with the model's mean in the place of the state that comes.",
+        "e": "MPC in the environment: a network sets the back-off at every step, as it sees more than any fixed one.",
+    },
+    reasons={
+        1: "No model of this class predicts better; but what the plans do with it can be made better.",
+        2: "Door, tariff and goods stay as they are: what is fitted to this cost is wanted for this cost.",
+        3: "It asks for slopes of the MPC and for costs, not for slopes of the plant.",
+        4: "Learning in closed loop ends with a lower cost than aligned learning on every plant.",
+        5: "What lowers the cost brings the model nearer to the true store.",
+        6: "Bounds and limits stay in the problem, and a solver keeps them.",
+    },
+    carrying=(1, 2, 3),
+    when_right="Where the model cannot be true, fit what it is for; where tasks change, fit the model.",
+    hints=[
+        "Go through the story: which sentence rules out which claim?",
+        "Three reasons: why not the model, why this one cost, and what the gradient needs.",
+        "A reason can be true of all five claims; then it carries none.",
+    ],
+    mistakes=[
+        Mistake("the class is too small",
+                "More records of the same kind make the fit surer, not the class larger: what the door does is in no "
+                "such model.", "a"),
+        Mistake("no slopes", "The simulator has no slopes to go back through. And over a whole night on a bound the "
+                "gradient explodes.", "c"),
+        Mistake("mean model", "The mean of the model knows nothing of the door, and what costs lies within the "
+                "horizon: a value for what comes after it mends the wrong end.", "d"),
+        Mistake("not to be read", "A network that sets the back-off cannot be read by the operator, who wants a few "
+                "numbers.", "e"),
+        Mistake("not on every plant",
+                "Reason 4 is false: where the model's class holds the plant, or little is tried, aligned learning "
+                "gets there sooner and as far.", 4),
+        Mistake("cost is not truth",
+                "Reason 5 is false: a back-off is no property of the store, and the cost may well be least with a "
+                "model that is less true.", 5),
+        Mistake("true of all", "Reason 6 is true of every claim, as all of them keep the MPC: it tells none apart.", 6),
+    ],
+)  # fmt: skip
+
+exercise = Exercise(
+    7,
+    "Learn the model, or the behaviour?",
+    [predict, terminal, step, backwards, debug, design, explain],
+)
