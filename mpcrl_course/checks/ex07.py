@@ -259,10 +259,12 @@ class Policy:
     Parameters
     ----------
     W : array_like, shape (m, n, p)
+    offset : float
+        Of tanh's argument.
     """
 
-    def __init__(self, W):
-        self._W = np.array(W, dtype=float)
+    def __init__(self, W, offset: float):
+        self._W, self._offset = np.array(W, dtype=float), offset
 
     def _inner(self, theta, s):
         theta, s = np.asarray(theta, dtype=float), np.asarray(s, dtype=float)
@@ -274,12 +276,12 @@ class Policy:
     def __call__(self, theta, s) -> np.ndarray:
         """Return the actions."""
         z, theta = self._inner(theta, s)
-        return np.tanh(z @ theta)
+        return np.tanh(z @ theta + self._offset)
 
     def slope(self, theta, s) -> np.ndarray:
         """Return the Jacobians in theta."""
         z, theta = self._inner(theta, s)
-        return (1.0 - np.tanh(z @ theta) ** 2)[:, :, None] * z
+        return (1.0 - np.tanh(z @ theta + self._offset) ** 2)[:, :, None] * z
 
     def __repr__(self):
         return "pi"
@@ -368,7 +370,8 @@ def _clipped_change(theta, s, a, pi, critic, alpha, largest, lower, upper):
 def _some_rollout(rng: np.random.Generator, K: int, m: int, long: bool) -> tuple:
     n, p = 3, 4
     theta, s = rng.uniform(0.3, 1.2, p), rng.uniform(0.3, 1.5, (K, n)) * rng.choice([-1, 1], (K, n))
-    pi = Policy(rng.uniform(0.2, 0.8, (m, n, p)) * rng.choice([-1, 1], (m, n, p)))
+    W = rng.uniform(0.2, 0.8, (m, n, p)) * rng.choice([-1, 1], (m, n, p))
+    pi = Policy(W, rng.uniform(0.3, 0.6))
     critic = Critic(np.eye(m) + rng.uniform(0.2, 0.8, (m, m)), rng.uniform(0.5, 1.5, (m, n)))
     a = pi(theta, s) + rng.uniform(0.3, 0.8, (K, m)) * rng.choice([-1, 1], (K, m))
     g = _mean_product(pi.slope(theta, s), critic.slope(s, pi(theta, s)))
@@ -789,7 +792,7 @@ class Seen(NamedTuple):
     load: np.ndarray
 
 
-SHOWN, HIDDEN, GAIN = range(101, 107), range(3000, 4000), 0.3  # numbers of weathers; € a day
+SHOWN, HIDDEN, DAYS, GAIN = range(101, 107), range(3000, 4000), 60, 0.3  # numbers of weathers; days; € a day
 
 
 def seen(y) -> Seen:
@@ -857,13 +860,13 @@ _PUMP = 0.0, NOMINAL.limit[0]
 def _measured(answer, seed: int) -> dict[str, float]:
     if not callable(answer):
         raise TypeError("give the rule itself, a function of what is seen")
-    found = saved(answer, np.random.default_rng(seed).choice(HIDDEN, 20, replace=False).tolist())
+    found = saved(answer, np.random.default_rng(seed).choice(HIDDEN, DAYS // 2, replace=False).tolist())
     return {"gain over the thermostat": found.pop("gain"), **found}
 
 
 def rule(s: Seen):
     """Return powers P and B: proportional heating with a head start, a battery that follows the tariff."""
-    P = np.clip(s.keep + 4.0 * (s.low + 0.15 - s.T), 0.0, 2.5)
+    P = np.clip(s.keep + 4.0 * (s.low + 0.7 - s.T), 0.0, 2.5)
     return P, _by_tariff(s, P)
 
 
@@ -872,17 +875,18 @@ def _own_use(s, P):
 
 
 def _by_tariff(s, P):
-    return np.where(s.price < 0.9 * s.mean, 3.0, np.where(s.price > 1.05 * s.mean, _own_use(s, P), 0.0))
+    own = _own_use(s, P)
+    return np.where(s.price < 0.85 * s.mean, 3.0, np.where(s.price > s.mean, own, np.maximum(own, 0.0)))
 
 
 def _rule_by_hours(s: Seen):
-    P = np.minimum(np.maximum(0.0, s.keep + 5.0 * (s.low + 0.2 - s.T)), 2.5)
+    P = np.minimum(np.maximum(0.0, s.keep + 4.0 * (s.low + 0.5 - s.T)), 2.5)
     night = (s.hour < 5.0) | (s.hour >= 11.0) & (s.hour < 15.0)
     return P, np.where(night, 2.0, np.where((s.hour >= 6.0) & (s.hour < 10.0) | (s.hour > 16.0), _own_use(s, P), 0.0))
 
 
 def _rule_by_relay(s: Seen):
-    P = 2.5 * (s.T < s.low + 0.4)
+    P = 2.5 * (s.T < s.low + 0.5)
     cheap = s.price < 0.85 * s.mean
     return np.array([P, cheap * 3.0 + ~cheap * np.maximum(s.pv - s.load - P, -3.0)])
 
@@ -893,6 +897,11 @@ def _thermal(margin: float, battery: Callable = _own_use, gain: float = 4.0) -> 
         return P, battery(s, P)
 
     return rule
+
+
+def _always_warm(s):
+    P = np.clip(s.keep + 6.0 * (22.7 - s.T), 0.0, 2.5)
+    return P, _by_tariff(s, P)
 
 
 def _power(heating: float) -> Callable:
@@ -935,10 +944,10 @@ design = Design(
                 _where(lambda m: m["moved"] < 1.0), _thermal(0.15, lambda s, P: 0.0 * P)),
         Mistake("thermostat's battery",
                 "Your battery takes what the roof gives and no more, as the thermostat's does. In winter that is "
-                "little: buy while it is cheap.", _where(lambda m: m["moved"] < 7.0 and m["money"] < GAIN),
+                "little: buy while it is cheap.", _where(lambda m: m["moved"] < 14.0),
                 _thermal(0.3)),
         Mistake("warmer than needed", "Your house is warmer than the band asks for, and heat costs more than your "
-                "battery saves.", _where(lambda m: m["heat"] > 0.02), _thermal(1.8, _by_tariff)),
+                "battery saves.", _where(lambda m: m["heat"] > 0.02), _always_warm),
     ],
     variants=[_rule_by_hours, _rule_by_relay],
 )  # fmt: skip
