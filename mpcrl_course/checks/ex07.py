@@ -13,7 +13,7 @@ import numpy as np
 
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.closed_loop import Run, run
-from mpcrl_course.envs.home import DAY, DT, NOMINAL, cop, lower
+from mpcrl_course.envs.home import DAY, DT, NOMINAL, Noise, cop, lower
 from mpcrl_course.learners.terminal_value import SMALL
 from mpcrl_course.policies.house import AHEAD, Thermostat
 
@@ -172,6 +172,12 @@ def _td_by_difference(theta, phi, f, s, a, cost, s_next, terminated, gamma, alph
     return {"theta": theta, "delta": delta}
 
 
+def _td_silent_at_the_end(theta, phi, f, s, a, cost, s_next, terminated, *rest):
+    if terminated:
+        return theta, 0.0
+    return td_update(theta, phi, f, s, a, cost, s_next, terminated, *rest)
+
+
 def _some_transition(rng: np.random.Generator, n: int, terminated: bool = False, small: bool = False) -> tuple:
     s = rng.uniform(0.4, 1.2, 2) * rng.choice([-1, 1], 2)
     phi = Features(rng.uniform(-1.0, 1.0, (n, 2)))
@@ -239,6 +245,13 @@ terminal = Fill(
         Mistake("next features", "θ moves along φ(s⁺). V is corrected where it was wrong: at s.",
                 lambda theta, phi, f, s, a, cost, s_next, *rest:
                 _td(direction=lambda now, ahead, gamma: phi(s_next))(theta, phi, f, s, a, cost, s_next, *rest)),
+        Mistake("nothing learned at the end",
+                "Where the episode ends nothing is learned here. Its last cost is a target, too: only the value after "
+                "it is 0.", _td_silent_at_the_end),
+        Mistake("squared error", "δ is squared: it must keep its sign, which says whether V(s) was too small.",
+                _td(error=lambda cost, gamma, v_next, v: (cost + gamma * v_next - v) ** 2)),
+        Mistake("parts swapped", "The two parts have changed places: first θ, then δ.",
+                lambda *call: td_update(*call)[::-1]),
         Mistake("discount twice", "The next value is discounted twice.",
                 _td(error=lambda cost, gamma, v_next, v: cost + gamma**2 * v_next - v)),
         Mistake("δ after the step", "θ is right, but δ is taken with the new θ. It is the error before the step.",
@@ -362,6 +375,20 @@ def _stepped_by_matmul(theta, s, a, pi, critic, alpha, largest, lower, upper):
     return {"g": g, "theta": np.clip(theta, lower, upper)}
 
 
+def _times_noise(theta, s, a, pi, critic, alpha, largest, lower, upper):
+    e = a - pi(theta, s)
+
+    def product(D, q):
+        return _mean_product(D, e * q)
+
+    return _stepped(product=product)(theta, s, a, pi, critic, alpha, largest, lower, upper)
+
+
+def _step_shortened(theta, s, a, pi, critic, alpha, largest, lower, upper):
+    return _stepped(factor=lambda g, G: min(1.0, G / np.linalg.norm(alpha * g)))(
+        theta, s, a, pi, critic, alpha, largest, lower, upper)  # fmt: skip
+
+
 def _clipped_change(theta, s, a, pi, critic, alpha, largest, lower, upper):
     g, _ = policy_step(theta, s, a, pi, critic, alpha, largest, lower, upper)
     return g, theta + np.clip(-alpha * _shortened(g, largest) * g, lower, upper)
@@ -445,6 +472,17 @@ step = Fill(
         Mistake("shortened entry by entry",
                 "g is right, but its entries are clipped one by one, which turns it. The whole is shortened.",
                 _stepped(factor=lambda g, largest: np.clip(g, -largest, largest) / g)),
+        Mistake("max for min",
+                "g is right, but a long gradient stays and a short one is made longer: the factor is at most 1.",
+                _stepped(factor=lambda g, largest: max(1.0, largest / np.linalg.norm(g)))),
+        Mistake("largest entry for the length",
+                "g is right, but it is shortened until its largest entry is `largest`; |g| is the length of the whole.",
+                _stepped(factor=lambda g, largest: min(1.0, largest / np.abs(g).max()))),
+        Mistake("step shortened", "g is right, but α g is shortened to `largest`: shorten g, then multiply by α.",
+                _step_shortened),
+        Mistake("times the noise",
+                "The critic's slope is multiplied by a − π as well. The noise was for learning the critic; it has no "
+                "place in the gradient.", _times_noise),
         Mistake("shortened by the square", "g is right, but |g|² stands where |g| should.",
                 _stepped(factor=lambda g, largest: min(1.0, largest / (g @ g)))),
         Mistake("shortened gradient returned", "θ is right, but g is the shortened one: the true one is asked for.",
@@ -536,6 +574,20 @@ def _sweep_without_cost(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
     return g
 
 
+def _set_back_after(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
+    lam, g = np.zeros(A.shape[1]), 0.0
+    for k in reversed(range(len(A))):
+        q = L_u[k] + gamma * B[k].T @ lam
+        g = g + pi_theta[k].T @ q
+        lam = 0.0 * lam if (k + 1) % window == 0 else L_s[k] + gamma * A[k].T @ lam + pi_s[k].T @ q
+    return g
+
+
+def _discounted_from_0(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
+    weights = gamma ** np.arange(len(A))
+    return sweep(A, B, L_s, L_u, weights[:, None, None] * pi_theta, pi_s, window, gamma)
+
+
 def _last_window(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
     first = (len(A) - 1) // window * window
     return sweep(A[first:], B[first:], L_s[first:], L_u[first:], pi_theta[first:], pi_s[first:], window, gamma)
@@ -572,6 +624,17 @@ backwards = Fill(
         Mistake("windows from the end",
                 "Your windows are counted from the end of the roll-out. They are counted from its beginning.",
                 _swept(anew=lambda k, window, K: (K - 1 - k) % window == 0)),
+        Mistake("windows from the end, one step late",
+                "Your windows are counted from the end of the roll-out, and the first of them is a step longer. They "
+                "are counted from its beginning.", _swept(anew=lambda k, window, K: (K - k) % window == 0)),
+        Mistake("set back after the step",
+                "λ is set back when the last step of a window has been done, so that the slope of that step's own "
+                "cost is lost. It is set back before.", _set_back_after),
+        Mistake("discount on q", "q is discounted on its way into λ: it is paid in the same step as L_s.",
+                _swept(back=lambda L_s, A, lam, pi_s, q, gamma: L_s + gamma * (A.T @ lam + pi_s.T @ q))),
+        Mistake("γ to the k",
+                "Each step's part is multiplied by γ^k once more. The γ in the recursion is the only one here.",
+                _discounted_from_0),
         Mistake("only the last window", "The sweep ends after one window: the windows before it count as well.",
                 _last_window),
         Mistake("no future", "λ is never used in q: what a force does to later states is left out.",
@@ -736,6 +799,9 @@ debug = Debug(
                 _advantage(jacobian=lambda slope: slope.mean(axis=1))),
         Mistake("sum over the stages", "The Jacobian is a sum over all stages. Only the first input is applied.",
                 _advantage(jacobian=lambda slope: slope.sum(axis=1))),
+        Mistake("mean over the stages, both",
+                "Jacobian and difference are means over all stages. Only the first input is applied.",
+                _advantage(lambda slope: slope.mean(axis=1), lambda a, plan: a - plan.mean(axis=1))),
         Mistake("difference to the mean plan", "a is compared with the mean of the plan: π(s) is its first input.",
                 _advantage(difference=lambda a, plan: a - plan.mean(axis=1))),
         Mistake("difference to the mean action",
@@ -838,7 +904,8 @@ def saved(rule: Callable[[Seen], tuple], numbers=SHOWN) -> dict[str, float]:
     """Return what a rule saves a day against the thermostat, in the mean: J and money in €, comfort in K h.
 
     And the mean `heat` of its pump beyond the thermostat's, kW; `moved`, what goes into and out of the battery, kWh a
-    day; `dear`, by how much its battery discharges at higher prices than it is charged, € a kWh.
+    day; `dear`, by how much its battery discharges at higher prices than it is charged, € a kWh; `sold`,
+    what it sells to the grid beyond what the thermostat does, kWh a day.
     """
     own, usual = drive(rule, numbers), drive(None, numbers)
     mine, theirs = NOMINAL.bill(own), NOMINAL.bill(usual)
@@ -847,6 +914,7 @@ def saved(rule: Callable[[Seen], tuple], numbers=SHOWN) -> dict[str, float]:
     came, went = np.maximum(energy, 0.0), np.maximum(-energy, 0.0)
     dear = (price * went).sum() / max(went.sum(), 1e-9) - (price * came).sum() / max(came.sum(), 1e-9)
     return {
+        "sold": _sold(own) - _sold(usual),
         "gain": float((theirs.J - mine.J).mean()), "money": float((theirs.money - mine.money).mean()),
         "comfort": float((theirs.discomfort - mine.discomfort).mean()),
         "heat": float(np.clip(own.u[..., 0], *_PUMP).mean() - usual.u[..., 0].mean()),
@@ -855,6 +923,12 @@ def saved(rule: Callable[[Seen], tuple], numbers=SHOWN) -> dict[str, float]:
 
 
 _PUMP = 0.0, NOMINAL.limit[0]
+
+
+def _sold(found: Run) -> float:
+    nothing = Noise(np.zeros(found.x.shape[1]))
+    flows = [NOMINAL.flows(x, u, nothing).sold.mean() for x, u in zip(found.x, found.u)]
+    return float(DAY * np.mean(flows))
 
 
 def _measured(answer, seed: int) -> dict[str, float]:
@@ -939,6 +1013,10 @@ design = Design(
                 "Your battery is charged at higher prices than those at which it gives: the comparison with the mean "
                 "is the wrong way round.", _where(lambda m: m["moved"] > 1.0 and m["dear"] < 0.0),
                 _thermal(0.15, lambda s, P: np.where(s.price > s.mean, 3.0, -3.0))),
+        Mistake("sold to the grid",
+                "Much of what your battery gives is sold, at 7 ct, and was bought for more. When the price is high, "
+                "give what the house needs and no more.", _where(lambda m: m["moved"] > 1.0 and m["sold"] > 2.0),
+                _thermal(0.7, lambda s, P: np.where(s.price < s.mean, 3.0, -3.0))),
         Mistake("battery idle",
                 "Your battery does nothing, or nearly: it is the store that the tariff is for.",
                 _where(lambda m: m["moved"] < 1.0), _thermal(0.15, lambda s, P: 0.0 * P)),

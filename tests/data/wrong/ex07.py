@@ -169,7 +169,7 @@ WRONG = [
     (1, "no loss", 12.0),
     (1, "per hour", 51.2),
     (1, "euros", 0.128),
-    (1, "heat for power", 58.4),
+    (1, "heat for power", 60.8),
     (1, "0.38 kW", 24.2),
     (2, "model's mean", _td(after=lambda f, s, a, s_next: f(s, a))),
     (2, "no gamma", _td(delta=lambda L, g, v_next, v: L + v_next - v)),
@@ -237,6 +237,10 @@ def _with_loops(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
     return sum(parts)
 
 
+def _inverse(psi, td, rho):
+    return np.linalg.inv(psi.T @ psi + rho * np.eye(len(psi.T))) @ psi.T @ td
+
+
 RIGHT = [
     (1, "text", "12.8"),
     (1, "an integer of tenths", np.float32(12.8)),
@@ -247,7 +251,7 @@ RIGHT = [
     (4, "windows apart", _with_loops),
     (4, "a column", lambda *args: _sweep()(*args)[:, None]),
     (5, "matrices", _gradient(g=lambda D, w: np.mean([J.T @ (J @ w) for J in D], axis=0))),
-    (5, "least squares, inverse", _gradient(w=lambda p, td, r: np.linalg.inv(p.T @ p + r * np.eye(len(p.T))) @ p.T @ td)),
+    (5, "least squares, inverse", _gradient(w=_inverse)),
     (6, "clipped twice", lambda s: [np.clip(s.keep + 3 * (s.low + 0.6 - s.T), 0, 2.5), np.where(
         s.price < 0.9 * s.mean, 3, s.pv - s.load - s.keep)]),
     (7, "in words", ("B)", "1, 2 and 3")),
