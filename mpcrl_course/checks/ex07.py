@@ -555,7 +555,7 @@ def _swept_forwards(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
 
 
 def _swept_in_blocks(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
-    g = 0.0
+    g = np.zeros(pi_theta.shape[2])
     for first in range(0, len(A), window):
         lam = np.zeros(A.shape[2])
         for k in reversed(range(first, min(first + window, len(A)))):

@@ -23,7 +23,7 @@ def test_the_predicted_balance_is_that_of_the_house():
     more = ex07.DT * (ex07.LOAD - ex07.PV - now.load + now.pv)  # this house's plugs and roof for those of the item
     bought = flows.bought - flows.sold + more
     assert ex07.predict.reference == pytest.approx(ex07.PRICE * bought.item())
-    assert (ex07.EFFICIENCY, ex07.SELL) == (NOMINAL.efficiency, 100 * NOMINAL.sell)
+    assert (ex07.EFFICIENCY, ex07.SELL) == pytest.approx((NOMINAL.efficiency, 100 * NOMINAL.sell))
 
 
 @pytest.mark.parametrize("terminated", [False, True])
