@@ -131,7 +131,8 @@ class Model:
 def td_update(theta, phi, f, s, a, cost, s_next, terminated, gamma, alpha):
     """Return theta after a normalised step of TD(0), and the TD error; see the module `learners.terminal_value`.
 
-    phi(s) are the features, f(s, a) the MPC's model of the mean, and (s, a, cost, s_next, terminated) what happened.
+    phi(s) are the features, f(s, a) the MPC's model of the mean, and (s, a, cost, s_next, terminated) what happened;
+    gamma discounts, alpha is the size of the step.
     """
     return _td()(theta, phi, f, s, a, cost, s_next, terminated, gamma, alpha)
 
@@ -327,7 +328,8 @@ class Critic:
 def policy_step(theta, s, a, pi, critic, alpha, largest, lower, upper):
     """Return the policy gradient g (p,), and theta after a step of at most alpha * largest, within its bounds.
 
-    s (K, n) are the states of a roll-out, a (K, m) the actions with noise.
+    s (K, n) are the states of a roll-out, a (K, m) the actions with noise; pi is the policy, critic
+    has the slope of Q, and theta stays within lower and upper.
     """
     return _stepped()(theta, s, a, pi, critic, alpha, largest, lower, upper)
 
@@ -508,7 +510,7 @@ def sweep(A, B, L_s, L_u, pi_theta, pi_s, window, gamma):
     """Return dJ/dtheta (p,) of a roll-out of K steps; see `learners.through_time.backward_sweep`.
 
     A (K, n, n), B (K, n, m), L_s (K, n), L_u (K, m), pi_theta (K, m, p) and pi_s (K, m, n) are slopes; lam starts anew
-    after every `window` steps.
+    after every `window` steps; gamma discounts.
     """
     return _swept()(A, B, L_s, L_u, pi_theta, pi_s, window, gamma)
 
@@ -688,13 +690,13 @@ def advantage_gradient(plan, slope, a, td, regularisation):
     """Return w (p,) of the advantage, and the policy gradient g (p,).
 
     Of K plans `plan` (K, N, m) are the inputs of all N stages and `slope` (K, N, m, p) their Jacobians in theta; a
-    (K, m) is what was applied, td (K,) are the TD errors.
+    (K, m) is what was applied, td (K,) are the TD errors; `regularisation` is that of the least squares.
     """
     return _advantage()(plan, slope, a, td, regularisation)
 
 
 def gradient_as_given(plan, slope, a, td, regularisation):
-    """Return what item 5 is given: with two faults."""
+    """Return what item 5 is given: of plan, slope, a, td and regularisation, with two faults."""
     return _advantage(jacobian=_last, difference=_no_difference)(plan, slope, a, td, regularisation)
 
 
@@ -901,7 +903,9 @@ def drive(rule: Callable[[Seen], tuple] | None = None, numbers=SHOWN) -> Run:
 
 
 def saved(rule: Callable[[Seen], tuple], numbers=SHOWN) -> dict[str, float]:
-    """Return what a rule saves a day against the thermostat, in the mean: J and money in €, comfort in K h.
+    """Return what a rule saves a day against the thermostat, in the mean over weathers with these `numbers`.
+
+    J and money in €, comfort in K h.
 
     And the mean `heat` of its pump beyond the thermostat's, kW; `moved`, what goes into and out of the battery, kWh a
     day; `dear`, by how much its battery discharges at higher prices than it is charged, € a kWh; `sold`,
@@ -939,7 +943,7 @@ def _measured(answer, seed: int) -> dict[str, float]:
 
 
 def rule(s: Seen):
-    """Return powers P and B: proportional heating with a head start, a battery that follows the tariff."""
+    """Return powers P and B for what is seen, s: proportional heating with a head start, a battery that follows the tariff."""
     P = np.clip(s.keep + 4.0 * (s.low + 0.7 - s.T), 0.0, 2.5)
     return P, _by_tariff(s, P)
 
