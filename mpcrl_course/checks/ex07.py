@@ -905,11 +905,9 @@ def drive(rule: Callable[[Seen], tuple] | None = None, numbers=SHOWN) -> Run:
 def saved(rule: Callable[[Seen], tuple], numbers=SHOWN) -> dict[str, float]:
     """Return what a rule saves a day against the thermostat, in the mean over weathers with these `numbers`.
 
-    J and money in €, comfort in K h.
-
-    And the mean `heat` of its pump beyond the thermostat's, kW; `moved`, what goes into and out of the battery, kWh a
-    day; `dear`, by how much its battery discharges at higher prices than it is charged, € a kWh; `sold`,
-    what it sells to the grid beyond what the thermostat does, kWh a day.
+    J and money in €, comfort in K h. And the mean `heat` of its pump beyond the thermostat's, kW; `moved`, the mean of
+    what goes into the battery and out of it, kWh a day; `dear`, by how much its battery gives at higher prices than it
+    is charged, € a kWh; `sold`, what it sells to the grid beyond what the thermostat does, kWh a day.
     """
     own, usual = drive(rule, numbers), drive(None, numbers)
     mine, theirs = NOMINAL.bill(own), NOMINAL.bill(usual)
@@ -943,7 +941,7 @@ def _measured(answer, seed: int) -> dict[str, float]:
 
 
 def rule(s: Seen):
-    """Return powers P and B for what is seen, s: proportional heating with a head start, a battery that follows the tariff."""
+    """Return powers P and B for what is seen, s: proportional heating, and a battery that follows the tariff."""
     P = np.clip(s.keep + 4.0 * (s.low + 0.7 - s.T), 0.0, 2.5)
     return P, _by_tariff(s, P)
 
