@@ -905,8 +905,8 @@ def drive(rule: Callable[[Seen], tuple] | None = None, numbers=SHOWN) -> Run:
 def saved(rule: Callable[[Seen], tuple], numbers=SHOWN) -> dict[str, float]:
     """Return what a rule saves a day against the thermostat, in the mean over weathers with these `numbers`.
 
-    J and money in €, comfort in K h. And the mean `heat` of its pump beyond the thermostat's, kW; `moved`, the mean of
-    what goes into the battery and out of it, kWh a day; `dear`, by how much its battery gives at higher prices than it
+    J and money in €, comfort in K h. And the mean `heat` of its pump beyond the thermostat's, kW; `moved`, all
+    that goes into the battery and out of it, kWh a day; `dear`, by how much its battery gives at higher prices than it
     is charged, € a kWh; `sold`, what it sells to the grid beyond what the thermostat does, kWh a day.
     """
     own, usual = drive(rule, numbers), drive(None, numbers)
