@@ -20,7 +20,7 @@ from mpcrl_course.problems.quadratic import DEVIATION, DISCOUNT, SPREAD, Quadrat
 # ------------------------------------------------------------------------------- 1: what a bias does to a blend
 
 STEEP, BEST, LEVEL = 6.0, 0.3, 0.8  # Q_w(a) = STEEP (a - BEST)^2 + LEVEL
-MPC_STEEP, MPC_BEST, MPC_LEVEL = 1.0, 1.95, 2.3
+MPC_STEEP, MPC_BEST, MPC_LEVEL = 1.0, 2.04, 2.3
 SHARE = 0.75  # beta
 
 
@@ -47,7 +47,7 @@ predict = Predict(
     when_right="A critic pulls at the action with its share times its curvature; a constant pulls at nothing.",
     hints=[
         "Write the blend as one function of a. Which of its terms stay when you differentiate?",
-        "0 = (1 − β) 12 (a − 0.3) + β 2 (a − 1.95): solve for a.",
+        "0 = (1 − β) 12 (a − 0.3) + β 2 (a − 2.04): solve for a.",
     ],
     mistakes=[
         Mistake("actions blended",

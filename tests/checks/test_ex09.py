@@ -22,7 +22,7 @@ def test_the_predicted_action_is_the_least_of_the_blend():
         return blend(learned, ex09.MPC_STEEP * (a - ex09.MPC_BEST) ** 2 + ex09.MPC_LEVEL, ex09.SHARE)
 
     found = minimize_scalar(critic)
-    assert ex09.predict.reference == pytest.approx(found.x, abs=1e-6) == pytest.approx(0.85)
+    assert ex09.predict.reference == pytest.approx(found.x, abs=1e-6) == pytest.approx(0.88)
     the_value = next(mistake for mistake in ex09.predict.mistakes if mistake.name == "the value")
     assert the_value.wrong == pytest.approx(found.fun)
 
@@ -203,7 +203,7 @@ def test_each_reason_of_its_own_is_judged():
 
 
 @pytest.mark.parametrize(
-    ("number", "verdict"), [(0.85, RIGHT), ("17/20", RIGHT), (0.855, RIGHT), (0.87, WRONG), (1.2, WRONG)]
+    ("number", "verdict"), [(0.88, RIGHT), ("22/25", RIGHT), (0.885, RIGHT), (0.9, WRONG), (1.2, WRONG)]
 )
 def test_the_predicted_number(number, verdict):
     assert ex09.predict.judge(number).verdict == verdict

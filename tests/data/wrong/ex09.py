@@ -287,13 +287,13 @@ def in_place(phi, batches, mpc, gamma, rate, alpha):
 
 
 WRONG = [
-    (1, "mean of the best actions", 0.25 * 0.3 + 0.75 * 1.95),
-    (1, "beta at the learned one", 0.387),
-    (1, "MPC decides", "1.95"),
-    (1, "in the middle", 1.125),
-    (1, "value there", 3.286),
-    (1, "constants weighed in", (0.25 * 6 * 0.3 + 0.75 * 1.95 + 0.25 * 0.8 + 0.75 * 2.3) / 2.25),
-    (1, "where the curves cross", 0.9464),
+    (1, "mean of the best actions", 0.25 * 0.3 + 0.75 * 2.04),
+    (1, "beta at the learned one", 0.392),
+    (1, "MPC decides", "2.04"),
+    (1, "in the middle", 1.17),
+    (1, "value there", 3.439),
+    (1, "constants weighed in", (0.25 * 6 * 0.3 + 0.75 * 2.04 + 0.25 * 0.8 + 0.75 * 2.3) / 2.25),
+    (1, "where the curves cross", 0.9652),
     (2, "range(N)", _score(steps=lambda N: N)),
     (2, "no loop", _score(steps=lambda N: 0)),
     (2, "K of the undiscounted", _score(K=lambda A, B, R, P, g: solve(R + B.T @ P @ B, B.T @ P @ A))),
@@ -381,8 +381,8 @@ WRONG = [
 ]
 
 RIGHT = [
-    (1, "a fraction", "17/20"),
-    (1, "a comma", "0,85"),
+    (1, "a fraction", "22/25"),
+    (1, "a comma", "0,88"),
     (2, "Joseph's form", joseph),
     (2, "columns and diagonals", _score()),
     (3, "numerical search", by_search),
