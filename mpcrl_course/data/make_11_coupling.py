@@ -2,10 +2,12 @@
 
 Run it with `python mpcrl_course/data/make_11_coupling.py` (some minutes of processor time). The controllers are
 those of `mpcrl_course.policies.communication`, none of them learned: all know their own plant. At every coupling all
-meet the same noise, five draws of 400 steps. It writes coupling_11.npz: ``coupling`` (n,); for each controller its name
-with ``_cost`` (n, draws), the mean stage cost of a run, nan if the plant was lost, ``_ended`` (n, draws), the step in
-which that was, 400 if it was not, and ``_numbers`` (n,), how many numbers were sent in a step; ``push`` (n, agents), the
-mean push; ``iterations`` (n, 2), of ADMM in a step, mean and most.
+meet the same noise. It writes coupling_11.npz: ``coupling`` (n,); ``push`` (n, agents), the mean push; ``iterations``
+(n, 2), of ADMM in a step, mean and most; and of 'central', 'plans', 'number', 'push' and 'nothing' each
+
+``<name>_cost`` (n, draws)    mean stage cost of a run of 400 steps, nan if the plant was lost
+``<name>_ended`` (n, draws)   the step in which it was lost, 400 if it was not
+``<name>_numbers`` (n,)       numbers sent in a step
 """
 
 import os
@@ -25,7 +27,7 @@ from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.network import network_mpc
 
 COUPLINGS = (-0.1, -0.2, -0.3, -0.35, -0.4, -0.5)
-DRAWS, STEPS, SEED = 5, 400, 11
+DRAWS, STEPS, SEED = 20, 400, 11
 #: Beyond it the inputs cannot bring a plant back: x_2 > 2 grows under the full input, even without neighbours.
 REACH = 10.0
 #: Of ADMM: the penalty (at 1 it takes as long, and leaves ten times the error in u), and when it has arrived.
