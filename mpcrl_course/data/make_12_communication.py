@@ -1,10 +1,10 @@
-"""Lecture 12: what agents arrive at who are told the sum of all TD errors, and who are not, on the network without bounds.
+"""Lecture 12: what agents learn who are told the sum of all TD errors, and who are not, on the network without bounds.
 
 Run it with `python mpcrl_course/data/make_12_communication.py` (a few minutes of processor time). For every pair of
-weights omega and coupling it writes communication_12.npz: ``omega`` (n, 3), ``coupling`` (n,); the exact ratios J/J_team
-(n,) of ``nash_all``, ``team_own``, ``nash_own`` (equilibria and optima of policies of all states, or of own states
-only), and learned, from all states, ``own`` and ``summed`` (n, seeds, iterations + 1): the exact ratio of the policy
-before each iteration and after the last, infinite after a policy that does not stabilise the network.
+weights omega and coupling it writes communication_12.npz: ``omega`` (n, 3), ``coupling`` (n,); the exact ratios
+J/J_team (n,) of ``nash_all``, ``team_own``, ``nash_own`` (equilibria and optima of policies of all states, or of own
+states only), and learned, from all states, ``own`` and ``summed`` (n, seeds, iterations + 1): the exact ratio of the
+policy before each iteration and after the last, infinite after one that does not stabilise the network.
 """
 
 import os

@@ -23,7 +23,7 @@ from mpcrl_course.mpc import Solution, shift
 from mpcrl_course.network import Central, Network
 from mpcrl_course.policies.receding import Receding, improve
 from mpcrl_course.problems.network import network_mpc
-from mpcrl_course.validation import instance, real, reals, whole
+from mpcrl_course.validation import flag, instance, real, reals, whole
 
 #: Mean of the noise e_i, and how far x_i1 is kept off its lower bound.
 MEAN_NOISE, BACK_OFF = -0.05, 0.05
@@ -93,7 +93,7 @@ class Alone:
     """
 
     def __init__(self, plant: NetworkParameters, told: bool = False, push=None, back_off: float = BACK_OFF):
-        self.plant, self.told = instance(plant, NetworkParameters, "plant"), instance(told, bool, "told")
+        self.plant, self.told = instance(plant, NetworkParameters, "plant"), flag(told, "told")
         self.push = np.zeros(plant.n_agents) if push is None else reals(push, "push", (plant.n_agents,))
         if told and push is not None:
             raise ValueError("push is for agents who are told nothing: give told or push, not both")
@@ -121,10 +121,9 @@ class Alone:
         push = (
             self.plant.coupling * x[..., 1] @ self.plant.adjacency.T if self.told else np.tile(self.push, (len(y), 1))
         )
-        old = self.plans if len(self.plans) == len(y) else [None] * len(y)
+        old: list = self.plans if len(self.plans) == len(y) else [[None] * self.plant.n_agents for _ in y]
         self.plans = [
-            [self._plan(x[i, j], push[i, j], old[i] and old[i][j]) for j in range(self.plant.n_agents)]
-            for i in range(len(y))
+            [self._plan(x[i, j], push[i, j], old[i][j]) for j in range(self.plant.n_agents)] for i in range(len(y))
         ]
         return np.array([[plan.u0[0] for plan in plans] for plans in self.plans])
 

@@ -100,10 +100,12 @@ def test_a_ring_and_what_is_refused():
     K = ring.nash()
     np.testing.assert_allclose(np.roll(K, (1, 2), axis=(0, 1)), K, atol=1e-4)  # all agents are alike
     assert np.isinf(ring.costs(np.zeros((4, 8)))).all()
-    for wrong, word in (({"omega": (1.0, 0.0, 1.0)}, "positive"), ({"omega": (1.0,)}, "omega has shape"),
-                        ({"discount": 1.0}, "discount"), ({"deviation": 0.0}, "deviation"), ({"coupling": np.inf}, "coupling")):  # fmt: skip
-        with pytest.raises(ValueError, match=word):
-            LinearTeam(**wrong)
+    wrong = {"omega": (1.0, 0.0, 1.0), "discount": 1.0, "deviation": 0.0, "coupling": np.inf, "neighbours": ((1,), ())}
+    for name, value in wrong.items():
+        with pytest.raises(ValueError, match=name):
+            LinearTeam(**{name: value})
+    with pytest.raises(ValueError, match="omega has shape"):
+        LinearTeam((1.0,))
     with pytest.raises(RuntimeError, match="in 3 iterations"):
         LinearTeam().team("own", most=3)
     with pytest.raises(RuntimeError, match="in 2 rounds"):
