@@ -27,7 +27,7 @@ from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.network import network_mpc
 
 COUPLINGS = (-0.1, -0.2, -0.3, -0.35, -0.4, -0.5)
-DRAWS, STEPS, SEED = 20, 400, 11
+DRAWS, STEPS, SEED = 5, 400, 11
 #: Beyond it the inputs cannot bring a plant back: x_2 > 2 grows under the full input, even without neighbours.
 REACH = 10.0
 #: Of ADMM: the penalty (at 1 it takes as long, and leaves ten times the error in u), and when it has arrived.
@@ -35,7 +35,7 @@ RHO, TOLERANCE, MOST = 10.0, 1e-4, 20_000
 
 
 def counted(controller: Receding, taken: list):
-    """Return the same controller, which notes in `taken` how many iterations each of its network's answers took."""
+    """Return the `controller`, made to note in `taken` how many iterations each of its network's answers took."""
 
     def act(y):
         u = controller(y)
@@ -46,7 +46,10 @@ def counted(controller: Receding, taken: list):
 
 
 def compare(coupling: float) -> tuple[dict, np.ndarray, list[int]]:
-    """Return runs and numbers sent in a step, by controller; the mean push; the iterations of every step's ADMM."""
+    """Return runs and numbers sent in a step, by controller; the mean push; the iterations of every step's ADMM.
+
+    `coupling` is that of the plant.
+    """
     plant, network = NetworkParameters(coupling=coupling, reach=REACH), network_mpc()
     theta, push = true_theta(network, coupling), mean_push(plant)
     admm, told = ADMM(network, RHO, iterations=MOST, tolerance=TOLERANCE), Alone(plant, told=True)

@@ -23,7 +23,10 @@ SEEDS, ITERATIONS = range(1, 11), 12
 
 
 def learned(team: LinearTeam, seed: int, summed: bool) -> np.ndarray:
-    """Return the ratios before each iteration and after the last, infinite after a run that stopped."""
+    """Return the ratios before each iteration and after the last, infinite after a run that stopped.
+
+    `team` is learned with the generator of `seed` from `summed` TD errors, or from each agent's own.
+    """
     log = TeamIteration(team, np.random.default_rng(seed), summed).run(ITERATIONS, progress=False).log
     ratio = np.full(ITERATIONS + 1, np.inf)
     ratio[: len(log.ratio)] = log.ratio

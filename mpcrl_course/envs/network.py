@@ -66,7 +66,7 @@ class NetworkParameters(PlantParameters):
         Cost of a unit of violation (500; 120 in the first-order problem).
     coupling : float
         What a neighbour's second state counts in an agent's own; -0.1 as published.
-    reach : float
+    reach : float, optional
         A run ends where an entry of the state is beyond it: the agents have lost the plant. By default never.
     """
 
@@ -74,7 +74,7 @@ class NetworkParameters(PlantParameters):
     noise: float = 0.1
     weight: float = WEIGHT
     coupling: float = COUPLING
-    reach: float = np.inf
+    reach: float | None = None
     n_agents = property(lambda self: len(self.neighbours))
     n_states = property(lambda self: 2 * self.n_agents)
     limit = property(lambda self: self.n_agents * (1.0,))
@@ -94,8 +94,8 @@ class NetworkParameters(PlantParameters):
                     raise ValueError(f"agent {i} names {j} as a neighbour, but not the other way round")
         self._check("", "noise weight")
         real(self.coupling, "coupling")
-        if not floats(self.reach, "reach") > 0.0:
-            raise ValueError(f"reach must be positive, not {short(self.reach)}")
+        if self.reach is not None:
+            real(self.reach, "reach", 0.0, strict=True)
 
     @cached_property
     def adjacency(self) -> np.ndarray:
@@ -114,6 +114,10 @@ class NetworkParameters(PlantParameters):
         x[..., 1] += push
         return x
 
+    def lost(self, x) -> np.ndarray:
+        """Return which of the states x (…, 2 M) have an entry beyond the reach, shape (…)."""
+        return np.abs(x).max(axis=-1) > (np.inf if self.reach is None else self.reach)
+
     def step(self, x, u, noise: Noise):
         """Return the next states (n, 2 M), the costs (n,) of this step, and which runs end, for inputs u (n, M).
 
@@ -122,7 +126,7 @@ class NetworkParameters(PlantParameters):
         agents = x.reshape(*x.shape[:-1], -1, 2)
         cost = stage_cost(agents, u, self.weight).sum(-1)
         x = self.move(agents, u, noise).reshape(x.shape)
-        return x, cost, np.abs(x).max(axis=-1) > self.reach
+        return x, cost, self.lost(x)
 
 
 class LinearNetwork(PlantEnv):
@@ -149,7 +153,7 @@ class LinearNetwork(PlantEnv):
         start=START,
         recorded=None,
         coupling=COUPLING,
-        reach=np.inf,
+        reach=None,
     ):
         parameters = NetworkParameters(neighbours, noise, weight, coupling, reach)
         start = floats(start, "start")
@@ -160,4 +164,4 @@ class LinearNetwork(PlantEnv):
         p = self.parameters
         costs = stage_cost(self.x, u, p.weight)
         self.x = p.move(self.x, u, Noise(self._uniform(-p.noise, 0.0)))
-        return float(costs.sum()), bool(np.abs(self.x).max() > p.reach), {"costs": costs}
+        return float(costs.sum()), bool(p.lost(self.x.reshape(-1))), {"costs": costs}

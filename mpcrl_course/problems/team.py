@@ -119,7 +119,7 @@ class LinearTeam:
         return solve_discrete_lyapunov(F, self.discount / (1.0 - self.discount) * W)
 
     def gradient(self, K, i: int | None = None) -> np.ndarray:
-        """Return dJ_i/dK, or dJ/dK if i is None, shape (M, 2 M)."""
+        """Return dJ_i/dK, or dJ/dK if i is None, at K; both of shape (M, 2 M)."""
         H, G, S = self._quadratic(reals(K, "K", self.B.T.shape), i)
         return 2.0 * (H @ K - G) @ S
 
@@ -145,9 +145,17 @@ class LinearTeam:
         raise RuntimeError(f"no team optimum was found in {most} iterations")
 
     def nash(self, states: str = "all", tolerance: float = 1e-6, most: int = 5000) -> np.ndarray:
-        """Return gains K (M, 2 M) from which no agent gains by changing its own row; arguments as those of `team`.
+        """Return gains K (M, 2 M) from which no agent gains by changing its own row.
 
-        It is the one that agents arrive at who improve their rows in turn, from `start`.
+        They are those at which agents arrive who improve their rows in turn, from `start`.
+
+        Parameters
+        ----------
+        states : {'all', 'own'}
+        tolerance : float
+            On the gradient of each agent's own cost, as in `team`.
+        most : int
+            Rounds; RuntimeError if they do not suffice.
         """
         K, seen, rows = self.start(), self.seen(states), np.eye(self.n_agents, dtype=bool)[:, :, None]
         for _ in range(most):

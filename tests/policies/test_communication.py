@@ -96,7 +96,7 @@ def test_bad_input():
         Alone(NetworkParameters(), push=[0.0] * 2)
     with pytest.raises(ValueError, match="must be more than settled"):
         mean_push(NetworkParameters(), steps=10, settled=10)
-    for wrong in ({"coupling": np.nan}, {"reach": 0.0}, {"reach": np.nan}):
+    for wrong in ({"coupling": np.nan}, {"reach": 0.0}, {"reach": np.inf}, {"reach": np.nan}):
         with pytest.raises(ValueError, match="coupling|reach"):
             NetworkParameters(**wrong)
     with pytest.raises(KeyError):

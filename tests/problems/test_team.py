@@ -100,7 +100,7 @@ def test_a_ring_and_what_is_refused():
     K = ring.nash()
     np.testing.assert_allclose(np.roll(K, (1, 2), axis=(0, 1)), K, atol=1e-4)  # all agents are alike
     assert np.isinf(ring.costs(np.zeros((4, 8)))).all()
-    wrong = {"omega": (1.0, 0.0, 1.0), "discount": 1.0, "deviation": 0.0, "coupling": np.inf, "neighbours": ((1,), ())}
+    wrong = {"omega": (1.0, 0.0, 1.0), "discount": 1.0, "deviation": 0.0, "coupling": np.inf}
     for name, value in wrong.items():
         with pytest.raises(ValueError, match=name):
             LinearTeam(**{name: value})
