@@ -27,7 +27,7 @@ from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.network import network_mpc
 
 COUPLINGS = (-0.1, -0.2, -0.3, -0.35, -0.4, -0.5)
-DRAWS, STEPS, SEED = 5, 400, 11
+DRAWS, STEPS, SEED = 20, 400, 11
 #: Beyond it the inputs cannot bring a plant back: x_2 > 2 grows under the full input, even without neighbours.
 REACH = 10.0
 #: Of ADMM: the penalty (at 1 it takes as long, and leaves ten times the error in u), and when it has arrived.
