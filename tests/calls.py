@@ -198,7 +198,15 @@ CALLS = {
     "HomeParameters.draw": lambda: call(envs.HomeParameters().draw, rng=0, n=2, steps=3),
     "HomeParameters.starts": lambda: call(envs.HomeParameters().starts, numbers=[11, 12]),
     "LinearNetwork": lambda: call(
-        envs.LinearNetwork, neighbours=((1,), (0,)), noise=0.1, weight=1.0, steps=5, start=S, recorded=np.zeros((2, 2))
+        envs.LinearNetwork,
+        neighbours=((1,), (0,)),
+        noise=0.1,
+        weight=1.0,
+        steps=5,
+        start=S,
+        recorded=np.zeros((2, 2)),
+        coupling=-0.1,
+        reach=10.0,
     ),
     "LinearParameters": lambda: call(envs.LinearParameters, noise=0.1),
     "LinearParameters.draw": lambda: call(envs.LinearParameters().draw, rng=0, n=2, steps=3),
@@ -220,7 +228,9 @@ CALLS = {
     "LinearPlant.change": lambda: call(envs.LinearPlant().change, noise=0.2),
     "MassEstimate": lambda: call(envs.MassEstimate, n=1, parameters=NOMINAL, prior=5.0),
     "MassEstimate.see": lambda: call(envs.MassEstimate(1).see, x=[S], u=U, v_next=U),
-    "NetworkParameters": lambda: call(envs.NetworkParameters, neighbours=((1,), (0,)), noise=0.1, weight=1.0),
+    "NetworkParameters": lambda: call(
+        envs.NetworkParameters, neighbours=((1,), (0,)), noise=0.1, weight=1.0, coupling=-0.1, reach=10.0
+    ),
     "NetworkParameters.draw": lambda: call(envs.NetworkParameters().draw, rng=0, n=2, steps=3),
     "Pendulum": lambda: call(envs.Pendulum, parameters=NOMINAL, steps=5, start=S),
     "PendulumParameters": lambda: call(envs.PendulumParameters, **vars(envs.PendulumParameters()).copy()),
@@ -878,6 +888,22 @@ CALLS = {
         memory=8,
         warm_up=4,
     ),
+    "TeamIteration": lambda: call(
+        learners.TeamIteration,
+        team=problems.LinearTeam(),
+        rng=rng(),
+        summed=True,
+        M=20,
+        exploration=0.5,
+        ridge=1e-3,
+        K=problems.LinearTeam().start(),
+    ),
+    "LinearTeam": lambda: call(
+        problems.LinearTeam, omega=(1.0, 0.5), coupling=-0.1, neighbours=((1,), (0,)), discount=0.9, deviation=0.05
+    ),
+    "Alone": lambda: call(policies.Alone, plant=envs.NetworkParameters(), told=False, push=np.zeros(3), back_off=0.05),
+    "mean_push": lambda: call(policies.mean_push, plant=envs.NetworkParameters(), rng=0, steps=4, settled=1),
+    "true_theta": lambda: call(policies.true_theta, network=made("network"), coupling=-0.1, back_off=0.05),
     "BlendedIteration": lambda: call(
         learners.BlendedIteration,
         mpc=made("quadratic"),

@@ -4,6 +4,7 @@
     x_i2+ = 1.1 x_i2 + 0.2 u_i - 0.1 sum_{j in N_i} x_j2,         -1 <= u_i <= 1,     x_i0 = (0, 0.15).
 
 Each is the linear plant of `mpcrl_course.envs.linear`, with its bounds, and is pushed by its neighbours' second states.
+The coupling, here -0.1, is the dial of "what is communication worth?" (`mpcrl_course.policies.communication`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from mpcrl_course.envs.linear import LOWER, START, UPPER, A, B, Noise
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
-from mpcrl_course.validation import asfloats, floats, short, whole
+from mpcrl_course.validation import asfloats, floats, real, short, whole
 
 COUPLING = -0.1
 WEIGHT = 500.0
@@ -63,11 +64,17 @@ class NetworkParameters(PlantParameters):
         Width of the disturbance of x_i1, independent for every agent.
     weight : float
         Cost of a unit of violation (500; 120 in the first-order problem).
+    coupling : float
+        What a neighbour's second state counts in an agent's own; -0.1 as published.
+    reach : float, optional
+        A run ends where an entry of the state is beyond it: the agents have lost the plant. By default never.
     """
 
     neighbours: Sequence[Sequence[int]] = LINE
     noise: float = 0.1
     weight: float = WEIGHT
+    coupling: float = COUPLING
+    reach: float | None = None
     n_agents = property(lambda self: len(self.neighbours))
     n_states = property(lambda self: 2 * self.n_agents)
     limit = property(lambda self: self.n_agents * (1.0,))
@@ -86,6 +93,9 @@ class NetworkParameters(PlantParameters):
                 if not 0 <= j < self.n_agents or j == i or i not in self.neighbours[j]:
                     raise ValueError(f"agent {i} names {j} as a neighbour, but not the other way round")
         self._check("", "noise weight")
+        real(self.coupling, "coupling")
+        if self.reach is not None:
+            real(self.reach, "reach", 0.0, strict=True)
 
     @cached_property
     def adjacency(self) -> np.ndarray:
@@ -98,20 +108,25 @@ class NetworkParameters(PlantParameters):
 
     def move(self, x, u, noise: Noise) -> np.ndarray:
         """Return the next states of the agents, shape (…, M, 2) as x, for inputs u (…, M)."""
-        push = COUPLING * (x[..., 1] @ self.adjacency.T)
+        push = self.coupling * (x[..., 1] @ self.adjacency.T)
         x = x @ A.T + u[..., None] * B
         x[..., 0] += noise.e
         x[..., 1] += push
         return x
 
+    def lost(self, x) -> np.ndarray:
+        """Return which of the states x (…, 2 M) have an entry beyond the reach, shape (…)."""
+        return np.abs(x).max(axis=-1) > (np.inf if self.reach is None else self.reach)
+
     def step(self, x, u, noise: Noise):
-        """Return the next states (n, 2 M), the costs (n,) of this step, and that no run ends, for inputs u (n, M).
+        """Return the next states (n, 2 M), the costs (n,) of this step, and which runs end, for inputs u (n, M).
 
         x (n, 2 M) are the states before, agent by agent, `noise` is that of this step.
         """
         agents = x.reshape(*x.shape[:-1], -1, 2)
         cost = stage_cost(agents, u, self.weight).sum(-1)
-        return self.move(agents, u, noise).reshape(x.shape), cost, np.zeros(np.shape(cost), dtype=bool)
+        x = self.move(agents, u, noise).reshape(x.shape)
+        return x, cost, self.lost(x)
 
 
 class LinearNetwork(PlantEnv):
@@ -121,7 +136,7 @@ class LinearNetwork(PlantEnv):
 
     Parameters
     ----------
-    neighbours, noise, weight
+    neighbours, noise, weight, coupling, reach
         See `NetworkParameters`.
     steps, recorded
         See `PlantEnv`.
@@ -129,8 +144,18 @@ class LinearNetwork(PlantEnv):
         Initial state, of every agent or of all.
     """
 
-    def __init__(self, neighbours=LINE, noise=0.1, weight=WEIGHT, steps: int | None = None, start=START, recorded=None):
-        parameters = NetworkParameters(neighbours, noise, weight)
+    def __init__(
+        self,
+        neighbours=LINE,
+        noise=0.1,
+        weight=WEIGHT,
+        steps: int | None = None,
+        start=START,
+        recorded=None,
+        coupling=COUPLING,
+        reach=None,
+    ):
+        parameters = NetworkParameters(neighbours, noise, weight, coupling, reach)
         start = floats(start, "start")
         start = np.tile(start, parameters.n_agents) if start.shape == (2,) else start
         super().__init__(parameters, steps, start, shape=(-1, 2), recorded=recorded)
@@ -139,4 +164,4 @@ class LinearNetwork(PlantEnv):
         p = self.parameters
         costs = stage_cost(self.x, u, p.weight)
         self.x = p.move(self.x, u, Noise(self._uniform(-p.noise, 0.0)))
-        return float(costs.sum()), False, {"costs": costs}
+        return float(costs.sum()), bool(p.lost(self.x.reshape(-1))), {"costs": costs}

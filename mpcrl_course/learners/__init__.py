@@ -29,6 +29,7 @@ from mpcrl_course.learners.regression import cartpole_transitions, fit
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
+from mpcrl_course.learners.team import TeamIteration
 from mpcrl_course.learners.terminal_value import TerminalValue
 from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.learners.trained import trained_agent, trained_policies
@@ -55,6 +56,7 @@ __all__ = [
     "TabularQLearning",
     "actor_gradient",
     "blend",
+    "TeamIteration",
     "TerminalValue",
     "ThroughTime",
     "cartpole_transitions",

@@ -56,6 +56,13 @@ def mixing_matrix(n: int, edges: Edges, step: float | None = None) -> np.ndarray
         P = I - step * Laplacian, with 0 < step <= 1 / (largest degree) (the published line of three: 1/4). By default
         the Metropolis weights P_ij = 1 / (1 + the larger degree of i and j), for which agents need to know nothing but
         their own and their neighbours' degrees.
+
+    Raises
+    ------
+    ValueError
+        The step is not in its range, or the rate of its weights is 1. That is so at step = 1 / (largest degree) where
+        agents with equally many neighbours fall into two camps that hear each other only, as two agents or an even
+        ring do: each agent gives all of its weight away, and the camps exchange their values for ever.
     """
     L = laplacian(n, edges)
     degree = np.diag(L)
@@ -63,7 +70,10 @@ def mixing_matrix(n: int, edges: Edges, step: float | None = None) -> np.ndarray
         step = real(step, "step")
         if not 0.0 < step * degree.max() <= 1.0:
             raise ValueError(f"step must lie in (0, 1 / {degree.max():.0f}], not be {step}")
-        return np.eye(n) - step * L
+        P = np.eye(n) - step * L
+        if rate(P) > 1.0 - 1e-12:
+            raise ValueError(f"at step {step:g} two camps exchange their values for ever (rate 1): take a smaller step")
+        return P
     P = np.where(L < 0.0, 1.0 / (1.0 + np.maximum.outer(degree, degree)), 0.0)
     return P + np.diag(1.0 - P.sum(axis=1))
 

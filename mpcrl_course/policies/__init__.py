@@ -10,6 +10,7 @@ from mpcrl_course.policies.back_off import (
     robust_back_off,
     speed_deviation,
 )
+from mpcrl_course.policies.communication import Alone, mean_push, true_theta
 from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.energy import energy_rule
 from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torques, predictive_filter
@@ -33,6 +34,7 @@ from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 
 __all__ = [
     "MPPI",
+    "Alone",
     "AngleOnly",
     "BlendedValue",
     "Clip",
@@ -74,6 +76,7 @@ __all__ = [
     "kalman_gain",
     "linear_back_off",
     "mass_scenarios",
+    "mean_push",
     "missing_force",
     "mppi_weights",
     "on_demand",
@@ -87,5 +90,6 @@ __all__ = [
     "speed_ahead",
     "speed_deviation",
     "tracker",
+    "true_theta",
     "tuned_theta",
 ]

@@ -12,8 +12,10 @@ from mpcrl_course.problems.pendulum import pendulum_mpc
 from mpcrl_course.problems.power import joint_mpc, power_mpc
 from mpcrl_course.problems.quadratic import QuadraticMPC
 from mpcrl_course.problems.race import race_mpc, safety_mpc
+from mpcrl_course.problems.team import LinearTeam
 
 __all__ = [
+    "LinearTeam",
     "QuadraticMPC",
     "agent",
     "cartpole",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mpcrl_course.envs import linear, network
+from mpcrl_course.envs.linear import Noise
 from mpcrl_course.envs.network import LinearNetwork
 
 DATA = np.load(Path(__file__).parents[1] / "data" / "second_order_network.npz")
@@ -117,3 +118,20 @@ def test_starts_of_one_agent_or_of_all():
     np.testing.assert_array_equal(LinearNetwork().reset()[0], [0.0, 0.15] * 3)
     start = np.arange(6) / 10
     np.testing.assert_array_equal(LinearNetwork(start=start).reset()[0], start)
+
+
+def test_the_coupling_and_the_reach():
+    """Another coupling pushes as much more; a state beyond the reach ends the run, in the batch and alone."""
+    x = np.array([0.1, 0.2, 0.0, 0.4, 0.3, -0.1])
+    pushed = []
+    for coupling in (0.0, -0.3):
+        env = LinearNetwork(noise=0.0, start=x, coupling=coupling)
+        env.reset()
+        pushed.append(env.step(np.zeros(3))[0])
+    np.testing.assert_allclose(pushed[1] - pushed[0], [0, -0.3 * 0.4, 0, -0.3 * 0.1, 0, -0.3 * 0.4], atol=1e-15)
+    for reach, ends in ((0.43, True), (0.45, False), (None, False)):  # 0.44 = 1.1 * 0.4 is the largest entry
+        env = LinearNetwork(noise=0.0, start=x, coupling=0.0, reach=reach)
+        env.reset()
+        assert env.step(np.zeros(3))[2] is ends
+        plant = env.parameters
+        assert plant.step(x[None], np.zeros((1, 3)), Noise(np.zeros((1, 3))))[2].tolist() == [ends]

@@ -27,6 +27,7 @@ from mpcrl_course.learners.policy_gradient import PolicyGradient
 from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.run import Learner
 from mpcrl_course.learners.tabular import TabularQLearning
+from mpcrl_course.learners.team import TeamIteration
 from mpcrl_course.learners.terminal_value import TerminalValue
 from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
@@ -37,6 +38,7 @@ from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import convex, layer_mpc, linear_mpc, terminal_mpc, value_features
 from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.problems.quadratic import biased
+from mpcrl_course.problems.team import LinearTeam
 
 
 class RandomStart(LinearPlant):
@@ -108,6 +110,7 @@ LEARNERS = {
     "local critic, LQR": lambda rng: LocalIteration(*biased(1.0), rng, rule="Gauss-Newton", M=40),
     "blended": lambda rng: BlendedIteration(*biased(1.0), rng, beta=exponential(1.0, 0.998), M=lambda j: 200 + 20 * j),
     "blended, lengths": lambda rng: BlendedIteration(*biased(1.0), rng, beta=0.8, M=100, lengths=5),
+    "team": lambda rng: TeamIteration(LinearTeam(), rng, M=300),
     "DDPG, blended target": lambda rng: BlendedDDPG(
         LinearEpisodes(), rng, MPC10, beta=exponential(0.7, 0.99), state=lambda s: s / 4.0, huber=1.0, **SMALL
     ),

@@ -76,6 +76,25 @@ def test_a_message_lost_one_way_moves_the_mean_by_a_known_amount():
     assert abs(expected - values.mean()) > 1e-2
 
 
+@pytest.mark.parametrize(("n", "edges", "step"), [(2, line(2), 1.0), (4, ring(4), 0.5), (10, ring(10), 0.5)])
+def test_camps_that_exchange_their_values_are_refused(n, edges, step):
+    """Two agents and even rings at the largest step: I - step * Laplacian has the eigenvalue -1, and never averages."""
+    P, camps = np.eye(n) - step * laplacian(n, edges), (-1.0) ** np.arange(n)
+    np.testing.assert_allclose(average(P, camps, 7).estimates, -camps, atol=1e-15)
+    with pytest.raises(ValueError, match="exchange their values for ever"):
+        mixing_matrix(n, edges, step)
+    values = RNG.standard_normal(n)
+    for damped in (mixing_matrix(n, edges, 0.9 * step), mixing_matrix(n, edges)):
+        assert rate(damped) < 1.0
+        np.testing.assert_allclose(average(damped, values, 2000).estimates, values.mean(), atol=1e-12)
+
+
+def test_the_largest_step_will_do_where_there_are_no_such_camps():
+    """An odd ring, a longer line, a star: not two camps, or not equally many neighbours."""
+    for n, edges in ((5, ring(5)), (4, line(4)), (4, star(4))):
+        assert rate(mixing_matrix(n, edges, 1.0 / laplacian(n, edges).max())) < 1.0
+
+
 def test_what_is_no_consensus():
     for step in (0.0, -0.1, 0.51, np.nan):
         with pytest.raises(ValueError, match=r"step must (lie in \(0, 1 / 2\]|be a finite number)"):

@@ -13,6 +13,7 @@ from mpcrl_course.envs.race import CAR
 from mpcrl_course.learners.latent import LatentModel
 from mpcrl_course.network import ADMM
 from mpcrl_course.policies.active_set import PredictedSet
+from mpcrl_course.policies.communication import Alone
 from mpcrl_course.policies.filters import Filter, barrier_filter, predictive_filter
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
 from mpcrl_course.policies.horizon import VaryingHorizon
@@ -88,6 +89,8 @@ POLICIES = {
     "sampling in a latent space": (latent_sampling, NOMINAL),
     "network MPC": (lambda: Receding(ADMM(NET, iterations=20)), NETWORK),
     "network scenarios": (network_scenarios, NETWORK),
+    "agents alone": (lambda: Alone(NETWORK), NETWORK),
+    "one number a link": (lambda: Alone(NETWORK, told=True), NETWORK),
     "mass scenarios": (lambda: mass_scenarios((0.8, 1.2), horizon=20), NOMINAL),
     "barrier filter": (lambda: barrier_filter(swing, 6.0), NOMINAL),
     "predictive filter": (lambda: predictive_filter(Receding(pendulum_mpc(horizon=20)), 6.0), NOMINAL),
