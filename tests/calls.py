@@ -336,6 +336,11 @@ CALLS = {
     "chance_back_off": lambda: call(policies.chance_back_off, sigma=1.0, epsilon=0.1, samples=[0.1, 0.2]),
     "energy_rule": lambda: call(policies.energy_rule, x=np.array([S])),
     "first_plan": lambda: call(policies.first_plan, mpc=made("mpc"), theta=theta("mpc"), s=S),
+    "Memoryless": lambda: call(
+        policies.Memoryless, mpc=made("pendulum"), guess=problems.pendulum.swing, theta=theta("pendulum")
+    ),
+    "Memoryless.call": lambda: call(policies.pendulum_expert(made("pendulum")), y=[S]),
+    "pendulum_expert": lambda: call(policies.pendulum_expert, mpc=made("pendulum")),
     "Nearest": lambda: call(
         policies.Nearest, x=np.zeros((2, 4, 2)), u=np.zeros((2, 3, 1)), angle=0, scale=np.array([1.0, 2.0])
     ),
@@ -454,6 +459,32 @@ CALLS = {
         upper=theta("network") + 1.0,
         gradient=None,
     ),
+    "DAgger": lambda: call(
+        learners.DAgger,
+        expert=policies.energy_rule,
+        plant=NOMINAL,
+        starts=learners.hanging,
+        rng=rng(),
+        n=2,
+        steps=3,
+        beta=0.5,
+        when=None,
+        mirror=True,
+        fit_steps=2,
+        width=4,
+        memory=10,
+    ),
+    "Pupil": lambda: call(learners.Pupil, n_states=2, n_inputs=1, rng=rng(), width=4),
+    "Pupil.call": lambda: call(learners.Pupil(2, 1, rng(), width=4), y=[S]),
+    "Pupil.learn": lambda: call(
+        learners.Pupil(2, 1, rng(), width=4).learn, x=[S, S], u=[U, -U], rng=rng(), mirror=True, steps=2
+    ),
+    "clone": lambda: call(learners.clone, x=[S, S], u=[U, -U], rng=rng(), mirror=True, width=4, steps=2),
+    "demonstrate": lambda: call(
+        learners.demonstrate, expert=policies.energy_rule, plant=NOMINAL, starts=[S], steps=2, rng=rng()
+    ),
+    "hanging": lambda: call(learners.hanging, rng=rng(), n=2),
+    "mirror_images": lambda: call(learners.mirror_images, x=[S, S], u=[U, -U]),
     "LatentLearning": lambda: call(
         learners.LatentLearning,
         model=made("latent"),
