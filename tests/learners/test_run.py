@@ -18,6 +18,7 @@ from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.distributed import DistributedQLearning
+from mpcrl_course.learners.guided import Demonstrated, Guided, transitions
 from mpcrl_course.learners.imitation import DAgger, hanging
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.layered import LayerLearning
@@ -106,6 +107,10 @@ LEARNERS = {
     "DAgger": lambda rng: DAgger(
         energy_rule, NOMINAL, hanging, rng, n=2, steps=5, beta=exponential(1.0, 0.8), mirror=True, fit_steps=5, width=8
     ),
+    "demonstrated": lambda rng: Demonstrated(
+        Pendulum(steps=40), rng, transitions(Pendulum(), energy_rule, 30, np.random.default_rng(0)), offline=5, **SMALL
+    ),
+    "guided": lambda rng: Guided(Pendulum(steps=17), rng, energy_rule, recent=40, batch=8, width=16),
     "latent": latent,
     "local critic": lambda rng: LocalCritic(MPC10, LinearPlant(), rng, every=25),
     "local critic, episodes": lambda rng: LocalCritic(MPC10, RandomStart(steps=40), rng, every=35),
