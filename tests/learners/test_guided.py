@@ -26,7 +26,7 @@ def test_transitions_are_those_of_the_expert():
     x = np.array([angle_and_velocity(row) for row in s])
     np.testing.assert_allclose(a[:, 0], np.clip(energy_rule(x), -2.0, 2.0), atol=1e-12)
     near_top = transitions(Pendulum(start=[0.4, 0.0]), energy_rule, 1, np.random.default_rng(0))
-    assert near_top[1][0, 0] == -2.0 and energy_rule([[0.4, 0.0]])[0] == -4.0  # what is stored is what acted
+    assert near_top[1][0, 0] == -2.0 and energy_rule([[0.4, 0.0]])[0] < -3.9  # what is stored is what acted
     np.testing.assert_array_equal(s_next[:19], s[1:20])
     assert not np.array_equal(s_next[19], s[20]) and not terminated.any() and (cost >= 0).all()
 
