@@ -27,7 +27,10 @@ ROWS = {
 
 
 def teach(seed: int, memoryless: bool, beta: float | None, mirror: bool):
-    """Return mean costs (rounds, 2), errors and distances (rounds, 2) of what a seed learns, and CPU time in s."""
+    """Return mean costs, errors and distances (each (rounds, 2)) of what a seed learns, and the CPU time in s.
+
+    `memoryless`, `beta` (None: DAgger's own) and `mirror` are those of a row of ROWS.
+    """
     began = process_time()
     expert = pendulum_expert() if memoryless else Receding(pendulum_mpc())
     options = {} if beta is None else {"beta": beta}
