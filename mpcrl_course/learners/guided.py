@@ -96,11 +96,18 @@ class Demonstrated(DDPG):
 
 
 def transitions(env, expert: Controller, steps: int, rng: np.random.Generator, state: Callable = angle_and_velocity):
-    """Return what an expert does in `env`, from the first episode on: s, a, cost, s_next, terminated.
+    """Return what an expert does in `env`, from the start of an episode on: s, a, cost, s_next, terminated.
 
-    The expert takes states (n, …), made by `state` from what env shows; env draws from rng.
+    Parameters
+    ----------
+    env : gymnasium.Env
+    expert : Controller
+        From states (1, …) to inputs (1, m).
+    steps : int
+    rng : numpy.random.Generator
+        What env draws from.
+    state : callable (observation) -> state
     """
-    watched = _Watched(env, rng, function(expert, "expert"), function(state, "state"))
     return tuple(np.array(column) for column in zip(*(watched.one() for _ in range(whole(steps, "steps", 1)))))
 
 

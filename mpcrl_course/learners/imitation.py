@@ -44,7 +44,7 @@ def mirror_images(x, u) -> tuple[np.ndarray, np.ndarray]:
 
 
 def hanging(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Draw n states (n, 2) of a pendulum that nearly hangs: angle in pi +- 0.5, velocity in +- 0.5 rad/s."""
+    """Draw, with `rng`, n states (n, 2) of a pendulum that nearly hangs: q in pi +- 0.5, |v| <= 0.5 rad/s."""
     return generator(rng).uniform([np.pi - 0.5, -0.5], [np.pi + 0.5, 0.5], (whole(n, "n", 1), 2))
 
 
