@@ -108,6 +108,7 @@ def transitions(env, expert: Controller, steps: int, rng: np.random.Generator, s
         What env draws from.
     state : callable (observation) -> state
     """
+    watched = _Watched(env, rng, function(expert, "expert"), function(state, "state"))
     return tuple(np.array(column) for column in zip(*(watched.one() for _ in range(whole(steps, "steps", 1)))))
 
 
@@ -166,7 +167,7 @@ class SkipPolicy(Trainable):
     def windows(self, by_expert: bool, s, cost, s_next) -> list[tuple]:
         """Return what k steps of one actor say of options: (s, option, return, discount, s_n) of each that fits.
 
-        s (k, n_states), cost (k,) without the price, and s_next (k, n_states) are those of the steps.
+        `by_expert` says whether that was the expert; s (k, n_states), cost (k,) without the price, and s_next (k, n_states) are those of the steps.
         """
         paid = np.asarray(cost, float) + self.price * by_expert
         found = []
@@ -178,7 +179,10 @@ class SkipPolicy(Trainable):
         return found
 
     def update(self, batch) -> float:
-        """Make one update from columns s, option, total, discount, s_next of windows; return the mean |TD error|."""
+        """Make one update; return the mean |TD error|.
+
+        The `batch` has the columns s, option, total, discount and s_next of windows.
+        """
         rows, o = np.arange(len(batch.s)), batch.option[:, 0].astype(int)
         y = batch.total[:, 0] + batch.discount[:, 0] * self.slow(batch.s_next).min(axis=1)
         q, tape = self.q.forward(batch.s)
@@ -212,8 +216,10 @@ class Guided(DDPG):
         See `SkipPolicy`.
     recent : int
         Windows that the skip policy learns from: the expert's value stays, the actor's changes.
+    warm_up : int
+        Steps before DDPG learns; the same act in them.
     **options
-        Of `DDPG`. There is no warm-up by default.
+        Of `DDPG`.
 
     Attributes
     ----------
