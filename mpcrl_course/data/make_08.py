@@ -1,6 +1,6 @@
 """What lecture 08 shows of many seeds: cloning and DAgger of the pendulum's MPC, by kind of label and of data.
 
-Run it with `python mpcrl_course/data/make_08.py` (about four minutes of CPU).
+Run it with `python mpcrl_course/data/make_08.py` (about three minutes of CPU).
 """
 
 from time import process_time

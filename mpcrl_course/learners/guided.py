@@ -167,7 +167,8 @@ class SkipPolicy(Trainable):
     def windows(self, by_expert: bool, s, cost, s_next) -> list[tuple]:
         """Return what k steps of one actor say of options: (s, option, return, discount, s_n) of each that fits.
 
-        `by_expert` says whether that was the expert; s (k, n_states), cost (k,) without the price, and s_next (k, n_states) are those of the steps.
+        `by_expert` says whether that was the expert; s (k, n_states), cost (k,) without the price, and s_next
+        (k, n_states) are those of the steps.
         """
         paid = np.asarray(cost, float) + self.price * by_expert
         found = []
