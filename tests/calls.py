@@ -346,6 +346,11 @@ CALLS = {
     "chance_back_off": lambda: call(policies.chance_back_off, sigma=1.0, epsilon=0.1, samples=[0.1, 0.2]),
     "energy_rule": lambda: call(policies.energy_rule, x=np.array([S])),
     "first_plan": lambda: call(policies.first_plan, mpc=made("mpc"), theta=theta("mpc"), s=S),
+    "Memoryless": lambda: call(
+        policies.Memoryless, mpc=made("pendulum"), guess=problems.pendulum.swing, theta=theta("pendulum")
+    ),
+    "Memoryless.call": lambda: call(policies.pendulum_expert(made("pendulum")), y=[S]),
+    "pendulum_expert": lambda: call(policies.pendulum_expert, mpc=made("pendulum")),
     "Nearest": lambda: call(
         policies.Nearest, x=np.zeros((2, 4, 2)), u=np.zeros((2, 3, 1)), angle=0, scale=np.array([1.0, 2.0])
     ),
@@ -463,6 +468,72 @@ CALLS = {
         lower=theta("network") - 1.0,
         upper=theta("network") + 1.0,
         gradient=None,
+    ),
+    "DAgger": lambda: call(
+        learners.DAgger,
+        expert=policies.energy_rule,
+        plant=NOMINAL,
+        starts=learners.hanging,
+        rng=rng(),
+        n=2,
+        steps=3,
+        beta=0.5,
+        when=None,
+        mirror=True,
+        fit_steps=2,
+        width=4,
+        memory=10,
+    ),
+    "Pupil": lambda: call(learners.Pupil, n_states=2, n_inputs=1, rng=rng(), width=4),
+    "Pupil.call": lambda: call(learners.Pupil(2, 1, rng(), width=4), y=[S]),
+    "Pupil.learn": lambda: call(
+        learners.Pupil(2, 1, rng(), width=4).learn, x=[S, S], u=[U, -U], rng=rng(), mirror=True, steps=2
+    ),
+    "clone": lambda: call(learners.clone, x=[S, S], u=[U, -U], rng=rng(), mirror=True, width=4, steps=2),
+    "demonstrate": lambda: call(
+        learners.demonstrate, expert=policies.energy_rule, plant=NOMINAL, starts=[S], steps=2, rng=rng()
+    ),
+    "hanging": lambda: call(learners.hanging, rng=rng(), n=2),
+    "mirror_images": lambda: call(learners.mirror_images, x=[S, S], u=[U, -U]),
+    "Demonstrated": lambda: call(
+        learners.Demonstrated,
+        env=envs.Pendulum(),
+        rng=rng(),
+        demonstrations=[np.ones((2, 3)), np.ones((2, 1)), np.ones(2), np.ones((2, 3)), np.zeros(2)],
+        part=0.5,
+        offline=1,
+        batch=4,
+        memory=8,
+        warm_up=4,
+    ),
+    "Guided": lambda: call(
+        learners.Guided,
+        env=envs.Pendulum(),
+        rng=rng(),
+        expert=policies.energy_rule,
+        use=0.5,
+        epsilon=0.5,
+        alone=2,
+        price=1.0,
+        recent=10,
+        batch=4,
+        memory=8,
+        warm_up=4,
+        noise=0.2,
+    ),
+    "SkipPolicy": lambda: call(
+        learners.SkipPolicy,
+        n_states=3,
+        options=[(False, 2), (True, 1)],
+        rng=rng(),
+        price=1.0,
+        gamma=0.9,
+        tau=0.1,
+        rate=0.1,
+        width=4,
+    ),
+    "transitions": lambda: call(
+        learners.transitions, env=envs.Pendulum(), expert=policies.energy_rule, steps=2, rng=rng()
     ),
     "LatentLearning": lambda: call(
         learners.LatentLearning,

@@ -7,7 +7,9 @@ from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy, pendulum_value
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step, distributed_step
+from mpcrl_course.learners.guided import Demonstrated, Guided, SkipPolicy, transitions
 from mpcrl_course.learners.identification import identify
+from mpcrl_course.learners.imitation import DAgger, Pupil, clone, demonstrate, hanging, mirror_images
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.layered import LayerLearning
 from mpcrl_course.learners.local_critic import (
@@ -36,6 +38,16 @@ from mpcrl_course.learners.trained import trained_agent, trained_policies
 
 __all__ = [
     "DDPG",
+    "DAgger",
+    "Demonstrated",
+    "Guided",
+    "SkipPolicy",
+    "transitions",
+    "Pupil",
+    "clone",
+    "demonstrate",
+    "hanging",
+    "mirror_images",
     "ActorCritic",
     "BlendedDDPG",
     "BlendedIteration",

@@ -295,10 +295,7 @@ class DDPG(Learner):
     def step(self) -> None:
         """Act, remember, update."""
         agent, learning, td, target = self.agent, self.k >= self.warm_up, np.nan, np.nan
-        if learning:
-            a = noisy_action(agent.policy(self.s), at(self.noise, self.k, "noise"), self.lower, self.upper, self.rng)
-        else:
-            a = self.rng.uniform(self.lower, self.upper)
+        a = self.act()
         told = self.told(a)
         s_next, cost, terminated, truncated, _ = self.apply(a)
         a = self.acted
@@ -311,6 +308,13 @@ class DDPG(Learner):
                 self.log.stopped = f"the update of step {self.k} is not finite"
         self.log.add(s=self.s, a=a, cost=cost, td=td, target=target, ended=ended)
         self.s = self.restart() if ended else s_next
+
+    def act(self) -> np.ndarray:
+        """Return the action (m,) in the present state: random while warming up, then the actor's with noise."""
+        if self.k < self.warm_up:
+            return self.rng.uniform(self.lower, self.upper)
+        sigma = at(self.noise, self.k, "noise")
+        return noisy_action(self.agent.policy(self.s), sigma, self.lower, self.upper, self.rng)
 
     def told(self, a) -> dict:
         """Return what else is stored of the present state and the action a (m,), by name: here nothing."""

@@ -13,6 +13,7 @@ from mpcrl_course.policies.back_off import (
 from mpcrl_course.policies.communication import Alone, mean_push, true_theta
 from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.energy import energy_rule
+from mpcrl_course.policies.expert import Memoryless, pendulum_expert
 from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torques, predictive_filter
 from mpcrl_course.policies.guesses import Nearest, Predicted, compare_guesses
 from mpcrl_course.policies.hierarchical import Hierarchical, TunedCartPole
@@ -35,6 +36,8 @@ from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
 __all__ = [
     "MPPI",
     "Alone",
+    "Memoryless",
+    "pendulum_expert",
     "AngleOnly",
     "BlendedValue",
     "Clip",

@@ -9,7 +9,7 @@ import pytest
 from mpcrl_course.dp import FiniteMDP, sampler
 from mpcrl_course.envs import Filtered, LinearEpisodes, LinearPlant, Race, Scaled, linear
 from mpcrl_course.envs.network import LinearNetwork
-from mpcrl_course.envs.pendulum import Pendulum
+from mpcrl_course.envs.pendulum import NOMINAL, Pendulum
 from mpcrl_course.envs.random_pendulum import RandomMass
 from mpcrl_course.learners.behaviour import epsilon_greedy, exponential, perturbed_cost
 from mpcrl_course.learners.blended import BlendedIteration
@@ -18,6 +18,8 @@ from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.distributed import DistributedQLearning
+from mpcrl_course.learners.guided import Demonstrated, Guided, transitions
+from mpcrl_course.learners.imitation import DAgger, hanging
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
 from mpcrl_course.learners.layered import LayerLearning
 from mpcrl_course.learners.local_critic import LocalCritic, LocalIteration
@@ -31,7 +33,7 @@ from mpcrl_course.learners.team import TeamIteration
 from mpcrl_course.learners.terminal_value import TerminalValue
 from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
-from mpcrl_course.policies import Clip, RaceSafety
+from mpcrl_course.policies import Clip, RaceSafety, energy_rule
 from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.hierarchical import TunedCartPole, weights_of
 from mpcrl_course.problems.cartpole import cartpole_mpc
@@ -104,6 +106,13 @@ LEARNERS = {
         rng,
         **SMALL,
     ),
+    "DAgger": lambda rng: DAgger(
+        energy_rule, NOMINAL, hanging, rng, n=2, steps=5, beta=exponential(1.0, 0.8), mirror=True, fit_steps=5, width=8
+    ),
+    "demonstrated": lambda rng: Demonstrated(
+        Pendulum(steps=40), rng, transitions(Pendulum(), energy_rule, 30, np.random.default_rng(0)), offline=5, **SMALL
+    ),
+    "guided": lambda rng: Guided(Pendulum(steps=17), rng, energy_rule, recent=40, batch=8, width=16),
     "latent": latent,
     "local critic": lambda rng: LocalCritic(MPC10, LinearPlant(), rng, every=25),
     "local critic, episodes": lambda rng: LocalCritic(MPC10, RandomStart(steps=40), rng, every=35),
@@ -123,7 +132,7 @@ LEARNERS = {
     "Q, filtered": lambda rng: QLearning(MPC10, Filtered(LinearPlant(steps=40), Clip(), "raw", 0.5), rng),
     "DDPG, filtered": lambda rng: DDPG(Scaled(Filtered(Race(steps=25), RaceSafety())), rng, **SMALL),
 }
-STEPS = {"distributed": 20, "centralised, episodes": 50}
+STEPS = {"distributed": 20, "DAgger": 20, "centralised, episodes": 50}
 
 
 def make(name, seed=3):
