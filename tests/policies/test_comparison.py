@@ -6,8 +6,11 @@ import pytest
 from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.cartpole import LADEN, CartPoleParameters, hanging_start
+from mpcrl_course.learners import cartpole_transitions, fit
 from mpcrl_course.policies import comparison
 from mpcrl_course.policies.comparison import CommonGuess, Measured, hanging_starts, measure, objective, row, stack
+from mpcrl_course.policies.integrated import feature_mlp, features
+from mpcrl_course.policies.parallel import Parallel, correction, missing_force
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.problems.cartpole import cartpole_mpc, with_model
 
@@ -128,3 +131,19 @@ def test_what_is_shipped_of_lecture_05_is_of_the_same_starts_and_says_what_was_l
     controller = Receding(whole, with_model(whole, None, model), first=CommonGuess(whole))
     again = measure(controller, starts=hanging_starts(1))  # a start of which no digit decides the swing
     assert again.cost[0] == pytest.approx(shipped["regression cost"][0, 0], rel=1e-2)
+
+
+def test_a_seed_gives_one_row():
+    def learned(seed):
+        rng, mpc = np.random.default_rng(seed), cartpole_mpc()
+        guess = CommonGuess(mpc)
+        x, u = (np.array(part) for part in zip(*(guess.plan(s) for s in hanging_starts(2, 77)), strict=True))
+        x, u, ahead = cartpole_transitions(LADEN, x[:, :-1], u, rng)
+        network = fit(feature_mlp(rng, 1), features(x, u), missing_force(x, u, ahead), rng, steps=50)
+        controller = Parallel(Receding(mpc, first=guess), correction(network))
+        return measure(controller, starts=hanging_starts(2), steps=30)._replace(ms=np.zeros((2, 29)))
+
+    one, again, other = learned(0), learned(0), learned(1)
+    for ours, theirs in zip(one, again, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (one.cost != other.cost).all()
