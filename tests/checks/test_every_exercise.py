@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mpcrl_course.checks.build import out_of_step
-from mpcrl_course.checks.engine import assert_item_sound
+from mpcrl_course.checks.engine import RAISED, assert_item_sound
 from tests.notebooks import EXERCISES, FOLDERS, ROOT, cells, exercise, notebooks, texts
 
 ITEMS = {f"{name[:2]}-{n}-{item.kind}": item for name in EXERCISES for n, item in exercise(name).items.items()}
@@ -20,6 +20,19 @@ SEEDS = {"fill": (0, 1, 20_000), "debug": (0, 1, 20_000), "design": (0, 20_000),
 )
 def test_items_are_sound(item, seed):
     assert_item_sound(item, seed)
+
+
+WRITTEN = {name: item for name, item in ITEMS.items() if item.kind in ("fill", "debug")}
+
+
+@pytest.mark.parametrize("item", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize("error", [TypeError, RuntimeError, ValueError])
+def test_an_error_of_the_answer_is_no_known_mistake(item, error):
+    def stops(*args, **kwargs):
+        raise error("matmul: the shapes do not fit")
+
+    result = item.judge(stops)
+    assert (result.verdict, result.mistake) == (RAISED, None)
 
 
 def test_every_module_of_checks_has_its_notebook():

@@ -228,16 +228,6 @@ def test_critics_without_a_least_action_are_all_tried():
     assert kinds == {(1, 1), (-1, 1), (-1, -1), (-1, 0)}
 
 
-@pytest.mark.parametrize("item", [ex09.score, ex09.schedule, ex09.weights, ex09.debug], ids=lambda item: item.title)
-@pytest.mark.parametrize("error", [TypeError, ValueError])
-def test_an_error_of_the_answer_is_no_known_mistake(item, error):
-    def stops(*args, **kwargs):
-        raise error("matmul: the shapes do not fit")
-
-    result = item.judge(stops)
-    assert (result.verdict, result.mistake) == (RAISED, None)
-
-
 def test_a_part_that_is_wrong_is_said():
     def shifted(*call, **named):
         beta, M, a = ex09.improve(*call, **named)

@@ -56,3 +56,19 @@ def ticking(player):
 def alt(player):
     """Return the picture's alt text."""
     return html.unescape(re.search('data-alt="([^"]*)"', player.words.value).group(1))
+
+
+def sweep(player, name, value):
+    """Move a slider over its range: a picture at once, a value that `value()` reads, and steps without an error."""
+    slider, pictures = player.controls[name], []
+    for wanted in (slider.max, slider.min, slider.min + 2 * slider.step):
+        before = player.picture.value
+        slider.value = wanted
+        pictures.append(player.picture.value)
+        assert player.picture.value != before  # at once, before the next step
+        assert abs(value() - wanted) <= 1e-6 * max(abs(wanted), abs(value()), 1e-6)
+        for _ in range(3):
+            player.buttons["Step"].click()
+        assert player.error == "" and player.message.value == ""
+    assert len(set(pictures)) == 3
+    assert slider.description and slider.readout and re.search(r"\(.+\)", slider.description)  # with its unit

@@ -26,7 +26,7 @@ from mpcrl_course.policies.comparison import CommonGuess, hanging_starts
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.cartpole import cartpole_mpc, with_model
-from tests.live.helpers import alt, ticking
+from tests.live.helpers import alt, sweep, ticking
 
 NAMES = [name for name in ARCHITECTURES if name != "yours"]
 
@@ -435,18 +435,7 @@ def test_the_axis_of_costs_follows_the_costs(monkeypatch):
 def test_every_slider_over_its_range(live, name):
     slider = live.controls[name]
     assert slider.value == getattr(live.loop.parameters, name)
-    pictures = []
-    for value in (slider.max, slider.min, slider.min + 2 * slider.step):
-        before = live.picture.value
-        slider.value = value
-        pictures.append(live.picture.value)
-        assert live.picture.value != before  # at once, before the next step
-        assert getattr(live.loop.parameters, name) == pytest.approx(value)
-        for _ in range(3):
-            live.buttons["Step"].click()
-        assert live.error == "" and live.message.value == ""
-    assert len(set(pictures)) == 3
-    assert slider.readout and re.search(r"\(.+\)", slider.description)  # with its unit
+    sweep(live, name, lambda: getattr(live.loop.parameters, name))
 
 
 def test_beta_over_its_range_where_it_means_something(live):

@@ -7,28 +7,12 @@ import numpy as np
 import pytest
 
 from mpcrl_course.closed_loop import run
+from mpcrl_course.data.make_10 import Random
 from mpcrl_course.envs import race
 from mpcrl_course.envs.race import CAR, LENGTH, LOWER, MAX_SPEED, UPPER, WIDTH, RaceParameters
 from mpcrl_course.policies.filters import Filter
 from mpcrl_course.policies.race_filter import RaceSafety, RollOut, braking, changed, drives_on, race_barrier
 from mpcrl_course.problems.race import SCALE, safety_mpc
-
-
-class Random:
-    """An untrained driver, the hardest test: uniform inputs, held for half a second, of more gas than brake."""
-
-    def __init__(self, seed=0):
-        self.seed = seed
-        self.reset()
-
-    def reset(self):
-        self.rng, self.k = np.random.default_rng(self.seed), 0
-
-    def __call__(self, y):
-        if self.k % 10 == 0:
-            self.u = self.rng.uniform([-2.0, LOWER[1]], UPPER, (len(y), 2))
-        self.k += 1
-        return self.u
 
 
 @pytest.fixture(scope="module")
@@ -138,11 +122,11 @@ def test_what_a_new_plan_begins_with_is_hardly_changed_when_it_is_wanted(safety)
 
 def test_the_random_driver_violates_in_no_episode_of_sixty(safety):
     """0 of 60 bounds the rate of such episodes by 5 % (with 95 % confidence). Without the filter nearly all crash."""
-    found = drive(Filter(Random(), safety))
+    found = drive(Filter(Random(0), safety))
     said = Counter(found.status.ravel().tolist())
     assert outside(found) == 0 and said["not certified"] == 0 and (found.ended == 100).all()
     assert said["passed"] > 3000 and said["new plan"] > 300 and said["old plan"] > 100
-    alone = drive(Random(), n=20, steps=150)
+    alone = drive(Random(0), n=20, steps=150)
     assert outside(alone) == 20 and (alone.ended < 150).sum() >= 18
 
 
@@ -152,10 +136,10 @@ def test_the_random_driver_violates_in_no_episode_of_sixty(safety):
     ids=["grip", "gain"],
 )
 def test_a_filter_of_a_wrong_model_fails_and_a_tightened_one_does_not(safety, plant, model, track):
-    wrong = drive(Filter(Random(), safety), n=12, plant=plant)
+    wrong = drive(Filter(Random(0), safety), n=12, plant=plant)
     assert outside(wrong) > 0 and "not certified" in wrong.status
     tight = RaceSafety(model, track, mpc=safety.mpc)
-    assert outside(drive(Filter(Random(), tight), n=12, plant=plant, around=tight)) == 0
+    assert outside(drive(Filter(Random(0), tight), n=12, plant=plant, around=tight)) == 0
 
 
 def steer_inwards(y):
@@ -172,7 +156,7 @@ def test_safe_is_not_live_but_plans_may_be_asked_to_end_where_a_car_can_drive_on
     assert not live.certified(live.stop(dead[0])[0])
     left = {}
     for filtering in (safety, live):
-        ends = drive(Filter(Random(), filtering), n=20, steps=80, around=filtering).x[-1]
+        ends = drive(Filter(Random(0), filtering), n=20, steps=80, around=filtering).x[-1]
         standing = ends[ends[:, 3] < 0.05]
         away = run(Filter(steer_inwards, filtering), CAR, standing, CAR.draw(0, len(standing), 60))
         left[filtering is live] = int((away.x[-1, :, 0] - standing[:, 0] < 0.3).sum()), len(standing)
@@ -232,5 +216,5 @@ def test_a_barrier_of_second_order_bends_a_path_in_time_and_promises_nothing_at_
     assert 2.0 < np.abs(kept.x[:, 0, 1]).max() <= WIDTH + 1e-2
     slow = np.array([[10.0, 0.2, 0.05, 4.0]])
     np.testing.assert_allclose(race_barrier(towards_the_edge)(slow), [[0.0, 0.1]], atol=1e-12)  # far from both
-    found = run(race_barrier(Random()), CAR, [[0.0, 0.0, 0.0, 8.0]] * 12, CAR.draw(0, 12, 100))
+    found = run(race_barrier(Random(0)), CAR, [[0.0, 0.0, 0.0, 8.0]] * 12, CAR.draw(0, 12, 100))
     assert outside(found) > 0
