@@ -118,7 +118,7 @@ class Logged:
     def __init__(self, mpc: MPC, share: float, rng: np.random.Generator, theta=None):
         self.mpc: MPC = instance(mpc, MPC, "mpc")
         self.share, self.rng = real(share, "share", 0.0, 1.0), generator(rng)
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         self.s: list[np.ndarray] = []
         self.predicted: list[np.ndarray] = []
         self.change: list[float] = []
