@@ -35,6 +35,7 @@ import numpy as np
 
 from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs import race
+from mpcrl_course.envs.plant import CASADI
 from mpcrl_course.envs.race import CAR, DT, LOWER, UPPER, WIDTH, RaceParameters
 from mpcrl_course.mpc import MPC, SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
@@ -60,7 +61,7 @@ def braking(x, p):
     x : CasADi column or ndarray, shape (4,)
     p : RaceParameters, or anything with grip and gain
     """
-    m = ca if isinstance(x, (ca.SX, ca.MX, ca.DM)) else np
+    m = ca if isinstance(x, CASADI) else np
     c = race.curvature(x[0]) - 0.1 * x[1] - 0.6 * x[2]
     delta = race.steering(c, p.gain)
     lateral = x[3] ** 2 * race.path_curvature(delta, p.gain)
