@@ -435,12 +435,17 @@ def _best_by_loops(V, c, P_g, P, r_g, r, gamma):
     return np.array([max(found)])
 
 
+#: Draws of the probes of a backup, at most: a third or more of the draws will do.
+DRAWS = 1000
+
+
 def _backup_probes(rng: np.random.Generator) -> list[dict]:
     sizes = (([2, 1], 3, 3, 2), ([1, 1, 2], 2, 3, 2), ([0, 3], 2, 4, 3), ([3, 1], 4, 2, 2), ([1, 2], 2, 2, 3))
-    probes: list[dict] = []
-    while not _telling(probes):
+    for _ in range(DRAWS):
         probes = [_some_state(rng, np.array(c), G, A_g, A) for c, G, A_g, A in sizes]
-    return probes
+        if _telling(probes):
+            return probes
+    raise RuntimeError(f"of {DRAWS} draws of the probes, none tells the mistakes of this item apart")
 
 
 def _some_state(rng: np.random.Generator, c: np.ndarray, G: int, A_g: int, A: int) -> dict[str, Any]:
@@ -460,8 +465,6 @@ def _some_state(rng: np.random.Generator, c: np.ndarray, G: int, A_g: int, A: in
 def _telling(probes: list[dict]) -> bool:
     """Tell whether those who choose otherwise choose worse in some probe, each in a way of its own."""
     found = np.array([_choosing(**probe) for probe in probes])
-    if not len(found):
-        return False
     apart = (np.abs(found[:, :, None] - found[:, None, :]) > 0.05).any(axis=0)
     both_signs = found[:, 0].min() < -0.5 and found[:, 0].max() > 0.5
     return bool(both_signs and (apart | np.eye(len(apart), dtype=bool)).all())

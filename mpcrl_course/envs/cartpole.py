@@ -19,7 +19,7 @@ from typing import NamedTuple
 import casadi as ca
 import numpy as np
 
-from mpcrl_course.envs.plant import PlantEnv, PlantParameters
+from mpcrl_course.envs.plant import CASADI, PlantEnv, PlantParameters
 from mpcrl_course.validation import asfloats
 
 DT = 0.05  # s
@@ -122,7 +122,7 @@ def derivative(x, u, p: CartPoleParameters = MODEL):
     p : CartPoleParameters, or anything with cart_mass, mass, length, gravity and friction (and coulomb, else 0)
         The entries may be CasADi symbols, such as the parameters of an optimal-control problem.
     """
-    symbolic = isinstance(x, (ca.SX, ca.MX, ca.DM)) or isinstance(u, (ca.SX, ca.MX, ca.DM))
+    symbolic = isinstance(x, CASADI) or isinstance(u, CASADI)
     x, u = (x, u) if symbolic else (asfloats(x, "x"), asfloats(u, "u"))
     q, v, w, force = (x[1], x[2], x[3], u[0]) if symbolic else (x[..., 1], x[..., 2], x[..., 3], u[..., 0])
     sin, cos = (ca.sin(q), ca.cos(q)) if symbolic else (np.sin(q), np.cos(q))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import casadi as ca
 import numpy as np
 
-from mpcrl_course.envs.plant import PlantEnv, PlantParameters
+from mpcrl_course.envs.plant import CASADI, PlantEnv, PlantParameters
 from mpcrl_course.validation import asfloats, real, reals
 
 DT = 0.05  # s
@@ -116,7 +116,7 @@ def dynamics(x, u, p: PendulumParameters = NOMINAL, dt: float = DT):
     dt : float
         Length of the step, s.
     """
-    symbolic = isinstance(x, (ca.SX, ca.MX, ca.DM)) or isinstance(u, (ca.SX, ca.MX, ca.DM))
+    symbolic = isinstance(x, CASADI) or isinstance(u, CASADI)
     # [()] turns an array of one number into the number, which is quicker to reckon with, and leaves others alone
     q, v, torque = (x[0], x[1], u[0]) if symbolic else (x[..., 0][()], x[..., 1][()], u[..., 0][()])
     sin = ca.sin(q) if symbolic else np.sin(q)

@@ -19,10 +19,14 @@ from math import isfinite
 from operator import le
 from typing import Any
 
+import casadi as ca
 import gymnasium as gym
 import numpy as np
 
 from mpcrl_course.validation import asfloats, floats, generator, instance, reals, sequence, whole
+
+#: CasADi's symbols and numbers: a model that is given one of them is written in CasADi's functions, else in NumPy's.
+CASADI = (ca.SX, ca.MX, ca.DM)
 
 
 class PlantParameters:

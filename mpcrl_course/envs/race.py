@@ -24,7 +24,7 @@ from typing import NamedTuple
 import casadi as ca
 import numpy as np
 
-from mpcrl_course.envs.plant import PlantEnv, PlantParameters
+from mpcrl_course.envs.plant import CASADI, PlantEnv, PlantParameters
 from mpcrl_course.validation import asfloats, floats
 
 DT = 0.05  # s
@@ -100,7 +100,7 @@ CAR = RaceParameters()
 def curvature(s):
     """Return kappa, the curvature of the centre line (1/m) at s (m), an array of any shape or CasADi."""
     t = 2.0 * np.pi / LENGTH * s
-    if not isinstance(t, (ca.SX, ca.MX, ca.DM)):
+    if not isinstance(t, CASADI):
         kt = np.multiply.outer(t, np.arange(1, len(COS) + 1))
         return 2.0 * np.pi / LENGTH * (1.0 + np.cos(kt) @ COS + np.sin(kt) @ SIN)
     cos, sin, total = ca.cos(t), ca.sin(t), 1.0
@@ -113,7 +113,7 @@ def curvature(s):
 
 def path_curvature(delta, gain=1.0):
     """Return c = g tan(delta) / 1.6, the curvature of the car's path (1/m), of an angle delta (rad) and the gain g."""
-    return gain * (ca.tan if isinstance(delta, (ca.SX, ca.MX, ca.DM)) else np.tan)(delta) / BASE
+    return gain * (ca.tan if isinstance(delta, CASADI) else np.tan)(delta) / BASE
 
 
 def steering(c, gain: float = 1.0):
@@ -121,14 +121,14 @@ def steering(c, gain: float = 1.0):
 
     c is an array or CasADi, `gain` that of the car.
     """
-    if isinstance(c, (ca.SX, ca.MX, ca.DM)):
+    if isinstance(c, CASADI):
         return ca.fmin(ca.fmax(ca.atan(BASE * c / gain), LOWER[1]), UPPER[1])
     return np.clip(np.arctan(BASE * c / gain), LOWER[1], UPPER[1])
 
 
 def derivative(x, a, c):
     """Return [s', n', mu', v'] for x of entries s, n, mu, v, the acceleration `a` and the curvature c of the path."""
-    m = ca if isinstance(x[0], (ca.SX, ca.MX, ca.DM)) else np
+    m = ca if isinstance(x[0], CASADI) else np
     kappa = curvature(x[0])
     along = x[3] * m.cos(x[2]) / (1.0 - x[1] * kappa)
     return [along, x[3] * m.sin(x[2]), x[3] * c - kappa * along, a]
@@ -164,7 +164,7 @@ def driven(x, u, p=CAR):
 
     x, u and p are those of `dynamics`; p has a `grip`, too.
     """
-    m = ca if isinstance(x, (ca.SX, ca.MX, ca.DM)) or isinstance(u, (ca.SX, ca.MX, ca.DM)) else np
+    m = ca if isinstance(x, CASADI) or isinstance(u, CASADI) else np
     a, c, v = u[0], path_curvature(u[1], p.gain), x[3]
     length = m.sqrt(a**2 + (v**2 * c) ** 2 + 1e-300)
     held = m.fmin(1.0, p.grip / length)
@@ -176,7 +176,7 @@ def driven(x, u, p=CAR):
 
 def _together(parts):
     """Return the entries of a state as a CasADi column, or as an array with them along its first axis."""
-    if any(isinstance(part, (ca.SX, ca.MX, ca.DM)) for part in parts):
+    if any(isinstance(part, CASADI) for part in parts):
         return ca.vertcat(*parts)
     return np.stack(np.broadcast_arrays(*parts))
 

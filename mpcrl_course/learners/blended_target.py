@@ -57,7 +57,7 @@ class BlendedDDPG(DDPG):
         **options,
     ):
         self.mpc = instance(mpc, MPC, "mpc")
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         self.beta = as_schedule(beta, "beta", 1.0)
         n = mpc.problem.n_states
         self.state = (

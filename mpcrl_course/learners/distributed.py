@@ -365,7 +365,7 @@ class DistributedQLearning(Learner):
         P, rounds = P if P is None else reals(P, "P"), whole(rounds, "rounds", 0)
         if P is not None and P.shape != (network.n_agents,) * 2:
             raise ValueError(f"P has shape {P.shape}, but there are {network.n_agents} agents")
-        theta = network.parameters.initial() if theta is None else network.parameters.check(theta).copy()
+        theta = network.parameters.pack(theta)
         lower, upper = bounds_of(network.parameters, lower, upper)
         self.seed = seed = int(generator(rng).integers(2**31))
         self.agents = [

@@ -195,7 +195,7 @@ class LocalCritic(Learner):
         weights: Callable = lstd,
     ):
         instance(mpc, MPC, "mpc"), instance(env, gym.Env, "env")
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         super().__init__(env, rng, theta=self.theta)
         self.mpc, self.every, self.alpha = mpc, whole(every, "every", 1), as_schedule(step_size, "step_size")
         self.ridge, self.limit = real(ridge, "ridge", 0.0), limit if limit is None else real(limit, "limit", 0.0)

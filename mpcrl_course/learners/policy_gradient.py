@@ -167,7 +167,7 @@ class PolicyGradient(Learner):
         gradient: Callable | None = None,
     ):
         instance(mpc, MPC, "mpc"), instance(env, gym.Env, "env")
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         super().__init__(env, rng, theta=self.theta)
         self.mpc, self.alpha, self.noise = mpc, as_schedule(step_size, "step_size"), as_schedule(noise, "noise")
         self.length, self.natural = whole(length, "length", 1), flag(natural, "natural")

@@ -151,7 +151,7 @@ class QLearning(Learner):
         instance(mpc, MPC, "mpc"), instance(env, gym.Env, "env")
         if order == 1 or (hessian == "approximate" and mpc.lagrangian_is_affine):
             hessian = "none"
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         super().__init__(env, rng, theta=self.theta)
         self.mpc, self.alpha, self.order, self.hessian = mpc, as_schedule(step_size, "step_size"), order, hessian
         self.sigma = real(sigma, "sigma", 0.0)

@@ -84,7 +84,7 @@ class TerminalValue(Learner):
         update: Callable = td_step,
     ):
         instance(mpc, MPC, "mpc"), instance(env, gym.Env, "env"), function(update, "update")
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         super().__init__(env, rng, theta=self.theta)
         n = self.theta.size
         self.features = answering("features", function(features, "features"), lambda x: (len(x), n))

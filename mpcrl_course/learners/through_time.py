@@ -103,7 +103,7 @@ class ThroughTime(Learner):
         sweep: Callable = backward_sweep,
     ):
         instance(mpc, MPC, "mpc"), instance(env, gym.Env, "env"), function(slopes, "slopes")
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         super().__init__(env, rng, theta=self.theta)
         self.mpc, self.slopes, self.alpha = mpc, slopes, as_schedule(step_size, "step_size")
         self.window, self.length = None if window is None else whole(window, "window", 1), whole(length, "length", 1)

@@ -67,7 +67,7 @@ class LinearLoop:
         self._own: dict[str, Any] = {"gradient": gradient, "update": update}
         self._given = mpc
         mpc = mpc or self._build(10, 0.9)
-        self.start = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.start = mpc.parameters.pack(theta)
         self.plant, self.seed = LinearPlant(noise=noise), seed
         self._warm: MPC | None = None
         self._begin(mpc)

@@ -122,8 +122,45 @@ class Guess(NamedTuple):
     multipliers: None = None
 
 
+class Answer:
+    """What every plan says of itself, of the `question` that was asked and the inputs `u`, shape (N, n_inputs)."""
+
+    question: Question
+    u: np.ndarray
+
+    @property
+    def kind(self) -> str:
+        """'V' or 'Q'."""
+        return self.question.kind
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Parameters that were asked about, shape (n_theta,)."""
+        return self.question.theta
+
+    @property
+    def state(self) -> np.ndarray:
+        """State that was asked about, shape (n_states,)."""
+        return self.question.state
+
+    @property
+    def action(self) -> np.ndarray | None:
+        """Action that was asked about, shape (n_actions,), or None."""
+        return self.question.action
+
+    @property
+    def perturbation(self) -> np.ndarray | None:
+        """Linear cost of u_0, shape (n_inputs,), or None."""
+        return self.question.perturbation
+
+    @property
+    def u0(self) -> np.ndarray:
+        """First input, shape (n_inputs,)."""
+        return self.u[0]
+
+
 @dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(Answer):
     """The solution of one optimal-control problem, with its multipliers.
 
     The Lagrangian is  cost + nu_0'(x_0 - s) + sum_k nu_{k+1}'(x_{k+1} - f(x_k, u_k)) + lam_lb'(lb - sigma - h)
@@ -180,36 +217,6 @@ class Solution:
         or more active rows than free inputs. A derivative of this solution is then one of several.
         """
         return self.activity.strict
-
-    @property
-    def kind(self) -> str:
-        """'V' or 'Q'."""
-        return self.question.kind
-
-    @property
-    def theta(self) -> np.ndarray:
-        """Parameters that were asked about, shape (n_theta,)."""
-        return self.question.theta
-
-    @property
-    def state(self) -> np.ndarray:
-        """State that was asked about, shape (n_states,)."""
-        return self.question.state
-
-    @property
-    def action(self) -> np.ndarray | None:
-        """Action that was asked about, shape (n_actions,), or None."""
-        return self.question.action
-
-    @property
-    def perturbation(self) -> np.ndarray | None:
-        """Linear cost of u_0, shape (n_inputs,), or None."""
-        return self.question.perturbation
-
-    @property
-    def u0(self) -> np.ndarray:
-        """First input, shape (n_inputs,)."""
-        return self.u[0]
 
     @property
     def slack(self) -> dict[str, np.ndarray]:

@@ -125,7 +125,7 @@ class PredictedSet:
     def __init__(self, mpc: MPC, predict: Callable, theta=None):
         back_end = _condensed(mpc)
         self.mpc, self.predict, n = mpc, function(predict, "predict"), mpc.problem.n_states
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         qp = back_end.qp("V")
         parts = [back_end.condense(qp, Question(self.theta, s)) for s in np.vstack([np.zeros(n), np.eye(n)])]
         self.H, self.C, weight = parts[0][:3]

@@ -46,7 +46,7 @@ class WithMPC(Around):
     def __init__(self, env, mpc: MPC, phi: Callable, lower, upper, theta=None, *, first: Callable = first_plan):
         super().__init__(env)
         self.mpc: MPC = instance(mpc, MPC, "mpc")
-        self.base = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.base = mpc.parameters.pack(theta)
         self.phi, self.first = function(phi, "phi"), function(first, "first")
         lower, upper = reals(lower, "lower", (None,)), reals(upper, "upper", (None,))
         if lower.shape != upper.shape or not lower.size or not (lower < upper).all():

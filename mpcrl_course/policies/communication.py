@@ -44,7 +44,7 @@ def true_theta(network: Network, coupling: float, back_off: float = BACK_OFF) ->
     own = {"A": A, "B": B, "A_c": real(coupling, "coupling"), "b": [MEAN_NOISE, 0.0]}
     own["x_lb"] = [real(back_off, "back_off"), 0.0]
     blocks = {f"{name}_{i + 1}": value for i in range(network.n_agents) for name, value in own.items()}
-    return parameters.pack(parameters.initial(), **blocks)
+    return parameters.pack(**blocks)
 
 
 def mean_push(plant: NetworkParameters, rng=0, steps: int = 300, settled: int = 50) -> np.ndarray:

@@ -51,7 +51,7 @@ class CommonGuess:
 
     def __init__(self, nominal: MPC, theta=None):
         self.nominal: MPC = instance(nominal, MPC, "nominal")
-        self.theta = nominal.parameters.initial() if theta is None else nominal.parameters.check(theta).copy()
+        self.theta = nominal.parameters.pack(theta)
         self.plans: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
 
     def plan(self, s) -> tuple[np.ndarray, np.ndarray]:

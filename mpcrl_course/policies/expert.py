@@ -43,7 +43,7 @@ class Memoryless:
 
     def __init__(self, mpc: MPC, guess: Callable, theta=None):
         self.mpc, self.guess = instance(mpc, MPC, "mpc"), function(guess, "guess")
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         self.status: list[str] = []
         self.calls = 0
 

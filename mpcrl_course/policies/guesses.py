@@ -87,9 +87,8 @@ class Nearest:
 
     def __init__(self, x, u, angle: int, scale):
         self.x, self.u = _plans(x, u)
-        self.angle, self.scale = index_of(angle, self.x.shape[2]), reals(scale, "scale", (self.x.shape[2],))
-        if not (self.scale > 0.0).all():
-            raise ValueError(f"scale must be positive, not {self.scale}")
+        n = self.x.shape[2]
+        self.angle, self.scale = index_of(angle, n), scales(scale, n)
 
     def __call__(self, s) -> tuple[np.ndarray, np.ndarray]:
         """Return states and inputs of the plan stored for the state nearest to s, its angle turned to that of s."""
@@ -248,6 +247,14 @@ def _plans(x, u) -> tuple[np.ndarray, np.ndarray]:
     if not len(x) == len(u) > 0 or x.shape[1] != u.shape[1] + 1:
         raise ValueError(f"x and u are plans (M, N + 1, …) and (M, N, …), not of shapes {x.shape} and {u.shape}")
     return x, u
+
+
+def scales(scale, n: int | None = None) -> np.ndarray:
+    """Return a `scale` (n,), of as many states as there are if n is None; ValueError if it is not positive."""
+    scale = reals(scale, "scale", (n,))
+    if not (scale > 0.0).all():
+        raise ValueError(f"scale must be positive, not {scale}")
+    return scale
 
 
 def index_of(angle, n: int) -> int:

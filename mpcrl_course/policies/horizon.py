@@ -153,8 +153,7 @@ class Logged:
 
     def __init__(self, mpcs: Sequence[MPC], share: float, rng: np.random.Generator, theta=None):
         self.mpcs, self.share, self.rng = same_problem(mpcs), real(share, "share", 0.0, 1.0), generator(rng)
-        first = self.mpcs[0].parameters
-        self.theta = first.initial() if theta is None else first.check(theta).copy()
+        self.theta = self.mpcs[0].parameters.pack(theta)
         self.s: list[np.ndarray] = []
         self.change: list[np.ndarray] = []
 

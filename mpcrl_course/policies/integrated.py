@@ -17,6 +17,7 @@ import casadi as ca
 import numpy as np
 
 from mpcrl_course.envs.cartpole import CartPoleParameters
+from mpcrl_course.envs.plant import CASADI
 from mpcrl_course.mlp import MLP
 from mpcrl_course.mpc import MPC
 from mpcrl_course.problems import cartpole
@@ -36,7 +37,7 @@ def features(x, u):
     x : CasADi column (4,) or ndarray, shape (..., 4)
     u : CasADi column (1,) or ndarray, shape (..., 1)
     """
-    if isinstance(x, (ca.SX, ca.MX, ca.DM)):
+    if isinstance(x, CASADI):
         return ca.vertcat(ca.cos(x[1]), ca.sin(x[1]), x[2] / SCALE[0], x[3] / SCALE[1], u[0] / SCALE[2])
     x, u = asfloats(x, "x"), asfloats(u, "u")
     q = x[..., 1]
@@ -70,7 +71,7 @@ class ResidualModel:
 
     def __call__(self, x, u):
         """Return (0, 0, phi(x, u)), shape (..., 4), for x (..., 4) and u (..., 1), or for CasADi columns a column."""
-        if isinstance(x, (ca.SX, ca.MX, ca.DM)):
+        if isinstance(x, CASADI):
             return ca.vertcat(0.0, 0.0, self.phi.expression(features(x, u)))
         value = self.phi(features(x, u))
         return np.concatenate([np.zeros_like(value), value], axis=-1)

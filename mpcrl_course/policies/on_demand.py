@@ -21,7 +21,7 @@ import numpy as np
 
 from mpcrl_course.mlp import MLP
 from mpcrl_course.mpc import MPC, Solution, shift
-from mpcrl_course.policies.guesses import index_of, seen
+from mpcrl_course.policies.guesses import index_of, scales, seen
 from mpcrl_course.policies.receding import Receding, beside, improve
 from mpcrl_course.validation import flag as truth
 from mpcrl_course.validation import function, generator, instance, real, reals
@@ -38,14 +38,6 @@ def departed(epsilon: float, scale) -> Callable:
     """
     epsilon, scale = real(epsilon, "epsilon", 0.0), scales(scale)
     return lambda s, plan: bool(np.linalg.norm((s - plan.x[0]) / scale) > epsilon)
-
-
-def scales(scale) -> np.ndarray:
-    """Return a scale (n_states,) as an array; ValueError if it is not positive."""
-    scale = reals(scale, "scale", (None,))
-    if not (scale > 0.0).all():
-        raise ValueError(f"scale must be positive, not {scale}")
-    return scale
 
 
 def departures(s, predicted, scale, angle: int) -> np.ndarray:
@@ -118,7 +110,7 @@ class Logged:
     def __init__(self, mpc: MPC, share: float, rng: np.random.Generator, theta=None):
         self.mpc: MPC = instance(mpc, MPC, "mpc")
         self.share, self.rng = real(share, "share", 0.0, 1.0), generator(rng)
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         self.s: list[np.ndarray] = []
         self.predicted: list[np.ndarray] = []
         self.change: list[float] = []

@@ -103,7 +103,7 @@ class BlendedValue:
     def __init__(self, mpc: MPC, Q: Callable, offsets, beta: float = 0.5, theta=None):
         self.mpc: MPC = instance(mpc, MPC, "mpc")
         self.Q, self.beta = function(Q, "Q"), real(beta, "beta", 0.0, 1.0)
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         m = mpc.problem.n_inputs
         self.offsets = np.concatenate([np.zeros((1, m)), reals(offsets, "offsets", (None, m))])
 

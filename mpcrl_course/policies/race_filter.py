@@ -35,6 +35,7 @@ import numpy as np
 
 from mpcrl_course.closed_loop import measured
 from mpcrl_course.envs import race
+from mpcrl_course.envs.plant import CASADI
 from mpcrl_course.envs.race import CAR, DT, LOWER, UPPER, WIDTH, RaceParameters
 from mpcrl_course.mpc import MPC, SolverError
 from mpcrl_course.mpc.fast import BufferedFunction
@@ -60,7 +61,7 @@ def braking(x, p):
     x : CasADi column or ndarray, shape (4,)
     p : RaceParameters, or anything with grip and gain
     """
-    m = ca if isinstance(x, (ca.SX, ca.MX, ca.DM)) else np
+    m = ca if isinstance(x, CASADI) else np
     c = race.curvature(x[0]) - 0.1 * x[1] - 0.6 * x[2]
     delta = race.steering(c, p.gain)
     lateral = x[3] ** 2 * race.path_curvature(delta, p.gain)
@@ -176,13 +177,11 @@ class RaceSafety:
         self.track = real(track, "track", 0.1, race.CRASH)
         horizon, self.iterations = whole(horizon, "horizon", 1), whole(iterations, "iterations", 0)
         self.mpc: MPC = safety_mpc(horizon=horizon) if mpc is None else instance(mpc, MPC, "mpc")
-        if self.mpc.problem.horizon != horizon or "target" not in vars(self.mpc.parameters.unpack(self._initial())):
+        named = vars(self.mpc.parameters.unpack(self.mpc.parameters.initial()))
+        if self.mpc.problem.horizon != horizon or "target" not in named:
             raise ValueError(f"mpc must be a safety_mpc of horizon {horizon}")
         self.roll_out = RollOut(horizon)
         self.reset()
-
-    def _initial(self) -> np.ndarray:
-        return self.mpc.parameters.initial()
 
     def reset(self) -> None:
         """Forget all plans."""
@@ -244,9 +243,8 @@ class RaceSafety:
 
     def _plan(self, x, target, X, U) -> Decision | None:
         """Return what the safety MPC finds from the guess X, U, if it is certified."""
-        theta = self.mpc.parameters.pack(
-            self._initial(), target=target, track=self.track, grip=self.model.grip, gain=self.model.gain
-        )
+        known = {"track": self.track, "grip": self.model.grip, "gain": self.model.gain}
+        theta = self.mpc.parameters.pack(target=target, **known)
         guess = (X, U)
         try:
             for _ in range(self.iterations):

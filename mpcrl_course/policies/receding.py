@@ -142,7 +142,7 @@ class Receding:
             raise ValueError(f"delay is a whole number of steps that an MPC predicts (a network: 0), not {delay}")
         function(stack, "stack", optional=True), function(first, "first")
         self.mpc: Any = mpc
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         self.delay, self.stack, self.first = delay, stack, first
         self.reset()
 

@@ -108,7 +108,7 @@ class ReferenceGenerator:
         first: Callable = first_plan,
     ):
         self.mpc: MPC = instance(mpc, MPC, "mpc")
-        self.theta = mpc.parameters.initial() if theta is None else mpc.parameters.check(theta).copy()
+        self.theta = mpc.parameters.pack(theta)
         self.every, self.tracker = whole(every, "every", 1), function(tracker, "tracker", optional=True)
         self.iterations = (3 if self.every >= 5 else 1) if iterations is None else whole(iterations, "iterations", 1)
         self.first = function(first, "first")

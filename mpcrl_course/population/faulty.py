@@ -23,7 +23,9 @@ from mpcrl_course.validation import function, instance, whole
 MOST = 30_000_000
 
 
-def plan_with(model: Population, k: int, law: Callable = next_law, tolerance: float = 1e-10) -> Planned:
+def plan_with(
+    model: Population, k: int, law: Callable = next_law, tolerance: float = 1e-10, sweeps: int = 100_000
+) -> Planned:
     """Return the plan of k agents that follows from a law of the next counts, by value iteration over all tables.
 
     Parameters
@@ -35,9 +37,11 @@ def plan_with(model: Population, k: int, law: Callable = next_law, tolerance: fl
         agents move with the laws p (N, S A, S).
     tolerance : float
         Of the residual.
+    sweeps : int
+        RuntimeError if so many do not suffice.
     """
     G, B, S, A = instance(model, Population, "model").sizes
-    k = whole(k, "k", 1)
+    k, sweeps = whole(k, "k", 1), whole(sweeps, "sweeps", 1)
     function(law, "law")
     if G * number(k, S * A) * number(k, S) > MOST:
         raise ValueError(f"k = {k} agents have too many tables to compare them all")
@@ -50,15 +54,17 @@ def plan_with(model: Population, k: int, law: Callable = next_law, tolerance: fl
     for g in range(G):
         p = model.P_l[:, g].reshape(S * A, S)
         laws.append(law(tables, np.broadcast_to(p, (len(tables), *p.shape))))
-    V, sweeps, residual = np.zeros((G, number(k, S))), 0, np.inf
-    while residual > tolerance:
+    V = np.zeros((G, number(k, S)))
+    for done in range(1, sweeps + 1):
         best, a_g, T = np.empty_like(V), np.empty(V.shape, dtype=int), np.empty((*V.shape, S, A), dtype=int)
         for g in range(G):
             Q = paid[g][:, None] + model.r_g[g] + model.gamma * (laws[g] @ V.T) @ model.P_g[g].T
             place = first_best(c, Q.max(axis=1))
             best[g], a_g[g], T[g] = Q[place].max(axis=1), Q[place].argmax(axis=1), tables[place].reshape(-1, S, A)
-        residual, V, sweeps = float(np.abs(best - V).max()), best, sweeps + 1
-    return Planned(model, k, V, a_g, T, residual, sweeps, G * B * len(tables))
+        residual, V = float(np.abs(best - V).max()), best
+        if not residual > tolerance:
+            return Planned(model, k, V, a_g, T, residual, done, G * B * len(tables))
+    raise RuntimeError(f"after {sweeps} sweeps the residual is {residual:.1e}, above the tolerance {tolerance:g}")
 
 
 def one_draw(tables, p) -> np.ndarray:

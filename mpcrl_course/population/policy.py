@@ -119,7 +119,7 @@ def sampled_policy(planned: Planned, ties: str = "first") -> SampledPolicy:
 def _mean_of_best(planned: Planned) -> tuple[np.ndarray, np.ndarray]:
     model, k = planned.model, planned.k
     G, B, S, A = model.sizes
-    (stage,) = (stage for stage in Stage.every(model, k) if stage.k == k)
+    stage = Stage.of(model, k)
     tables, globally = np.zeros((G, number(k, S), S, A)), np.zeros((G, number(k, S), B))
     for g, (kinds, choices) in enumerate(zip(stage.kinds, stage.choices)):
         future = expectations(planned.V.T, kinds.laws, k) @ model.P_g[g].T

@@ -94,6 +94,12 @@ class Stage:
             choices = [with_one_more(some, one, model.sizes[2]) for some, one in zip(choices, kinds)]
             yield cls(model, kinds, choices)
 
+    @classmethod
+    def of(cls, model: Population, k: int) -> Stage:
+        """Return the stage of k agents of a `model`."""
+        (stage,) = (stage for stage in cls.every(model, k) if stage.k == k)
+        return stage
+
     def backup(self, V: np.ndarray, expect=expectations) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """Return max Q, the best a_g and the places of the best choices (one array for each s_g), for a value V.
 
@@ -221,7 +227,7 @@ def sampled_value_iteration(model: Population, k: int, samples: int, rng, sweeps
     rng : numpy.random.Generator or seed
     """
     k = whole(k, "k", 1)
-    (stage,) = (s for s in Stage.every(instance(model, Population, "model"), k) if s.k == k)
+    stage = Stage.of(instance(model, Population, "model"), k)
     V, rng = np.zeros((model.sizes[0], number(k, model.sizes[2]))), generator(rng, seeds=True)
     for _ in range(whole(sweeps, "sweeps", 0)):
         V = stage.backup(V, lambda f, p, k: sampled_expectations(f, p, k, samples, rng))[0]

@@ -35,6 +35,7 @@ from scipy.sparse.linalg import splu
 from mpcrl_course.envs import home
 from mpcrl_course.envs.home import DAY, DT, NOMINAL, HomeParameters, Weather, cop, held, lower
 from mpcrl_course.mpc import MPC, Parameters, Question
+from mpcrl_course.mpc.solution import Answer
 from mpcrl_course.validation import flag, instance, real, share, whole
 
 #: Unknowns of a stage.
@@ -48,13 +49,13 @@ FREE = 1e30
 
 
 @dataclass(frozen=True, eq=False)
-class HomeSolution:
+class HomeSolution(Answer):
     """A plan of the house, with its multipliers.
 
     Attributes
     ----------
     question : Question
-        What was asked.
+        What was asked; see `Answer`.
     value : float
         V or Q, €.
     z : ndarray, shape (N, 10)
@@ -82,21 +83,6 @@ class HomeSolution:
     data: SimpleNamespace
     time: float
     status: str = "solved"
-
-    @property
-    def u0(self) -> np.ndarray:
-        """First input (P, B), kW."""
-        return self.u[0]
-
-    @property
-    def theta(self) -> np.ndarray:
-        """Parameters that were asked about."""
-        return self.question.theta
-
-    @property
-    def state(self) -> np.ndarray:
-        """State (5,) that was asked about."""
-        return self.question.state
 
     @property
     def x(self) -> np.ndarray:

@@ -31,3 +31,8 @@ def test_agents_are_not_conserved():
 def test_too_many_tables_are_refused():
     with pytest.raises(ValueError, match="too many"):
         plan_with(formation(), 14)
+
+
+def test_value_iteration_that_does_not_arrive_says_so():
+    with pytest.raises(RuntimeError, match="after 3 sweeps the residual"):
+        plan_with(rendezvous(), 2, sweeps=3)
