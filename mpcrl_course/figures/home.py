@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 
 from mpcrl_course.envs.home import DT, HIGH, NOMINAL, HomeParameters, Noise, lower
 from mpcrl_course.figures.style import COLOURS
@@ -123,17 +121,6 @@ def powers(x, u, plant: HomeParameters = NOMINAL) -> np.ndarray:
 def _bar(y: float, end: float) -> list[tuple[float, float]]:
     """Return the corners of a bar at y from 0 to `end`."""
     return [(0.0, y - 0.3), (end, y - 0.3), (end, y + 0.3), (0.0, y + 0.3)]
-
-
-def home_figure(x, u, plant: HomeParameters = NOMINAL, plan=None) -> Figure:
-    """Return a figure of a run so far, of one house: states x (steps + 1, 5), inputs u (steps, 2), `plan` (N + 1, 3).
-
-    `plant` is the house.
-    """
-    figure, axes = plt.subplots(2, 2, figsize=(9.0, 5.0))
-    (temperatures, tariff), (battery, now) = axes
-    HomeDrawing((temperatures, tariff, now, battery), round(np.asarray(x)[0, 4]), plant).set(x, u, plan)
-    return figure
 
 
 def describe_home(x, u, plant: HomeParameters = NOMINAL) -> str:
