@@ -421,6 +421,7 @@ CALLS = {
     ),
     "Thermostat": lambda: call(policies.Thermostat, plant=envs.HomeParameters()),
     "proportional": lambda: call(policies.proportional, gain=1.0, plant=envs.HomeParameters()),
+    "by_tariff": lambda: call(policies.by_tariff, gain=1.0, plant=envs.HomeParameters()),
     "robust_back_off": lambda: call(policies.robust_back_off, sigma=1.0, epsilon=0.1),
     "speed_deviation": lambda: call(policies.speed_deviation, p=NOMINAL),
     "ActorCritic": lambda: call(

@@ -18,7 +18,7 @@ from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torque
 from mpcrl_course.policies.guesses import Nearest, Predicted, compare_guesses
 from mpcrl_course.policies.hierarchical import Hierarchical, TunedCartPole
 from mpcrl_course.policies.horizon import VaryingHorizon
-from mpcrl_course.policies.house import Thermostat, proportional
+from mpcrl_course.policies.house import Thermostat, by_tariff, proportional
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
@@ -65,6 +65,7 @@ __all__ = [
     "back_off",
     "barrier_filter",
     "barrier_torques",
+    "by_tariff",
     "cartpole_back_off",
     "chance_back_off",
     "compare_guesses",

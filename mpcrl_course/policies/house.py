@@ -1,10 +1,12 @@
-"""Two rules for the house of `mpcrl_course.envs.home`: what a thermostat does, and a proportional controller.
+"""Rules for the house of `mpcrl_course.envs.home`: a thermostat, a proportional controller, and one by the tariff.
 
     thermostat      on below low + 0.3 K, off above low + 1 K, at full power; low: of the band in half an hour
     proportional    P = K (low + 0.3 K - T_i) + 0.8 (20 °C - T_o) / (R_o cop),  within the limits of the pump
     battery         B = pv - load - P: what the roof gives beyond what is used is stored, and used when it is missing
+    by tariff       P = K (low + 0.7 K - T_i) + (20 °C - T_o) / (R_o cop),  B = 3 kW in the cheapest fifth of the next
+                    day, B as above in its dearer three fifths, and between them only what is left over
 
-Neither knows the tariff.
+The first two do not know the tariff. What numbers the third has were chosen on other weathers than it is judged on.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from mpcrl_course.closed_loop import Controller, measured
-from mpcrl_course.envs.home import NOMINAL, HomeParameters, cop, lower
+from mpcrl_course.envs.home import DAY, NOMINAL, HomeParameters, cop, lower
 from mpcrl_course.validation import instance, real
 
 #: Steps that the rules look ahead: the house is slow, and the band moves at 6 and 22 h.
@@ -57,6 +59,24 @@ def proportional(gain: float = 1.0, plant: HomeParameters = NOMINAL) -> Controll
         missing = lower(np.rint(y[:, 3]) + AHEAD) + 0.3 - y[:, 0]
         P = gain * missing + 0.8 * (20.0 - outdoor) / (plant.R_o * cop(outdoor))
         return _own_use(plant, y, np.clip(P, 0.0, most))
+
+    return controller
+
+
+def by_tariff(gain: float = 1.0, plant: HomeParameters = NOMINAL) -> Controller:
+    """Return the rule of a `plant` that fills its battery while power is cheap; `gain` in kW/K."""
+    gain, (most, fastest) = real(gain, "gain", 0.0), instance(plant, HomeParameters, "plant").limit
+
+    def controller(y):
+        y = measured(y, 5)
+        outdoor = plant.now(y).outdoor
+        missing = lower(np.rint(y[:, 3]) + AHEAD) + 0.7 - y[:, 0]
+        P = np.clip(gain * missing + (20.0 - outdoor) / (plant.R_o * cop(outdoor)), 0.0, most)
+        u = _own_use(plant, y, P)
+        ahead = np.array([plant.forecast(k, w, DAY).price for k, w in y[:, 3:]])
+        cheaper = (ahead < ahead[:, :1]).mean(axis=1)  # the share of the next day in which power costs less than now
+        u[:, 1] = np.where(cheaper < 0.2, fastest, np.where(cheaper > 0.4, u[:, 1], np.maximum(u[:, 1], 0.0)))
+        return u
 
     return controller
 

@@ -17,7 +17,7 @@ from mpcrl_course.policies.communication import Alone
 from mpcrl_course.policies.filters import Filter, barrier_filter, predictive_filter
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
 from mpcrl_course.policies.horizon import VaryingHorizon
-from mpcrl_course.policies.house import Thermostat, proportional
+from mpcrl_course.policies.house import Thermostat, by_tariff, proportional
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import feature_mlp, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
@@ -103,6 +103,7 @@ POLICIES = {
     "differences": (lambda: AngleOnly(swing, None), LATE),
     "thermostat": (Thermostat, HomeParameters()),
     "proportional": (proportional, HomeParameters()),
+    "by tariff": (by_tariff, HomeParameters()),
     "identifying": (lambda: IdentifyingPolicy(lambda s: 2.0 * swing(s[:, 1:]) * s[:, 3:]), NOMINAL),
 }
 every = pytest.mark.parametrize(("make", "plant"), POLICIES.values(), ids=POLICIES)
