@@ -190,52 +190,52 @@ bellman = Fill(
 # ------------------------------------------------------------------------------------------- 3: the Riccati step
 
 
-def riccati_step(P, A, B, Q, R, gamma) -> tuple[np.ndarray, np.ndarray]:
+def riccati_step(P, A, B, W_x, W_u, gamma) -> tuple[np.ndarray, np.ndarray]:
     """Return P+, shape (n, n), and the gain K, shape (m, n), of the minimising action -K s.
 
-    P (n, n) makes the value s'P s one step later, the dynamics are A s + B a, the cost is s'Q s + a'R a, gamma
+    P (n, n) makes the value s'P s one step later, the dynamics are A s + B a, the cost is s'W_x s + a'W_u a, gamma
     discounts.
     """
-    K = np.linalg.solve(R + gamma * B.T @ P @ B, gamma * B.T @ P @ A)
-    return Q + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
+    K = np.linalg.solve(W_u + gamma * B.T @ P @ B, gamma * B.T @ P @ A)
+    return W_x + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
 
 
-def _riccati(gain: float | None = None, value: float | None = None, square: bool = False, with_R: bool = True,
+def _riccati(gain: float | None = None, value: float | None = None, square: bool = False, with_W_u: bool = True,
              with_Q: bool = True, sign: float = 1.0, transpose: bool = False, minimise: bool = True,
              cross: float = -1.0, below: float | None = None, last: float | None = None) -> Callable:  # fmt: skip
-    def wrong(P, A, B, Q, R, gamma):
+    def wrong(P, A, B, W_x, W_u, gamma):
         F = A.T if transpose else A
         g = gamma**2 if square else gamma
         gk, gv = gain or g, value or g
-        K = np.linalg.solve(with_R * R + (below or gk) * B.T @ P @ B, gk * B.T @ P @ F)
+        K = np.linalg.solve(with_W_u * W_u + (below or gk) * B.T @ P @ B, gk * B.T @ P @ F)
         step = gv * F.T @ P @ F + (cross * (last or gv) * F.T @ P @ B @ K if minimise else 0.0)
-        return with_Q * Q + step, sign * K
+        return with_Q * W_x + step, sign * K
 
     return wrong
 
 
-def _without_actions(P, A, B, Q, R, gamma):
-    K = riccati_step(P, A, B, Q, R, gamma)[1]
-    return Q + gamma * (A - B @ K).T @ P @ (A - B @ K), K
+def _without_actions(P, A, B, W_x, W_u, gamma):
+    K = riccati_step(P, A, B, W_x, W_u, gamma)[1]
+    return W_x + gamma * (A - B @ K).T @ P @ (A - B @ K), K
 
 
-def _fixed_point(P, A, B, Q, R, gamma):
+def _fixed_point(P, A, B, W_x, W_u, gamma):
     for _ in range(200):
-        P, K = riccati_step(P, A, B, Q, R, gamma)
+        P, K = riccati_step(P, A, B, W_x, W_u, gamma)
     return P, K
 
 
-def _joseph(P, A, B, Q, R, gamma):
-    K = gamma * np.linalg.inv(R + gamma * B.T @ P @ B) @ B.T @ P @ A
+def _joseph(P, A, B, W_x, W_u, gamma):
+    K = gamma * np.linalg.inv(W_u + gamma * B.T @ P @ B) @ B.T @ P @ A
     F = A - B @ K
-    return Q + K.T @ R @ K + gamma * F.T @ P @ F, K
+    return W_x + K.T @ W_u @ K + gamma * F.T @ P @ F, K
 
 
-def _by_schur(P, A, B, Q, R, gamma):
+def _by_schur(P, A, B, W_x, W_u, gamma):
     n, F = len(A), np.hstack([A, B])
     M = gamma * F.T @ P @ F
-    M[:n, :n] += Q
-    M[n:, n:] += R
+    M[:n, :n] += W_x
+    M[n:, n:] += W_u
     K = np.linalg.solve(M[n:, n:], M[n:, :n])
     return M[:n, :n] - M[:n, n:] @ K, K
 
@@ -253,15 +253,15 @@ def _systems(rng: np.random.Generator) -> list[tuple]:
     return probes
 
 
-def _is_minimum(function, P, A, B, Q, R, gamma):
-    answer = function(P, A, B, Q, R, gamma)
+def _is_minimum(function, P, A, B, W_x, W_u, gamma):
+    answer = function(P, A, B, W_x, W_u, gamma)
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         return True  # the comparison says what is wrong with it
     P_next, K = answer
     s = np.linspace(0.4, -1.3, len(A))
     for a in (-K @ s, 0.9 * -K @ s, -K @ s + 0.1):
         s_next = A @ s + B @ a
-        cost = s @ Q @ s + a @ R @ a + gamma * s_next @ P @ s_next
+        cost = s @ W_x @ s + a @ W_u @ a + gamma * s_next @ P @ s_next
         if s @ P_next @ s > cost * (1 + 1e-9):
             return "There is an action that is cheaper than s'P⁺s says: P⁺ is not the minimum."
     return True
@@ -278,14 +278,14 @@ riccati = Fill(
     hints=[
         "Write s'Qs + a'Ra + γ (As + Ba)'P(As + Ba) and set its derivative in a to 0. That gives a = −K s.",
         "γ comes with P, always: wherever P stands, γ stands before it; and nowhere else.",
-        "np.linalg.solve(M, N) is M⁻¹N. P⁺ = Q + γA'PA − γA'PB K.",
+        "np.linalg.solve(M, N) is M⁻¹N. P⁺ = W_x + γA'PA − γA'PB K.",
     ],
     mistakes=[
         Mistake("discount missing", "γ is missing: the next state's value counts γ.", _riccati(gain=1.0, value=1.0)),
         Mistake("discount applied twice", "γ is applied twice: once for each P is enough.", _riccati(square=True)),
         Mistake("discount missing in the gain", "P⁺ has its γ, but the gain K has not.", _riccati(gain=1.0)),
         Mistake("discount missing in P", "The gain K has its γ, but P⁺ has not.", _riccati(value=1.0)),
-        Mistake("discount missing below", "In the gain γ is missing before B'PB, the part that is added to R.",
+        Mistake("discount missing below", "In the gain γ is missing before B'PB, the part that is added to W_u.",
                 _riccati(below=1.0)),
         Mistake("discount missing in the last term", "The last term of P⁺ has a P, but not its γ.", _riccati(last=1.0)),
         Mistake("cost of the action missing",
@@ -293,31 +293,31 @@ riccati = Fill(
                 _without_actions),
         Mistake("fixed point", "This is the end of many steps. One step is asked for: P goes in, P⁺ comes out.",
                 _fixed_point),
-        Mistake("R missing", "R is missing in the gain: as if actions cost nothing.", _riccati(with_R=False)),
-        Mistake("Q missing", "The cost of the present state, Q, is missing in P⁺.", _riccati(with_Q=False)),
+        Mistake("W_u missing", "W_u is missing in the gain: as if actions cost nothing.", _riccati(with_W_u=False)),
+        Mistake("W_x missing", "The cost of the present state, W_x, is missing in P⁺.", _riccati(with_Q=False)),
         Mistake("transposed A", "A is transposed: it should be A'PA, with the transpose on the left.",
                 _riccati(transpose=True)),
         Mistake("order of a covariance",
                 "A P A' moves a covariance forwards. A quadratic form in the next state goes the other way: "
                 "(As)'P(As).",
-                lambda P, A, B, Q, R, gamma: (riccati_step(P, A, B, Q, R, gamma)[0]
+                lambda P, A, B, W_x, W_u, gamma: (riccati_step(P, A, B, W_x, W_u, gamma)[0]
                                               + gamma * (A @ P @ A.T - A.T @ P @ A),
-                                              riccati_step(P, A, B, Q, R, gamma)[1])),
-        Mistake("cost discounted", "Q has been discounted, too: the present state is paid for now.",
-                lambda P, A, B, Q, R, gamma: (riccati_step(P, A, B, Q, R, gamma)[0] - (1 - gamma) * Q,
-                                              riccati_step(P, A, B, Q, R, gamma)[1])),
-        Mistake("cost halved", "Q and R carry a factor ½ in your step. The cost is s'Q s + a'R a, without one.",
-                lambda P, A, B, Q, R, gamma: riccati_step(P, A, B, 0.5 * Q, 0.5 * R, gamma)),
+                                              riccati_step(P, A, B, W_x, W_u, gamma)[1])),
+        Mistake("cost discounted", "W_x has been discounted, too: the present state is paid for now.",
+                lambda P, A, B, W_x, W_u, gamma: (riccati_step(P, A, B, W_x, W_u, gamma)[0] - (1 - gamma) * W_x,
+                                              riccati_step(P, A, B, W_x, W_u, gamma)[1])),
+        Mistake("cost halved", "W_x and W_u carry a factor ½ in your step. The cost is s'W_x s + a'W_u a, without one.",
+                lambda P, A, B, W_x, W_u, gamma: riccati_step(P, A, B, 0.5 * W_x, 0.5 * W_u, gamma)),
         Mistake("gain of the new P", "Your K comes from P⁺. The action is chosen with the P that went in.",
-                lambda P, A, B, Q, R, gamma: (riccati_step(P, A, B, Q, R, gamma)[0], riccati_step(
-                    riccati_step(P, A, B, Q, R, gamma)[0], A, B, Q, R, gamma)[1])),
+                lambda P, A, B, W_x, W_u, gamma: (riccati_step(P, A, B, W_x, W_u, gamma)[0], riccati_step(
+                    riccati_step(P, A, B, W_x, W_u, gamma)[0], A, B, W_x, W_u, gamma)[1])),
         Mistake("max for min", "The last term is added: that is not the minimum over the action. Its sign?",
                 _riccati(cross=1.0)),
         Mistake("no action", "P⁺ is the value of doing nothing: what the best action saves is missing.",
                 _riccati(minimise=False)),
         Mistake("sign of the gain", "The gain's sign is turned. The action is −K s.", _riccati(sign=-1.0)),
-        Mistake("one-step loss", "P⁺ is Q alone: the cost of this step, without the future.",
-                lambda P, A, B, Q, R, gamma: (Q + 0.0 * P, riccati_step(P, A, B, Q, R, gamma)[1])),
+        Mistake("one-step loss", "P⁺ is W_x alone: the cost of this step, without the future.",
+                lambda P, A, B, W_x, W_u, gamma: (W_x + 0.0 * P, riccati_step(P, A, B, W_x, W_u, gamma)[1])),
         Mistake("order swapped", "P⁺ and K have changed places: return P⁺ first.",
                 lambda *args: riccati_step(*args)[::-1]),
     ],

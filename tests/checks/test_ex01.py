@@ -19,8 +19,8 @@ def test_references_are_those_of_the_package():
     none = np.zeros(4, dtype=bool)
     np.testing.assert_allclose(ex01.backup(P, L, 0.9, V, none), bellman(FiniteMDP(P, L, 0.9), V), atol=1e-14)
     for arguments in ex01._systems(rng):
-        P0, A, B, Q, R, gamma = arguments
-        for mine, theirs in zip(ex01.riccati_step(*arguments), riccati_iteration(A, B, Q, R, gamma, P=P0)):
+        P0, A, B, W_x, W_u, gamma = arguments
+        for mine, theirs in zip(ex01.riccati_step(*arguments), riccati_iteration(A, B, W_x, W_u, gamma, P=P0)):
             np.testing.assert_allclose(mine, theirs, rtol=1e-10)
 
 

@@ -65,56 +65,56 @@ def item_2_end_ignored(P, L, gamma, V, terminal):
     return (L + gamma * P @ V).min(axis=1)
 
 
-def item_3_right(P, A, B, Q, R, gamma):
+def item_3_right(P, A, B, W_x, W_u, gamma):
     """The reference of this file."""
-    K = np.linalg.solve(R + gamma * B.T @ P @ B, gamma * B.T @ P @ A)
-    return Q + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
+    K = np.linalg.solve(W_u + gamma * B.T @ P @ B, gamma * B.T @ P @ A)
+    return W_x + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
 
 
-def item_3_joseph(P, A, B, Q, R, gamma):
+def item_3_joseph(P, A, B, W_x, W_u, gamma):
     """By the closed loop, with an inverse, and as a list."""
-    K = gamma * np.linalg.inv(R + gamma * B.T @ P @ B) @ B.T @ P @ A
+    K = gamma * np.linalg.inv(W_u + gamma * B.T @ P @ B) @ B.T @ P @ A
     M = A - B @ K
-    return [Q + K.T @ R @ K + gamma * M.T @ P @ M, K]
+    return [W_x + K.T @ W_u @ K + gamma * M.T @ P @ M, K]
 
 
-def item_3_scaled(P, A, B, Q, R, gamma):
+def item_3_scaled(P, A, B, W_x, W_u, gamma):
     """sqrt(gamma) in A and B, and SciPy."""
     g = np.sqrt(gamma)
     A, B = g * A, g * B
-    K = scipy.linalg.solve(R + B.T.dot(P).dot(B), B.T.dot(P).dot(A), assume_a="sym")
-    new = Q + A.T.dot(P).dot(A - B.dot(K))
+    K = scipy.linalg.solve(W_u + B.T.dot(P).dot(B), B.T.dot(P).dot(A), assume_a="sym")
+    new = W_x + A.T.dot(P).dot(A - B.dot(K))
     return (new + new.T) / 2, K
 
 
-def item_3_gain_without_gamma(P, A, B, Q, R, gamma):
+def item_3_gain_without_gamma(P, A, B, W_x, W_u, gamma):
     """The undiscounted gain, put into the discounted P."""
-    K = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
-    return Q + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
+    K = np.linalg.solve(W_u + B.T @ P @ B, B.T @ P @ A)
+    return W_x + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
 
 
-def item_3_no_gamma(P, A, B, Q, R, gamma):
+def item_3_no_gamma(P, A, B, W_x, W_u, gamma):
     """The textbook's LQR without discount."""
-    K = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
-    return Q + A.T @ P @ A - A.T @ P @ B @ K, K
+    K = np.linalg.solve(W_u + B.T @ P @ B, B.T @ P @ A)
+    return W_x + A.T @ P @ A - A.T @ P @ B @ K, K
 
 
-def item_3_gamma_half_in_gain(P, A, B, Q, R, gamma):
+def item_3_gamma_half_in_gain(P, A, B, W_x, W_u, gamma):
     """gamma in the numerator of K only."""
-    K = np.linalg.solve(R + B.T @ P @ B, gamma * B.T @ P @ A)
-    return Q + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
+    K = np.linalg.solve(W_u + B.T @ P @ B, gamma * B.T @ P @ A)
+    return W_x + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
 
 
-def item_3_gamma_outside(P, A, B, Q, R, gamma):
+def item_3_gamma_outside(P, A, B, W_x, W_u, gamma):
     """gamma times everything that comes from P, of an undiscounted step."""
-    K = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
-    return Q + gamma * (A.T @ P @ A - A.T @ P @ B @ K), K
+    K = np.linalg.solve(W_u + B.T @ P @ B, B.T @ P @ A)
+    return W_x + gamma * (A.T @ P @ A - A.T @ P @ B @ K), K
 
 
-def item_3_gamma_on_q(P, A, B, Q, R, gamma):
-    """gamma also before Q."""
-    K = np.linalg.solve(R + gamma * B.T @ P @ B, gamma * B.T @ P @ A)
-    return gamma * (Q + A.T @ P @ A - A.T @ P @ B @ K), K
+def item_3_gamma_on_q(P, A, B, W_x, W_u, gamma):
+    """gamma also before W_x."""
+    K = np.linalg.solve(W_u + gamma * B.T @ P @ B, gamma * B.T @ P @ A)
+    return gamma * (W_x + A.T @ P @ A - A.T @ P @ B @ K), K
 
 
 def item_4_right(Q, s, a, cost, s_next, terminal, truncated, alpha, gamma):
@@ -256,10 +256,10 @@ def item_2_in_place(P, L, gamma, V, terminal):
     return V
 
 
-def item_3_q_r_swapped_default(P, A, B, Q, R, gamma):
+def item_3_q_r_swapped_default(P, A, B, W_x, W_u, gamma):
     """Stage cost read as one half of a quadratic form, so P doubles its weight."""
-    K = np.linalg.solve(0.5 * R + gamma * B.T @ P @ B, gamma * B.T @ P @ A)
-    return 0.5 * Q + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
+    K = np.linalg.solve(0.5 * W_u + gamma * B.T @ P @ B, gamma * B.T @ P @ A)
+    return 0.5 * W_x + gamma * A.T @ P @ A - gamma * A.T @ P @ B @ K, K
 
 
 def item_4_skips_terminal(Q, s, a, cost, s_next, terminal, truncated, alpha, gamma):
