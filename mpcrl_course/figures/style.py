@@ -39,7 +39,7 @@ STYLE: dict[Any, Any] = {
     "font.size": 11,
     "grid.color": "#d9d9d9",
     "grid.linewidth": 0.6,
-    "image.cmap": "cividis",
+    "image.cmap": "cividis",  # of costs, everywhere: dark is cheap; what has a sign is drawn in PuOr
     "legend.fontsize": 10,
     "legend.framealpha": 0.9,
     "lines.linewidth": 1.8,

@@ -150,7 +150,7 @@ class DDPGScene(Scene):
 
     def _make_maps(self, canvas, width, height):
         view, room = (-np.pi, np.pi, -8.0, 8.0), (width - 250) / 2
-        looks = {"cmap": "cividis_r", "vmin": 0.0, "vmax": self.LEVELS}, {"cmap": "PuOr", "vmin": -2.0, "vmax": 2.0}
+        looks = {"cmap": "cividis", "vmin": 0.0, "vmax": self.LEVELS}, {"cmap": "PuOr", "vmin": -2.0, "vmax": 2.0}
         self.images, self._tails, self._dots = [], [], []
         for i, (title, look) in enumerate(zip(("Q(s, μ(s)): cost to go", "policy μ(s) (N m)"), looks)):
             left = 246 + i * (room + 2)

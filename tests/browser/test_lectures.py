@@ -15,7 +15,7 @@ STEPS = {
     "00_start": [r"of (\d+) steps"],
     "01_decisions": [r"(\d+) sweeps over", r"(\d+) sweeps over"],
     "02_mpc": [r"step (\d+) \("],
-    "03_rl": [""],
+    "03_rl": ["", ""],
     "04_mpc_vs_rl": [r"step (\d+) \("],
     "05_architectures": [r"step (\d+) \(", r"step (\d+) \("],
     "06_mpc_as_value": [r"of (\d+) steps", r"of (\d+) steps"],
