@@ -14,7 +14,7 @@ LIVE = [path.stem for path in notebooks("lectures") if "live" in str([cell["meta
 STEPS = {
     "00_start": [r"of (\d+) steps"],
     "01_decisions": [r"(\d+) sweeps over", r"(\d+) sweeps over"],
-    "02_mpc": [r"step (\d+) \("],
+    "02_mpc": [r"step (\d+) \(", r"step (\d+) \("],
     "03_rl": ["", ""],
     "04_mpc_vs_rl": [r"step (\d+) \("],
     "05_architectures": [r"step (\d+) \(", r"step (\d+) \("],
@@ -84,14 +84,14 @@ def lecture_02(lab):
 
 def reset(lab):
     """Reset goes back to the start, by mouse."""
-    (steps,) = STEPS["02_mpc"]
+    steps = STEPS["02_mpc"][0]
     lab.button("Reset").click()
     assert becomes(lambda: lab.number(steps) == 0 and lab.number(r"cost so far ([\d.]+)") == 0.0)
 
 
 def check_kick(lab, value):
     """Kick changes picture and plan, but is no step; by mouse."""
-    (steps,) = STEPS["02_mpc"]
+    steps = STEPS["02_mpc"][0]
     assert lab.settle()
     before, done, picture = lab.number(value), lab.number(steps), lab.picture()
     lab.button("Kick").click()
