@@ -7,6 +7,7 @@ from mpcrl_course.live.cartpole import cartpole_live
 from mpcrl_course.live.clock import Clock
 from mpcrl_course.live.critic import critic_live
 from mpcrl_course.live.ddpg import ddpg_live
+from mpcrl_course.live.experiment import Experiment, experiment_live
 from mpcrl_course.live.home import home_live
 from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
@@ -19,6 +20,7 @@ from mpcrl_course.live.versus import versus_live
 __all__ = [
     "Canvas",
     "Clock",
+    "Experiment",
     "LinearLoop",
     "LinearScene",
     "Player",
@@ -28,6 +30,7 @@ __all__ = [
     "cartpole_live",
     "critic_live",
     "ddpg_live",
+    "experiment_live",
     "home_live",
     "linear_live",
     "pendulum_live",
