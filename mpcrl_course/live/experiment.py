@@ -125,10 +125,10 @@ def experiment_live(policies: Mapping[str, Callable], *, width: int = 800, **opt
     p = experiment.plant
     others = {name: "" for name in experiment.names()}
     controls = {
-        "mass": slider("mass (kg)", p.mass, 0.4, 2.0, 0.05),
-        "max_torque": slider("torque limit (N m)", p.max_torque, 1.0, 4.0, 0.1),
-        "delay": slider("delay (steps of 50 ms)", p.delay, 0, 4),
-        "process_noise": slider("torque noise (N m)", p.process_noise, 0.0, 2.0, 0.1),
+        "mass": slider("plant: mass (kg)", p.mass, 0.4, 2.0, 0.05),
+        "max_torque": slider("plant: torque limit (N m)", p.max_torque, 1.0, 4.0, 0.1),
+        "delay": slider("plant: delay (steps of 50 ms)", p.delay, 0, 4),
+        "process_noise": slider("plant: torque noise (N m)", p.process_noise, 0.0, 2.0, 0.1),
         "measurement_noise": slider("measurement noise (rad, rad/s)", p.measurement_noise, 0.0, 0.1, 0.005, ".3f"),
         "margin": slider("torque margin of the MPCs (–)", experiment.margin, 0.0, 0.4, 0.05),
         "runs": slider("budget (runs of each)", experiment.runs, 2, 20),
