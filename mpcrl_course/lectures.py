@@ -65,7 +65,7 @@ LECTURES = (
         "nine practical properties of both, measured",
         (2, 3),
         notebook="04_mpc_vs_rl",
-        live=("versus", "experiment"),
+        live=("versus",),
     ),
     Lecture(
         5,

@@ -7,7 +7,7 @@ from mpcrl_course.live.cartpole import cartpole_live
 from mpcrl_course.live.clock import Clock
 from mpcrl_course.live.critic import critic_live
 from mpcrl_course.live.ddpg import ddpg_live
-from mpcrl_course.live.experiment import Experiment, experiment_live
+from mpcrl_course.live.experiment import Experiment, experiment_panel
 from mpcrl_course.live.home import home_live
 from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
@@ -30,7 +30,7 @@ __all__ = [
     "cartpole_live",
     "critic_live",
     "ddpg_live",
-    "experiment_live",
+    "experiment_panel",
     "home_live",
     "linear_live",
     "pendulum_live",

@@ -111,7 +111,7 @@ class Experiment:
         return Table("Your experiments (95 % over the runs)", list(self.HEADER), self.rows)
 
 
-def experiment_live(policies: Mapping[str, Callable], *, width: int = 800, **options) -> ipywidgets.VBox:
+def experiment_panel(policies: Mapping[str, Callable], *, width: int = 800, **options) -> ipywidgets.VBox:
     """Return the controls of an `Experiment`, in its attribute `experiment`, and below them the table of its rows.
 
     Parameters

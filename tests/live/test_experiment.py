@@ -5,7 +5,7 @@ import pytest
 
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.pendulum import NOMINAL, PendulumParameters
-from mpcrl_course.live.experiment import MPCS, Experiment, experiment_live
+from mpcrl_course.live.experiment import MPCS, Experiment, experiment_panel
 from mpcrl_course.policies.receding import Receding
 from mpcrl_course.problems.pendulum import pendulum_mpc, with_model
 
@@ -60,7 +60,7 @@ def test_a_name_that_nobody_has_is_refused():
 
 
 def test_every_control_reaches_the_experiment():
-    panel = experiment_live({"nothing": nothing, "brake": brake}, one="nothing", other="brake", runs=2, horizon=20)
+    panel = experiment_panel({"nothing": nothing, "brake": brake}, one="nothing", other="brake", runs=2, horizon=20)
     values = {"mass": 1.2, "max_torque": 1.5, "delay": 1, "process_noise": 0.3, "measurement_noise": 0.01,
               "margin": 0.1, "runs": 3, "seed": 2, "one": "brake", "other": "nothing"}  # fmt: skip
     assert set(values) == set(panel.controls)
@@ -77,7 +77,7 @@ def test_every_control_reaches_the_experiment():
 
 
 def test_an_error_of_the_readers_own_controller_is_shown_and_the_next_run_works():
-    panel = experiment_live({"nothing": nothing, "mine": lambda x: 1 / 0}, one="mine", other="nothing", runs=2)
+    panel = experiment_panel({"nothing": nothing, "mine": lambda x: 1 / 0}, one="mine", other="nothing", runs=2)
     panel.measure()
     assert "ZeroDivisionError" in panel.children[2].value and panel.experiment.rows == []
     panel.experiment.policies["mine"] = brake
