@@ -15,8 +15,8 @@ import numpy as np
 from mpcrl_course import places
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.closed_loop import Run, run
-from mpcrl_course.envs.pendulum import NOMINAL, observation, wrap
-from mpcrl_course.own import checked
+from mpcrl_course.envs.pendulum import NOMINAL, dynamics, observation, wrap
+from mpcrl_course.learners.regression import LastLayer
 from mpcrl_course.policies import pendulum_expert
 
 # ------------------------------------------------------------------------------------- 1: from where a clone fails
@@ -219,7 +219,7 @@ cloning = Fill(
 # ------------------------------------------------------------------------------------ 3: DAgger, and when to ask
 
 
-class Toy:
+class Lesson:
     """A plant with two states and one input, its teacher, and pupils that are linear in features: all small.
 
     Parameters
@@ -260,17 +260,17 @@ class Toy:
         return np.column_stack([np.ones(len(x)), x, x[:, 0] * x[:, 1]])
 
     def __repr__(self):
-        return "toy"
+        return "lesson"
 
 
-def dagger(toy, theta, starts, beta, draws, r):
+def dagger(lesson, theta, starts, beta, draws, r):
     """Return the labelled states X (M, 2), their labels U (M, 1) and the weights of the pupil after all rounds.
 
-    ``toy.teacher``, ``plant``, ``act``, ``fit`` and ``apart`` as of `Toy`; theta: the first pupil's weights. starts
+    ``lesson.teacher``, ``plant``, ``act``, ``fit`` and ``apart`` as of `Lesson`; theta: the first pupil's weights. starts
     (rounds, n, 2), beta (rounds,), draws (rounds, T, n): the teacher drives where a draw is below beta. Asked is where
     it drives, and where no label of the rounds before is within r.
     """
-    return _aggregated()(toy, theta, starts, beta, draws, r)
+    return _aggregated()(lesson, theta, starts, beta, draws, r)
 
 
 def _aggregated(
@@ -282,115 +282,132 @@ def _aggregated(
     acts: Callable = lambda teacher, pupil, drives: np.where(drives[:, None], teacher, pupil),
     state: Callable = lambda x, ahead: x,
     keep: Callable = lambda X, new: np.concatenate([X, new]),
-    fits: Callable = lambda toy, theta, X, U, x, u, last: toy.fit(X, U),
+    fits: Callable = lambda lesson, theta, X, U, x, u, last: lesson.fit(X, U),
     give: Callable = lambda X, U, theta, before: (X, U, theta),
     refit: bool = False,
     extra: int = 0,
 ) -> Callable:
     """Make DAgger from its parts; each may be replaced by a faulty one."""
 
-    def aggregated(toy, theta, starts, beta, draws, r):
+    def aggregated(lesson, theta, starts, beta, draws, r):
         X, U, x, before = np.empty((0, 2)), np.empty((0, 1)), starts[0], theta
         rounds, T, _ = np.shape(draws)
         for j in range(rounds):
             x = start(starts, j, x)
             new_x, new_u = np.empty((0, 2)), np.empty((0, 1))
             for t in range(T + extra):
-                teacher, pupil = toy.teacher(x), toy.act(theta, x)
+                teacher, pupil = lesson.teacher(x), lesson.act(theta, x)
                 by_teacher = drives(draws, beta, j, min(t, T - 1))
-                ask = asked(by_teacher, toy.apart(x, near(X, new_x)), r)
+                ask = asked(by_teacher, lesson.apart(x, near(X, new_x)), r)
                 u = acts(teacher, pupil, by_teacher)
-                ahead = toy.plant(x, u)
+                ahead = lesson.plant(x, u)
                 new_x = np.concatenate([new_x, state(x, ahead)[ask]])
                 new_u = np.concatenate([new_u, label(teacher, pupil, u)[ask]])
                 x = ahead
                 if refit and len(X) + len(new_x):
-                    theta = toy.fit(np.concatenate([X, new_x]), np.concatenate([U, new_u]))
+                    theta = lesson.fit(np.concatenate([X, new_x]), np.concatenate([U, new_u]))
             X, U, before = keep(X, new_x), keep(U, new_u), theta
             if len(X):
-                theta = fits(toy, theta, X, U, new_x, new_u, j == rounds - 1)
+                theta = fits(lesson, theta, X, U, new_x, new_u, j == rounds - 1)
         return give(X, U, theta, before)
 
     return aggregated
 
 
-def _asking_the_chosen(toy, theta, starts, beta, draws, r):
+def _asking_the_chosen(lesson, theta, starts, beta, draws, r):
     """Ask the teacher only where it is asked, with lists and a loop over the runs."""
     X, U = [], []
     for x, share, thrown in zip(starts, beta, draws):
         known = np.array(X).reshape(-1, 2)
         for throw in thrown:
-            u = np.array(toy.act(theta, x))
+            u = np.array(lesson.act(theta, x))
             for i in range(len(x)):
                 drives = throw[i] < share
-                if drives or toy.apart(x[i : i + 1], known)[0] > r:
-                    label = toy.teacher(x[i : i + 1])[0]
+                if drives or lesson.apart(x[i : i + 1], known)[0] > r:
+                    label = lesson.teacher(x[i : i + 1])[0]
                     X.append(x[i])
                     U.append(label)
                     if drives:
                         u[i] = label
-            x = toy.plant(x, u)
+            x = lesson.plant(x, u)
         if X:
-            theta = toy.fit(X, U)
+            theta = lesson.fit(X, U)
     return np.reshape(X, (-1, 2)), np.reshape(U, (-1, 1)), theta
 
 
-def _by_rounds(toy, theta, starts, beta, draws, r, X=None, U=None):
+def _by_rounds(lesson, theta, starts, beta, draws, r, X=None, U=None):
     """Recurse over the rounds."""
     X, U = (np.zeros((0, 2)), np.zeros((0, 1))) if X is None else (X, U)
     if not len(starts):
         return X, U, theta
     x, visited, labels = starts[0], [X], [U]
     for throw in draws[0]:
-        mine, drives = toy.teacher(x), throw < beta[0]
-        ask = np.logical_or(drives, toy.apart(x, X) > r)
+        mine, drives = lesson.teacher(x), throw < beta[0]
+        ask = np.logical_or(drives, lesson.apart(x, X) > r)
         visited, labels = [*visited, x[ask]], [*labels, mine[ask]]
-        x = toy.plant(x, drives[:, None] * mine + ~drives[:, None] * toy.act(theta, x))
+        x = lesson.plant(x, drives[:, None] * mine + ~drives[:, None] * lesson.act(theta, x))
     X, U = np.vstack(visited), np.vstack(labels)
-    return _by_rounds(toy, toy.fit(X, U), starts[1:], beta[1:], draws[1:], r, X, U)
+    return _by_rounds(lesson, lesson.fit(X, U), starts[1:], beta[1:], draws[1:], r, X, U)
 
 
 def _some_rounds(rng: np.random.Generator) -> list[dict]:
     """Some small runs; r is such that in later rounds both near and far states are met."""
     probes = []
     for rounds, T, n in ((2, 2, 2), (3, 3, 2), (3, 4, 3), (2, 3, 3)):
-        toy = Toy(*np.round(rng.uniform([0.7, 0.4, 0.6], [0.95, 0.6, 1.0]), 2))
+        lesson = Lesson(*np.round(rng.uniform([0.7, 0.4, 0.6], [0.95, 0.6, 1.0]), 2))
         theta = np.round(rng.uniform(-0.6, 0.6, (4, 1)), 2)
         starts = np.round(rng.uniform(0.3, 1.2, (rounds, n, 2)) * rng.choice([-1, 1], (rounds, n, 2)), 2)
         draws = rng.permuted(np.linspace(0.05, 0.95, rounds * T * n)).reshape(rounds, T, n).round(2)
         beta = np.round(np.array([0.8, 0.35, 0.2])[:rounds] + rng.uniform(-0.02, 0.02, rounds), 3)
-        probes.append(dict(toy=toy, theta=theta, starts=starts, beta=beta, draws=draws, r=0.35))
+        probes.append(dict(lesson=lesson, theta=theta, starts=starts, beta=beta, draws=draws, r=0.35))
     return probes
 
 
-def _pairs(toy, theta, starts, beta, draws, r):
+def _driving_if_asked(lesson, theta, starts, beta, draws, r):
+    X, U = np.empty((0, 2)), np.empty((0, 1))
+    for j, x in enumerate(starts):
+        new_x, new_u = [X], [U]
+        for t in range(len(draws[j])):
+            mine, ask = lesson.teacher(x), (draws[j, t] < beta[j]) | (lesson.apart(x, X) > r)
+            new_x, new_u = [*new_x, x[ask]], [*new_u, mine[ask]]
+            x = lesson.plant(x, np.where(ask[:, None], mine, lesson.act(theta, x)))
+        X, U = np.concatenate(new_x), np.concatenate(new_u)
+        theta = lesson.fit(X, U)
+    return X, U, theta
+
+
+def _by_the_last(lesson, X, U, theta):
+    return X, lesson.act(theta, X), theta
+
+
+def _pairs(lesson, theta, starts, beta, draws, r):
     """Aggregate run after run, not step after step."""
     X, U, done = np.empty((0, 2)), np.empty((0, 1)), theta
     for j, x in enumerate(starts):
         rows = [[] for _ in x]  # type: list[list]
         for t in range(len(draws[j])):
-            drives, mine = draws[j, t] < beta[j], toy.teacher(x)
-            ask = drives | (toy.apart(x, X) > r)
+            drives, mine = draws[j, t] < beta[j], lesson.teacher(x)
+            ask = drives | (lesson.apart(x, X) > r)
             for i in np.flatnonzero(ask):
                 rows[i].append((x[i], mine[i]))
-            x = toy.plant(x, np.where(drives[:, None], mine, toy.act(done, x)))
+            x = lesson.plant(x, np.where(drives[:, None], mine, lesson.act(done, x)))
         flat = [pair for run in rows for pair in run]
         X = np.vstack([X, *(a for a, _ in flat)])
         U = np.vstack([U, *(b for _, b in flat)])
-        done = toy.fit(X, U)
+        done = lesson.fit(X, U)
     return X, U, done
 
 
-def _mixed(toy, theta, starts, beta, draws, r):
+def _mixed(lesson, theta, starts, beta, draws, r):
     X, U = np.empty((0, 2)), np.empty((0, 1))
     for j, x in enumerate(starts):
         new_x, new_u = [X], [U]
         for t in range(len(draws[j])):
-            mine, ask = toy.teacher(x), (draws[j, t] < beta[j]) | (toy.apart(x, X) > r)
+            mine, ask = lesson.teacher(x), (draws[j, t] < beta[j]) | (lesson.apart(x, X) > r)
             new_x, new_u = [*new_x, x[ask]], [*new_u, mine[ask]]
-            x = toy.plant(x, beta[j] * mine + (1 - beta[j]) * toy.act(theta, x))
+            x = lesson.plant(x, beta[j] * mine + (1 - beta[j]) * lesson.act(theta, x))
         X, U = np.concatenate(new_x), np.concatenate(new_u)
-        theta = toy.fit(X, U)
+        theta = lesson.fit(X, U)
     return X, U, theta
 
 
@@ -403,11 +420,11 @@ aggregation = Fill(
     when_right="The pupil chooses the states, the teacher the labels, and nothing that was learned is forgotten.",
     hints=[
         "Three things happen in each step, in this order: who drives, who is asked, what is applied. Which of them "
-        "needs `drives`, which `toy.apart`?",
+        "needs `drives`, which `lesson.apart`?",
         "A label is always the teacher's, also where the pupil drives; the state is the one in which the question was "
         "asked, before the plant moves.",
-        "`asked = drives | (toy.apart(x, X) > r)`; u is the teacher's where it drives, the pupil's elsewhere. After a "
-        "round: X and U grow by all that was asked, and theta = toy.fit(X, U).",
+        "`asked = drives | (lesson.apart(x, X) > r)`; u is the teacher's where it drives, the pupil's elsewhere. After a "
+        "round: X and U grow by all that was asked, and theta = lesson.fit(X, U).",
     ],
     mistakes=[
         Mistake("labels from the learner",
@@ -421,7 +438,7 @@ aggregation = Fill(
                 _aggregated(keep=lambda X, new: new)),
         Mistake("fitted to the newest",
                 "You return all labels, but the pupil is fitted to those of the newest round: it forgets the others.",
-                _aggregated(fits=lambda toy, theta, X, U, x, u, last: toy.fit(x, u) if len(x) else theta)),
+                _aggregated(fits=lambda lesson, theta, X, U, x, u, last: lesson.fit(x, u) if len(x) else theta)),
         Mistake("expert queried on expert states only",
                 "The teacher drives all the time, so that it is asked about its own states only. Where the pupil "
                 "drives, the pupil's input goes to the plant.", _aggregated(acts=lambda teacher, pupil, drives: teacher)
@@ -461,6 +478,14 @@ aggregation = Fill(
         Mistake("asked only if both",
                 "You ask where the teacher drives *and* no label is near; one of the two is enough.",
                 _aggregated(asked=lambda drives, d, r: drives & (d > r))),
+        Mistake("asked only where the pupil is lost",
+                "You ask only where the pupil drives and no label is near. Where the teacher drives, it has said what "
+                "it does: a label, too.", _aggregated(asked=lambda drives, d, r: ~drives & (d > r))),
+        Mistake("all runs asked", "If one run of a step is asked, you ask all. Each run is asked for itself.",
+                _aggregated(asked=lambda drives, d, r: np.full(len(d), (drives | (d > r)).any()))),
+        Mistake("teacher drives where it is asked",
+                "Where the teacher is asked, you let it drive as well. It is asked for a label; who drives, the lot "
+                "decides.", _driving_if_asked),
         Mistake("near to the present round",
                 "You measure the distance also to this round's labels. Those of the rounds *before* count, as the "
                 "pupil that drives has not learned the new ones.",
@@ -479,12 +504,25 @@ aggregation = Fill(
         Mistake("fitted at the end only",
                 "The pupil is fitted once, after the last round: until then the first one drives, and the rounds teach "
                 "nothing to each other.",
-                _aggregated(fits=lambda toy, theta, X, U, x, u, last: toy.fit(X, U) if last else theta)),
+                _aggregated(fits=lambda lesson, theta, X, U, x, u, last: lesson.fit(X, U) if last else theta)),
         Mistake("last fit missing", "What you return has not learned the last round: it is fitted after each.",
                 _aggregated(give=lambda X, U, theta, before: (X, U, before))),
         Mistake("fitted in every step",
                 "The pupil is fitted in every step; it drives a whole round as it is, and is fitted after it.",
                 _aggregated(refit=True)),
+        Mistake("fitted and known in every step",
+                "Labels are added and the pupil is fitted in every step; both wait for the end of the round.",
+                _aggregated(refit=True, near=lambda X, new: np.concatenate([X, new]))),
+        Mistake("last round missing", "The last round is missing: there are as many as rows of `starts`.",
+                lambda lesson, theta, starts, beta, draws, r: dagger(
+                    lesson, theta, starts[:-1], beta[:-1], draws[:-1], r)),
+        Mistake("first run only", "Only the first run of each round is driven: all n of them are, side by side.",
+                lambda lesson, theta, starts, beta, draws, r: dagger(
+                    lesson, theta, starts[:, :1], beta, draws[:, :, :1], r)),
+        Mistake("labels written anew",
+                "X and theta are right, but the labels that you return are what the last pupil says.",
+                lambda lesson, theta, starts, beta, draws, r: _by_the_last(
+                    lesson, *dagger(lesson, theta, starts, beta, draws, r))),
         Mistake("one step too many",
                 "A round has T steps, and T states that may be labelled: the last one, after T steps, is not.",
                 _aggregated(extra=1)),
@@ -566,6 +604,27 @@ def _skipping_by_sums(q, options, by_expert, cost, q_next, price, gamma):
     return list(q).index(min(q)), np.transpose(columns)
 
 
+def _decided_by_targets(q, options, by_expert, cost, q_next, price, gamma):
+    _, targets = skip(q, options, by_expert, cost, q_next, price, gamma)
+    return int(np.argmin(np.where(np.isnan(targets[0]), np.inf, targets[0]))), targets
+
+
+def _decided_for_one(q, options, by_expert, cost, q_next, price, gamma):
+    of_this = [o for o, (who, _) in enumerate(options) if who == by_expert]
+    return min(of_this, key=lambda o: q[o]), skip(q, options, by_expert, cost, q_next, price, gamma)[1]
+
+
+def _same_actor_ahead(q, options, by_expert, cost, q_next, price, gamma):
+    of_this = [o for o, (who, _) in enumerate(options) if who == by_expert]
+    again = _skipping(value=lambda q, o: q[of_this].min())
+    return again(q, options, by_expert, cost, q_next, price, gamma)
+
+
+def _with_zeros(answer):
+    best, targets = answer
+    return best, np.nan_to_num(targets)
+
+
 def _from_the_first(q, options, by_expert, cost, q_next, price, gamma):
     weight = gamma ** np.arange(len(cost))
     best, _ = skip(q, options, by_expert, cost, q_next, price, gamma)
@@ -628,6 +687,14 @@ skipping = Fill(
                 _skipping(best=lambda q, options, price: int(np.argmin(q / [n for _, n in options])))),
         Mistake("least value, not the option", "You return the least Q_J; the number of its option is asked for.",
                 _skipping(best=lambda q, options, price: q.min())),
+        Mistake("counted from 1", "You count options from 1; the first is number 0.",
+                _skipping(best=lambda q, options, price: int(np.argmin(q)) + 1)),
+        Mistake("decided by the new targets",
+                "You decide by the targets. They are of the steps just made; the decision is about the present state, "
+                "by q.", _decided_by_targets),
+        Mistake("decided among one actor's options",
+                "You choose among the options of the actor who has just acted: the next decision is free.",
+                _decided_for_one),
         Mistake("largest value ahead", "After the window the *cheapest* option is followed: min, not max.",
                 _skipping(value=lambda q, o: q.max())),
         Mistake("mean value ahead", "After the window the cheapest option is followed, not all of them in the mean.",
@@ -635,6 +702,9 @@ skipping = Fill(
         Mistake("same option ahead",
                 "You go on with the same option for ever. After the window a new decision is made: the least of Q_J.",
                 _skipping(value=lambda q, o: q[o])),
+        Mistake("same actor ahead",
+                "You go on with the cheapest option of the *same* actor. After the window any option may be chosen.",
+                _same_actor_ahead),
         Mistake("nothing ahead", "What follows after the window is missing.", _skipping(value=lambda q, o: 0.0)),
         Mistake("price missing", "The price of the expert's steps is missing: the expert would be asked for ever.",
                 _skipping(paid=lambda cost, price, by_expert, who: cost)),
@@ -686,6 +756,15 @@ skipping = Fill(
         Mistake("windows cut off, discounted by their steps",
                 "Windows that do not fit are cut off at the end; fewer steps are another option, or none.",
                 _cut_off),
+        Mistake("0 for nan", "Where there is no target you have 0, which a learner would take for one: nan.",
+                lambda *steps, **named: _with_zeros(skip(*steps, **named))),
+        Mistake("price with the last step",
+                "The price is paid in the last step of a window only; each step of the expert has it.",
+                lambda q, options, by_expert, cost, q_next, price, gamma: _skipping(
+                    total=lambda L, g: g ** np.arange(len(L)) @ L + g ** (len(L) - 1) * price * by_expert,
+                    paid=lambda cost, p, b, who: cost)(q, options, by_expert, cost, q_next, price, gamma)),
+        Mistake("γ once too often ahead", "What follows lies n steps ahead: γⁿ, not γⁿ⁺¹.",
+                _skipping(ahead=lambda gamma, n: gamma ** (n + 1))),
         Mistake("at the window's end", "The targets stand in the row of the window's last step; they belong to the "
                 "state in which it began.", _skipping(place=lambda i, n: i + n - 1)),
     ],
@@ -695,43 +774,43 @@ skipping = Fill(
 # ------------------------------------------------------------------------------------ 5: a DAgger that teaches nothing
 
 
-def teach(toy, starts, steps):
+def teach(lesson, starts, steps):
     """Return the weights of the pupil after all rounds, and all labelled states X and labels U.
 
-    `toy` is a `Toy`; starts (rounds, n, 2); a round has so many `steps`. The teacher drives the first round.
+    `lesson` is a `Lesson`; starts (rounds, n, 2); a round has so many `steps`. The teacher drives the first round.
     """
-    return _taught()(toy, starts, steps)
+    return _taught()(lesson, starts, steps)
 
 
-def teach_as_given(toy, starts, steps):
-    """Return what the faulty function of item 5 returns; toy, starts and steps as for `teach`."""
-    return _taught(**_GIVEN)(toy, starts, steps)
+def teach_as_given(lesson, starts, steps):
+    """Return what the faulty function of item 5 returns; lesson, starts and steps as for `teach`."""
+    return _taught(**_GIVEN)(lesson, starts, steps)
 
 
 def _taught(
     drives: Callable = lambda teacher, pupil, j: pupil,
     labels: Callable = lambda teacher, pupil: teacher,
     keep: Callable = lambda old, new: np.concatenate([old, new]),
-    fitted: Callable = lambda toy, X, U, x, u: toy.fit(X, U),
+    fitted: Callable = lambda lesson, X, U, x, u: lesson.fit(X, U),
     late: bool = False,
-    first: Callable = lambda toy: toy.teacher,
+    first: Callable = lambda lesson: lesson.teacher,
 ) -> Callable:
     """Make the DAgger of item 5 from its parts; each may be replaced by a faulty one."""
 
-    def taught(toy, starts, steps):
-        X, U, pupil, theta = np.empty((0, 2)), np.empty((0, 1)), first(toy), None
+    def taught(lesson, starts, steps):
+        X, U, pupil, theta = np.empty((0, 2)), np.empty((0, 1)), first(lesson), None
         for j, x in enumerate(starts):
             visited = []
             for _ in range(steps):
-                x, before = toy.plant(x, drives(toy.teacher, pupil, j)(x)), x
+                x, before = lesson.plant(x, drives(lesson.teacher, pupil, j)(x)), x
                 visited.append(x if late else before)
             new = np.concatenate(visited)
-            label = labels(toy.teacher, pupil)(new)
+            label = labels(lesson.teacher, pupil)(new)
             X, U = keep(X, new), keep(U, label)
-            theta = fitted(toy, X, U, new, label)
+            theta = fitted(lesson, X, U, new, label)
 
             def pupil(y, theta=theta):
-                return toy.act(theta, y)
+                return lesson.act(theta, y)
 
         return theta, X, U
 
@@ -750,53 +829,70 @@ def _with(*faults: str, **parts) -> Callable:
     return _taught(**{name: part for fault in faults for name, part in _FAULTS[fault].items()}, **parts)
 
 
-def _taught_with_lists(toy, starts, steps):
+def _taught_with_lists(lesson, starts, steps):
     X, U, theta = [], [], None
     for round_, x in enumerate(starts):
         for _ in range(steps):
-            label = toy.teacher(x)
+            label = lesson.teacher(x)
             X.extend(x)
             U.extend(label)
-            x = toy.plant(x, label if round_ == 0 else toy.act(theta, x))
-        theta = toy.fit(np.array(X), np.array(U))
+            x = lesson.plant(x, label if round_ == 0 else lesson.act(theta, x))
+        theta = lesson.fit(np.array(X), np.array(U))
     return {"theta": theta, "X": np.array(X), "U": np.array(U)}
 
 
-def _taught_by_recursion(toy, starts, steps, X=None, theta=None):
+def _taught_by_recursion(lesson, starts, steps, X=None, theta=None):
     if not len(starts):
-        return theta, X, toy.teacher(X)
+        return theta, X, lesson.teacher(X)
     visited, x = [], starts[0]
     for _ in range(steps):
         visited.append(x)
-        x = toy.plant(x, toy.teacher(x) if theta is None else toy.act(theta, x))
+        x = lesson.plant(x, lesson.teacher(x) if theta is None else lesson.act(theta, x))
     X = np.vstack(visited if X is None else [X, *visited])
-    return _taught_by_recursion(toy, starts[1:], steps, X, toy.fit(X, toy.teacher(X)))
+    return _taught_by_recursion(lesson, starts[1:], steps, X, lesson.fit(X, lesson.teacher(X)))
 
 
-def _labelled_anew(toy, starts, steps):
-    theta, X, _ = teach(toy, starts, steps)
-    return theta, X, toy.act(theta, X)
+def _labelled_anew(lesson, starts, steps):
+    theta, X, _ = teach(lesson, starts, steps)
+    return theta, X, lesson.act(theta, X)
 
 
-def _first_drives_on(toy, starts, steps):
+def _earlier_anew(lesson, starts, steps):
+    X, pupil, theta = np.empty((0, 2)), lesson.teacher, None
+    for x in starts:
+        visited = []
+        for _ in range(steps):
+            visited.append(x)
+            x = lesson.plant(x, pupil(x))
+        old, X = X, np.concatenate([X, *visited])
+        U = np.concatenate([pupil(old), lesson.teacher(np.concatenate(visited))])
+        theta = lesson.fit(X, U)
+
+        def pupil(y, theta=theta):
+            return lesson.act(theta, y)
+
+    return theta, X, U
+
+
+def _first_drives_on(lesson, starts, steps):
     X, first, theta = np.empty((0, 2)), None, None
     for x in starts:
         visited = []
         for _ in range(steps):
             visited.append(x)
-            x = toy.plant(x, toy.teacher(x) if first is None else toy.act(first, x))
+            x = lesson.plant(x, lesson.teacher(x) if first is None else lesson.act(first, x))
         X = np.concatenate([X, *visited])
-        theta = toy.fit(X, toy.teacher(X))
+        theta = lesson.fit(X, lesson.teacher(X))
         first = theta if first is None else first
-    return theta, X, toy.teacher(X)
+    return theta, X, lesson.teacher(X)
 
 
 def _some_lessons(rng: np.random.Generator) -> list[dict]:
     probes = []
     for rounds, steps, n in ((3, 2, 2), (2, 4, 2), (4, 3, 3)):
-        toy = Toy(*np.round(rng.uniform([0.7, 0.4, 0.6], [0.95, 0.6, 1.0]), 2))
+        lesson = Lesson(*np.round(rng.uniform([0.7, 0.4, 0.6], [0.95, 0.6, 1.0]), 2))
         starts = np.round(rng.uniform(0.3, 1.2, (rounds, n, 2)) * rng.choice([-1, 1], (rounds, n, 2)), 2)
-        probes.append(dict(toy=toy, starts=starts, steps=steps))
+        probes.append(dict(lesson=lesson, starts=starts, steps=steps))
     return probes
 
 
@@ -812,7 +908,7 @@ debug = Debug(
     hints=[
         "The error on its labels falls to 0 in the second round. Who has written these labels?",
         "Follow x through the second round: who drives? Then count the rows of X after three rounds.",
-        "`toy.plant(x, pupil(x))`, `toy.teacher(states)`, and X, U that grow by `np.concatenate`.",
+        "`lesson.plant(x, pupil(x))`, `lesson.teacher(states)`, and X, U that grow by `np.concatenate`.",
     ],
     mistakes=[
         Mistake("labels from the learner",
@@ -835,16 +931,19 @@ debug = Debug(
                 "becomes of the labels of earlier rounds?", _with("states", "aggregate")),
         Mistake("fitted to the newest",
                 "All labels are kept and returned, but the pupil is fitted to those of the newest round.",
-                _taught(fitted=lambda toy, X, U, x, u: toy.fit(x, u))),
-        Mistake("states kept, labels overwritten twice",
-                "The labels of earlier rounds are written anew by the present pupil: they were the teacher's.",
+                _taught(fitted=lambda lesson, X, U, x, u: lesson.fit(x, u))),
+        Mistake("labels written anew",
+                "X and theta are right, but the labels that you return are what the last pupil says.",
                 _labelled_anew),
+        Mistake("earlier labels written anew",
+                "The labels of earlier rounds are written anew by the present pupil: they were the teacher's, and right.",
+                _earlier_anew),
         Mistake("states after the step",
                 "The states that are labelled are those *after* each step: the start is missing, and the last is one "
                 "too many.", _taught(late=True)),
         Mistake("the first pupil knows nothing",
                 "In the first round nobody has learned anything: there the teacher drives.",
-                _taught(first=lambda toy: lambda x: np.zeros((len(x), 1)))),
+                _taught(first=lambda lesson: lambda x: np.zeros((len(x), 1)))),
         Mistake("teacher and pupil mixed",
                 "You apply the mean of both inputs. From the second round on the pupil drives, alone.",
                 _taught(drives=lambda teacher, pupil, j: lambda x: (teacher(x) + pupil(x)) / 2)),
@@ -859,3 +958,267 @@ debug = Debug(
     ],
     variants=[_taught_with_lists, _taught_by_recursion],
 )  # fmt: skip
+
+# ------------------------------------------------------------------------------- 6: five hundred states worth a label
+
+LABELS, RUNS, STEPS = 500, 400, 100  # at most so many labels; hidden starts, and steps from each
+SPEED = 3.0  # rad/s: such a velocity counts like a turn by a radian
+COST = "mean cost from hidden starts"
+BAR = 230.0
+NEAR = 0.4  # of a state to a label, in what the pupil sees
+
+
+@cache
+def _teacher():
+    return pendulum_expert()
+
+
+def teacher(x) -> np.ndarray:
+    """Return what the teacher does, (n, 1), in states x (n, 2): the lecture's MPC, a function of the state."""
+    return np.clip(_teacher()(x), NOMINAL.input_lower, NOMINAL.input_upper)
+
+
+def anywhere(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Draw, with `rng`, n starts (n, 2): any angle, at most 1 rad/s. The hidden ones are drawn likewise."""
+    return rng.uniform([-np.pi, -1.0], [np.pi, 1.0], (n, 2))
+
+
+def drive(controller: Callable, starts, steps: int = STEPS) -> Run:
+    """Drive the pendulum from starts (n, 2) for so many steps; see `closed_loop.run`."""
+    starts = np.asarray(starts, dtype=float)
+    return run(controller, NOMINAL, starts, NOMINAL.draw(0, len(starts), steps))
+
+
+def see(x) -> np.ndarray:
+    """Return what the pupil sees of states x (n, 2): (cos q, sin q, v / 3), shape (n, 3)."""
+    return observation(x) / [1.0, 1.0, SPEED]
+
+
+def pupil_of(x, u) -> LastLayer:
+    """Return a pupil with 80 fixed features, fitted to labels u (M, 1) of states x (M, 2)."""
+    return LastLayer(x, u, see)
+
+
+class Swing(Lesson):
+    """The lesson of the pendulum: the lecture's teacher, and pupils with 80 fixed features, weights theta (81, 1)."""
+
+    def __init__(self):
+        self._pupil = pupil_of(np.zeros((1, 2)), np.zeros((1, 1)))
+
+    def teacher(self, x) -> np.ndarray:
+        """Return what the teacher does, (n, 1), in states x (n, 2)."""
+        return teacher(x) if len(x) else np.zeros((0, 1))
+
+    def plant(self, x, u) -> np.ndarray:
+        """Return the next states (n, 2), for states x (n, 2) and torques u (n, 1), which are clipped."""
+        ahead = dynamics(np.asarray(x, dtype=float), np.clip(u, NOMINAL.input_lower, NOMINAL.input_upper))
+        return np.column_stack([wrap(ahead[:, 0]), ahead[:, 1]])
+
+    def act(self, theta, x) -> np.ndarray:
+        """Return what the pupil with weights theta does, (n, 1), in states x (n, 2)."""
+        return self.features(x) @ theta
+
+    def features(self, x) -> np.ndarray:
+        """Return the pupil's features, (n, 81), of states x (n, 2)."""
+        return self._pupil.features(x)
+
+    def fit(self, X, U) -> np.ndarray:
+        """Return the weights (81, 1) of a pupil that was fitted to labels U (M, 1) of states X (M, 2)."""
+        return pupil_of(X, U).W
+
+    def apart(self, x, X) -> np.ndarray:
+        """Return how far each of the states x (n, 2) is from the nearest in X (M, 2), in what the pupil sees."""
+        return _gaps(see(x), see(np.reshape(X, (-1, 2)))).min(axis=1, initial=np.inf)
+
+    def __repr__(self):
+        return "lesson"
+
+
+def _as_states(answer) -> np.ndarray:
+    """Read states (M, 2), and say what is wrong with them."""
+    try:
+        x = np.array(answer, dtype=float)
+    except (TypeError, ValueError):
+        x = np.zeros(0)
+    if x.ndim != 2 or x.shape[1] != 2 or not len(x):
+        raise TypeError("give the states as an array of shape (M, 2), an angle and a velocity in each row")
+    if len(x) > LABELS:
+        raise ValueError(f"these are {len(x)} states, and {LABELS} labels are allowed")
+    if not np.isfinite(x).all():
+        raise ValueError("an angle or a velocity is not finite")
+    if np.abs(x[:, 1]).max() > 100.0:
+        raise ValueError("no pendulum of this course turns faster than 100 rad/s")
+    return np.column_stack([wrap(x[:, 0]), x[:, 1]])
+
+
+def cost_of(x, seed: int = 0, runs: int = RUNS) -> np.ndarray:
+    """Return the costs (runs,) of the pupil that has labels of the states x (M, 2), from so many starts of a seed."""
+    x = _as_states(x)
+    return _driven(x, seed, runs).cost.sum(axis=0)
+
+
+def _driven(x, seed: int, runs: int) -> Run:
+    return drive(pupil_of(x, teacher(x)), anywhere(np.random.default_rng(seed), runs))
+
+
+def _taught_by(answer, seed: int) -> dict[str, float]:
+    """Measure a set of states; of `unlabelled` and `unvisited` the known mistakes are made, not the verdict."""
+    x = _as_states(answer)
+    found = _driven(x, seed, RUNS)
+    visited = found.x[::4, ::4].reshape(-1, 2)
+    gap = _gaps(see(visited), see(x))
+    return {COST: float(found.cost.sum(axis=0).mean()), "unlabelled": float((gap.min(axis=1) > NEAR).mean()),
+            "unvisited": float((gap.min(axis=0) > NEAR).mean())}  # fmt: skip
+
+
+def _gaps(a, b) -> np.ndarray:
+    """Return the distances of all a (n, d) from all b (M, d)."""
+    square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2.0 * a @ b.T
+    return np.sqrt(np.maximum(square, 0.0))
+
+
+@cache
+def _shipped() -> dict[str, np.ndarray]:
+    data = places.data("states_08.npz")
+    return dict(zip(data["names"].tolist(), data["states"].astype(float)))
+
+
+def _shape(test: Callable) -> Callable:
+    """Make a predicate from `test(q, v, measured)`, of the angles and velocities of the labelled states."""
+
+    def recognises(answer, measured):
+        x = _as_states(answer)
+        return bool(test(x[:, 0], x[:, 1], measured))
+
+    return recognises
+
+
+def _distinct(q, v) -> int:
+    return len(np.unique(np.column_stack([q, v]).round(2), axis=0))
+
+
+design = Design(
+    6,
+    "five hundred states worth a label",
+    reference=_shipped()["DAgger, mirrored"],
+    measure=_taught_by,
+    targets={COST: ("<=", BAR)},
+    time_limit=6.0,
+    when_right="Labels where the pupil will be, also when it errs; and none where nobody drives.",
+    hints=[
+        "Look at the picture: are there grey points far from every label, or labels far from every grey point? Either "
+        "is a loss.",
+        "The teacher's own states are where the pupil should be, not where it is. Two ways lead beside them: let a "
+        "pupil drive and ask about its states, or disturb the teacher's.",
+        "Ten rounds: a run of the pupil from `ex08.anywhere(rng, 1)` (the first one of the teacher), every fourth "
+        "state of it and its mirror image −x; then a new pupil with all labels so far.",
+    ],
+    mistakes=[
+        Mistake("few labels", "You have given far fewer states than you may: each label is worth something.",
+                _shape(lambda q, v, measured: len(q) < 0.7 * LABELS), [[1.0, 0.5], [-1.0, 0.3], [3.0, 0.1]]),
+        Mistake("the same states again",
+                "Many of your states are the same, or nearly: a second label of one state says nothing new.",
+                _shape(lambda q, v, measured: _distinct(q, v) < 0.7 * len(q)),
+                np.repeat(_shipped()["DAgger, mirrored"][:50], 10, axis=0)),
+        Mistake("all at rest", "All your states are at rest, or nearly; where the pendulum passes, it is fast.",
+                _shape(lambda q, v, measured: np.quantile(abs(v), 0.9) < 0.5),
+                np.column_stack([np.linspace(-3.1, 3.1, 500), np.zeros(500)])),
+        Mistake("the starts only",
+                "These are states in which runs start. What comes after the start is faster, and has no label.",
+                _shape(lambda q, v, measured: np.abs(v).max() <= 1.0), anywhere(np.random.default_rng(1), 500)),
+        Mistake("the top only",
+                "Your labels are about balancing. Most hidden starts are far from the top, and have to swing first.",
+                _shape(lambda q, v, measured: np.quantile(abs(q), 0.9) < 1.3),
+                np.random.default_rng(2).normal(size=(500, 2)) * [0.3, 0.6]),
+        Mistake("the bottom only",
+                "Your labels are about the swing. No label says how to catch the pendulum at the top.",
+                _shape(lambda q, v, measured: np.mean(abs(q) < 0.8) < 0.02),
+                np.random.default_rng(3).normal(size=(500, 2)) * [0.4, 1.5] + [np.pi, 0.0]),
+        Mistake("one side only",
+                "Your states lie on one side. The plant has no sides: what is so on the right is so on the left, with "
+                "the other sign, and the pupil does not know it.",
+                _shape(lambda q, v, measured: min(np.mean(q > 0), np.mean(q < 0)) < 0.1 or min(
+                    np.mean(v > 0), np.mean(v < 0)) < 0.1),
+                np.abs(_shipped()["at random"])),
+        Mistake("everywhere",
+                "Many of your labels lie where nobody drives. This pupil cannot be right everywhere: what it spends "
+                "there is missing on the way up.",
+                _shape(lambda q, v, measured: measured["unvisited"] > 0.08 and measured["unlabelled"] < 0.2),
+                _shipped()["grid"]),
+        Mistake("only a band", "The pupil is faster than your labels: beyond their band it has none, and must guess.",
+                _shape(lambda q, v, measured: measured["unlabelled"] > 0.2 and np.ptp(np.histogram(
+                    v, 4, (v.min(), v.max()))[0]) < 0.5 * len(v) / 4),
+                np.random.default_rng(4).uniform([-np.pi, -3.5], [np.pi, 3.5], (500, 2))),
+        Mistake("the teacher's states only",
+                "The pupil comes to states that have no label: near the labelled ones it errs a little, and beside "
+                "them nobody has told it how to come back.",
+                _shape(lambda q, v, measured: measured["unlabelled"] > 0.08 and measured["unvisited"] < 0.08),
+                _shipped()["teacher's own"]),
+        Mistake("labels beside the pupil's way",
+                "The pupil comes to states without a label, and many labels lie where it never comes.",
+                _shape(lambda q, v, measured: measured["unlabelled"] > 0.08),
+                np.random.default_rng(5).normal(size=(500, 2)) * [0.8, 4.0]),
+    ],
+    variants=[_shipped()["beside the teacher's, mirrored"], _shipped()["DAgger, mirrored"][::-1]],
+)  # fmt: skip
+
+# -------------------------------------------------------------------------------- 7: what the pupil can never learn
+
+explain = Explain(
+    7,
+    "what the pupil can never learn",
+    reference="b",
+    choices={
+        "a": "What the teacher seldom does: 3000 labels hold too little of it, and with more it would come.",
+        "b": "What the teacher owes to its last plan: in one state it has several answers, and the pupil sees only the "
+        "state.",
+        "c": "What to do where the teacher never is: no state beside the teacher's own runs has a label.",
+        "d": "Where the teacher jumps: its torque is steeper in the state than a network of this width can be.",
+        "e": "To drive better than its teacher: whoever imitates ends at the teacher's cost.",
+    },
+    reasons={
+        1: "Asked in one and the same state after two different runs, this teacher gives two different torques.",
+        2: "A network twice as wide leaves half of the error on the same labels.",
+        3: "With the memoryless teacher the error on the labels stays at a quarter of a newton metre, round after "
+        "round.",
+        4: "The warm-started teacher drives better than the memoryless one.",
+        5: "Of labels that contradict each other least squares learn the mean, which the teacher gave in neither run.",
+        6: "In cloning this teacher's labels contradict each other just as much as in DAgger.",
+    },
+    carrying=(1, 3, 5),
+    when_right="A pupil is a function of what it sees; a teacher that is not one has nothing there to be learned.",
+    hints=[
+        "The error is that on the labels themselves, which the pupil was fitted to. What would have to be so for it to "
+        "grow with the data?",
+        "Which reason shows that two labels may differ in one state, which what the fit makes of them, and which that "
+        "nothing else is to blame?",
+        "Two reasons are false, and one is true and speaks for the teacher, not about the pupil.",
+    ],
+    mistakes=[
+        Mistake("more data do not help",
+                "With more data it gets worse: the error on the labels grows from round to round. What is merely rare "
+                "would be learned in time.", "a"),
+        Mistake("DAgger asks there",
+                "In cloning that would be so. DAgger asks in the pupil's own states, beside the teacher's runs: these "
+                "are the labels that it fails to fit.", "c"),
+        Mistake("no matter of width",
+                "The memoryless teacher jumps as well, and the same network errs by a quarter of a newton metre on its "
+                "labels. A wider one errs as much on the others.", "d"),
+        Mistake("far from the ceiling",
+                "That is true of imitation, but this pupil costs more than twice what its teacher does. The ceiling is "
+                "not what it has come to.", "e"),
+        Mistake("width",
+                "Reason 2 is false: the wider network errs nearly as much, as there is no function that fits.", 2),
+        Mistake("speaks for the teacher",
+                "Reason 4 is true, and a better teacher is no reason for a worse pupil: it carries nothing here.", 4),
+        Mistake("less in cloning",
+                "Reason 6 is false: in cloning it stays on its own runs and keeps its plan, and as many labels leave "
+                "less than half of the error.", 6),
+    ],
+)  # fmt: skip
+
+exercise = Exercise(
+    8,
+    "Can MPC teach?",
+    [predict, cloning, aggregation, skipping, debug, design, explain],
+)
