@@ -266,9 +266,9 @@ class Lesson:
 def dagger(lesson, theta, starts, beta, draws, r):
     """Return the labelled states X (M, 2), their labels U (M, 1) and the weights of the pupil after all rounds.
 
-    ``lesson.teacher``, ``plant``, ``act``, ``fit`` and ``apart`` as of `Lesson`; theta: the first pupil's weights. starts
-    (rounds, n, 2), beta (rounds,), draws (rounds, T, n): the teacher drives where a draw is below beta. Asked is where
-    it drives, and where no label of the rounds before is within r.
+    ``lesson.teacher``, ``plant``, ``act``, ``fit`` and ``apart`` as of `Lesson`; theta: the first pupil's weights.
+    starts (rounds, n, 2), beta (rounds,), draws (rounds, T, n): the teacher drives where a draw is below beta. Asked
+    is where it drives, and where no label of the rounds before is within r.
     """
     return _aggregated()(lesson, theta, starts, beta, draws, r)
 
@@ -359,8 +359,13 @@ def _some_rounds(rng: np.random.Generator) -> list[dict]:
         starts = np.round(rng.uniform(0.3, 1.2, (rounds, n, 2)) * rng.choice([-1, 1], (rounds, n, 2)), 2)
         draws = rng.permuted(np.linspace(0.05, 0.95, rounds * T * n)).reshape(rounds, T, n).round(2)
         beta = np.round(np.array([0.8, 0.35, 0.2])[:rounds] + rng.uniform(-0.02, 0.02, rounds), 3)
+        draws[1, 0, 1] = beta[1]  # the edge: here the pupil drives
         probes.append(dict(lesson=lesson, theta=theta, starts=starts, beta=beta, draws=draws, r=0.35))
-    return probes
+    edge = probes[-1] | {"r": 0.0}  # and here a label is just so near that nothing is asked
+    edge["starts"], edge["draws"] = edge["starts"].copy(), edge["draws"].copy()
+    edge["starts"][1, 0], edge["draws"][1, 0, 0] = edge["starts"][0, 0], 0.97
+    edge["draws"][0, 0, 0] = 0.03
+    return [*probes, edge]
 
 
 def _driving_if_asked(lesson, theta, starts, beta, draws, r):
@@ -423,8 +428,8 @@ aggregation = Fill(
         "needs `drives`, which `lesson.apart`?",
         "A label is always the teacher's, also where the pupil drives; the state is the one in which the question was "
         "asked, before the plant moves.",
-        "`asked = drives | (lesson.apart(x, X) > r)`; u is the teacher's where it drives, the pupil's elsewhere. After a "
-        "round: X and U grow by all that was asked, and theta = lesson.fit(X, U).",
+        "`asked = drives | (lesson.apart(x, X) > r)`; u is the teacher's where it drives, the pupil's elsewhere. After "
+        "a round: X and U grow by all that was asked, and theta = lesson.fit(X, U).",
     ],
     mistakes=[
         Mistake("labels from the learner",
@@ -540,7 +545,7 @@ aggregation = Fill(
 
 
 def skip(q, options, by_expert, cost, q_next, price, gamma):
-    """Return the option that is followed, and the targets of all windows, shape (k, n_options), nan where there is none.
+    """Return the option that is followed, and the targets of all windows, (k, n_options), nan where there is none.
 
     q (n_options,): Q_J of the options in the present state; options: pairs (whether the expert acts, steps). In the k
     steps just made one actor acted, by_expert says whether the expert; cost (k,) are their stage costs, q_next (k,
@@ -936,7 +941,7 @@ debug = Debug(
                 "X and theta are right, but the labels that you return are what the last pupil says.",
                 _labelled_anew),
         Mistake("earlier labels written anew",
-                "The labels of earlier rounds are written anew by the present pupil: they were the teacher's, and right.",
+                "The labels of earlier rounds are written anew by the present pupil: they were the teacher's.",
                 _earlier_anew),
         Mistake("states after the step",
                 "The states that are labelled are those *after* each step: the start is missing, and the last is one "
@@ -1118,7 +1123,7 @@ design = Design(
                 _shape(lambda q, v, measured: len(q) < 0.7 * LABELS), [[1.0, 0.5], [-1.0, 0.3], [3.0, 0.1]]),
         Mistake("the same states again",
                 "Many of your states are the same, or nearly: a second label of one state says nothing new.",
-                _shape(lambda q, v, measured: _distinct(q, v) < 0.7 * len(q)),
+                _shape(lambda q, v, measured: _distinct(q, v) < 0.3 * len(q)),
                 np.repeat(_shipped()["DAgger, mirrored"][:50], 10, axis=0)),
         Mistake("all at rest", "All your states are at rest, or nearly; where the pendulum passes, it is fast.",
                 _shape(lambda q, v, measured: np.quantile(abs(v), 0.9) < 0.5),

@@ -158,7 +158,9 @@ def all_states_no_labels(lesson, theta, starts, beta, draws, r):
 
 def beta_squared(lesson, theta, starts, beta, draws, r):
     """Let beta fall by itself, too."""
-    return _dagger(who=lambda draws, beta, j, t: draws[j, t] < beta[j] ** (j + 1))(lesson, theta, starts, beta, draws, r)
+    return _dagger(who=lambda draws, beta, j, t: draws[j, t] < beta[j] ** (j + 1))(
+        lesson, theta, starts, beta, draws, r
+    )
 
 
 def in_lists(lesson, theta, starts, beta, draws, r):
@@ -397,9 +399,13 @@ WRONG = [
     (3, "go on", _dagger(begin=lambda starts, j, x: x)),
     (3, "fit in each step", _dagger(every_step=True)),
     (3, "lot the wrong way", _dagger(who=lambda draws, beta, j, t: draws[j, t] >= beta[j])),
-    (3, "mixture", lambda lesson, theta, starts, beta, draws, r: _dagger(
-        apply=lambda teacher, pupil, drives: beta[0] * teacher + (1 - beta[0]) * pupil)(
-        lesson, theta, starts, beta, draws, r)),
+    (
+        3,
+        "mixture",
+        lambda lesson, theta, starts, beta, draws, r: _dagger(
+            apply=lambda teacher, pupil, drives: beta[0] * teacher + (1 - beta[0]) * pupil
+        )(lesson, theta, starts, beta, draws, r),
+    ),
     (3, "last round missing", _dagger(rounds=lambda starts: range(len(starts) - 1))),
     (3, "labels of the last pupil", fresh_labels_for_all),
     (3, "first run", one_run),
