@@ -1133,7 +1133,7 @@ design = Design(
                 _shape(lambda q, v, measured: np.abs(v).max() <= 1.0), anywhere(np.random.default_rng(1), 500)),
         Mistake("the top only",
                 "Your labels are about balancing. Most hidden starts are far from the top, and have to swing first.",
-                _shape(lambda q, v, measured: np.quantile(abs(q), 0.9) < 1.3),
+                _shape(lambda q, v, measured: np.quantile(abs(q), 0.9) < 1.0),
                 np.random.default_rng(2).normal(size=(500, 2)) * [0.3, 0.6]),
         Mistake("the bottom only",
                 "Your labels are about the swing. No label says how to catch the pendulum at the top.",
