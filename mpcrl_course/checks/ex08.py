@@ -316,7 +316,8 @@ def _aggregated(
 
 def _asking_the_chosen(lesson, theta, starts, beta, draws, r):
     """Ask the teacher only where it is asked, with lists and a loop over the runs."""
-    X, U = [], []
+    X: list[Any] = []
+    U: list[Any] = []
     for x, share, thrown in zip(starts, beta, draws):
         known = np.array(X).reshape(-1, 2)
         for throw in thrown:
@@ -989,7 +990,7 @@ def anywhere(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def drive(controller: Callable, starts, steps: int = STEPS) -> Run:
-    """Drive the pendulum from starts (n, 2) for so many steps; see `closed_loop.run`."""
+    """Drive the pendulum with a controller from starts (n, 2), for so many steps; see `closed_loop.run`."""
     starts = np.asarray(starts, dtype=float)
     return run(controller, NOMINAL, starts, NOMINAL.draw(0, len(starts), steps))
 

@@ -46,17 +46,17 @@ def grid(rng):
 
 
 def random(rng):
-    """Return states at random, all angles, |v| up to 6 rad/s."""
+    """Return states at random (by rng), all angles, |v| up to 6 rad/s."""
     return rng.uniform([-np.pi, -6.0], [np.pi, 6.0], (500, 2))
 
 
 def own_hanging(rng):
-    """Return the states of five runs of the teacher that start hanging."""
+    """Return the states of five runs of the teacher that start hanging; rng draws the starts."""
     return drive(teacher, hanging(rng, 5)).x[:-1].reshape(-1, 2)
 
 
 def own(rng, count: int = 500, runs: int = 10):
-    """Return so many states of the teacher's runs from anywhere, chosen at random."""
+    """Return `count` states of so many runs of the teacher from anywhere, chosen with rng."""
     return rng.permutation(drive(teacher, anywhere(rng, runs)).x[:-1].reshape(-1, 2))[:count]
 
 
@@ -66,12 +66,12 @@ def mirrored(x):
 
 
 def beside(rng):
-    """Return states beside the teacher's, and their mirror images."""
+    """Return states beside the teacher's, drawn with rng, and their mirror images."""
     return mirrored(own(rng, 250) + [0.1, 0.3] * rng.normal(size=(250, 2)))
 
 
 def asked(rng, mirror: bool = True):
-    """Return DAgger's states: ten rounds, one run each with mirror images, or two without."""
+    """Return DAgger's states: ten rounds, one run each with mirror images, or two without; rng draws the starts."""
     X, U, driver = np.empty((0, 2)), np.empty((0, 1)), teacher
     for _ in range(10):
         x = drive(driver, anywhere(rng, 1 if mirror else 2)).x[:-1:4].reshape(-1, 2)
