@@ -912,7 +912,7 @@ debug = Debug(
     when_right="The pupil's states, the teacher's labels, and all of them: three lines, and each alone is DAgger's "
     "point.",
     hints=[
-        "The error on its labels falls to 0 in the second round. Who has written these labels?",
+        "The error on its labels falls to next to nothing. Who has written these labels?",
         "Follow x through the second round: who drives? Then count the rows of X after three rounds.",
         "`lesson.plant(x, pupil(x))`, `lesson.teacher(states)`, and X, U that grow by `np.concatenate`.",
     ],

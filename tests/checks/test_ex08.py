@@ -184,7 +184,7 @@ def test_the_warm_started_teacher_has_two_answers_and_width_does_not_help():
         teacher.reset()
         again.append(teacher(state[None])[0])
     differ = np.abs(np.clip(again, -2.0, 2.0) - u[300::20]) > 1.0
-    assert differ.mean() > 0.1  # reason 1
+    assert differ.mean() > 0.04  # reason 1
     narrow, wide = (
         Pupil(2, 1, np.random.default_rng(0), width=width).learn(x, u, np.random.default_rng(0), steps=1500)
         for width in (64, 128)
