@@ -458,6 +458,13 @@ aggregation = Fill(
         Mistake("β and 1 − β",
                 "The teacher drives where a draw lies *above* β: that is with probability 1 − β.",
                 _aggregated(drives=lambda draws, beta, j, t: draws[j, t] > beta[j])),
+        Mistake("β and 1 − β, edge included",
+                "The teacher drives where a draw is *not* below β: that is with probability 1 − β.",
+                _aggregated(drives=lambda draws, beta, j, t: draws[j, t] >= beta[j])),
+        Mistake("edge of β", "Where a draw is exactly β, the pupil drives: *below* β the teacher does.",
+                _aggregated(drives=lambda draws, beta, j, t: draws[j, t] <= beta[j])),
+        Mistake("edge of r", "A label at a distance of exactly r is near enough: asked is where all are farther.",
+                _aggregated(asked=lambda drives, d, r: drives | (d >= r))),
         Mistake("driver inverted",
                 "Asked is rightly, but who drives is the wrong way round: the teacher where a draw lies below β.",
                 _aggregated(acts=lambda teacher, pupil, drives: np.where(drives[:, None], pupil, teacher))),
@@ -744,6 +751,10 @@ skipping = Fill(
                 _skipping(at=lambda i, n, k: i)),
         Mistake("value one step late", "q_next[j] is the state *after* step j: a window ends with step i + n − 1.",
                 _skipping(at=lambda i, n, k: min(i + n, k - 1))),
+        Mistake("window and value one step late",
+                "Your windows end one step too early, or their values are one step late: a window from i on ends with "
+                "step i + n − 1, and row i + n − 1 of q_next is the state after that.",
+                _skipping(starts=lambda k, n: range(k - n), at=lambda i, n, k: i + n)),
         Mistake("value at the end", "q_next is taken after the last of all k steps, not after the window's own last.",
                 _skipping(at=lambda i, n, k: k - 1)),
         Mistake("options of both", "The options of the other actor get targets, too: they say nothing of these steps.",
@@ -1109,7 +1120,6 @@ design = Design(
     reference=_shipped()["DAgger, mirrored"],
     measure=_taught_by,
     targets={COST: ("<=", BAR)},
-    time_limit=6.0,
     when_right="Labels where the pupil will be, also when it errs; and none where nobody drives.",
     hints=[
         "Look at the picture: are there grey points far from every label, or labels far from every grey point? Either "
