@@ -8,11 +8,13 @@ and c added to it, so that the network gives y itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mpcrl_course.envs.cartpole import CartPoleParameters, dynamics
 from mpcrl_course.mlp import MLP, Adam
-from mpcrl_course.validation import generator, instance, real, reals, whole
+from mpcrl_course.validation import function, generator, instance, real, reals, whole
 
 
 def fit(network: MLP, x, y, rng: np.random.Generator, steps: int = 6000, batch: int = 64, rate: float = 3e-3) -> MLP:
@@ -51,6 +53,50 @@ def fit(network: MLP, x, y, rng: np.random.Generator, steps: int = 6000, batch: 
     network.W3 *= scale
     network.W3[-1] += centre
     return network
+
+
+class LastLayer:
+    """A controller whose first layer is drawn once, and whose last one is fitted in closed form, by a ridge regression.
+
+        min_W  mean |W' phi(x_i) - u_i|^2 + ridge |W|^2,      phi(x) = [tanh(1.5 (see(x) D + d)), 1]
+
+    D and d are drawn from a standard normal distribution, always the same (Rahimi & Recht 2007): two of these differ
+    in their labels only.
+
+    Parameters
+    ----------
+    x, u : array_like, shapes (M, n_states) and (M, n_inputs)
+        States and what is to be done there.
+    see : callable (x) -> array
+        What it sees of states: (M, …).
+    units : int
+        Features, without the constant one.
+    ridge : float
+
+    Attributes
+    ----------
+    W : ndarray, shape (units + 1, n_inputs)
+    """
+
+    def __init__(self, x, u, see: Callable, units: int = 80, ridge: float = 1e-3):
+        x, u = reals(x, "x", (None, None)), reals(u, "u", (None, None))
+        if not len(x) == len(u) > 0:
+            raise ValueError(f"x and u are pairs, but there are {len(x)} and {len(u)}")
+        self.see, self.units = function(see, "see"), whole(units, "units", 1)
+        phi = self.features(x)
+        self.W = np.linalg.solve(
+            phi.T @ phi / len(x) + real(ridge, "ridge", 0.0) * np.eye(self.units + 1), phi.T @ u / len(x)
+        )
+
+    def features(self, x) -> np.ndarray:
+        """Return phi(x), shape (n, units + 1), of states x (n, n_states)."""
+        seen, rng = self.see(x), np.random.default_rng(5)
+        directions, offsets = rng.normal(size=(seen.shape[1], self.units)), rng.normal(size=self.units)
+        return np.column_stack([np.tanh(1.5 * (seen @ directions + offsets)), np.ones(len(seen))])
+
+    def __call__(self, x) -> np.ndarray:
+        """Return inputs (n, n_inputs), not clipped, for states x (n, n_states)."""
+        return self.features(x) @ self.W
 
 
 def cartpole_transitions(plant: CartPoleParameters, x, u, rng: np.random.Generator, copies: int = 3,
