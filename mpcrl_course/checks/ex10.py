@@ -7,19 +7,23 @@ survives grips nobody told it, and safe against live.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from mpcrl_course import places
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
+from mpcrl_course.closed_loop import Run, run
+from mpcrl_course.data.make_10 import Random, certifiable
 from mpcrl_course.envs import linear, race
 from mpcrl_course.envs.race import BASE, CAR, DT, LOWER, MAX_SPEED, UPPER, WIDTH, RaceParameters
-from mpcrl_course.policies.race_filter import BRAKING_SHARE, STANDING, braking
+from mpcrl_course.policies import Filter, RaceSafety, Receding
+from mpcrl_course.policies.race_filter import STANDING, braking
 from mpcrl_course.policies.safe_set import robust_invariant_set
-from mpcrl_course.problems.race import SAFE_MARGIN, SAFE_SHARE, SCALE, SMALL
+from mpcrl_course.problems.race import SAFE_MARGIN, SAFE_SHARE, SCALE, SMALL, race_mpc, safety_mpc
 
 # ------------------------------------------------------------------------------------- 1: which cars the filter passes
 
@@ -423,11 +427,11 @@ problem = Fill(
                 _filter_problem(edges=lambda p: np.abs(p.X[1:, 1]) - p.half_width - SAFE_MARGIN)),
         Mistake("one edge only", "|n|, not n: there are two edges.",
                 _filter_problem(edges=lambda p: p.X[1:, 1] - (p.half_width - SAFE_MARGIN))),
-        Mistake("sign of the edges", "`edges` is above 0 where the car is on the track: it must be the other way round.",
+        Mistake("sign of the edges", "`edges` is above 0 where the car is on the track: turn it round.",
                 _filter_problem(edges=lambda p: p.half_width - SAFE_MARGIN - np.abs(p.X[1:, 1]))),
         Mistake("heading for offset", "The edges bound n, X[:, 1]; this is the heading.",
                 _filter_problem(edges=lambda p: np.abs(p.X[1:, 2]) - (p.half_width - SAFE_MARGIN))),
-        Mistake("sign of the circle", "`circle` is above 0 where the tyres hold: it must be the other way round.",
+        Mistake("sign of the circle", "`circle` is above 0 where the tyres hold: turn it round.",
                 _filter_problem(circle=lambda p: 1.0 - (p.U[:, 0] ** 2 + _lateral(p) ** 2)
                                 / (SAFE_SHARE * p.grip) ** 2)),
         Mistake("circle without share", "`circle` lacks the share of 0.98.",
@@ -541,23 +545,24 @@ def _some_cars(rng: np.random.Generator) -> list[dict]:
         return lambda n: 0.5 * (low(n) + high(n))
 
     wide, last, first = lambda n: n.max() + 0.2, lambda n: n[-1], lambda n: n[0]
+    passing = between(lambda n: max(n[1], n[-1]), lambda n: n.max())
+    returning = between(lambda n: n[2:].max(), lambda n: n[1])
+    little = RaceParameters(grip=4.0, gain=0.8)
     return [
         car([30.0, 0.6, 0.05, 2.4], [[3.5, 0.2]], 11, weak, wide),  # certified
         car([52.0, -0.8, -0.1, 3.4], [[2.0, -0.25], [-3.0, 0.3]], 8, strong, wide),  # does not stand
         car([70.0, 1.6, 0.4, 2.27], [[1.0, 0.1]], 9, strong, between(lambda n: n[:-1].max(), last)),  # off in the end
-        car([60.0, 1.5, 0.15, 3.2], [[0.0, -0.35]] * 18, 31, strong, between(
-            lambda n: max(n[1], n[-1]), lambda n: n.max())),  # … in between only
-        car([10.0, -1.5, -0.15, 3.2], [[0.0, 0.35]] * 18, 31, strong, between(
-            lambda n: max(n[1], n[-1]), lambda n: n.max())),  # … on the other side
+        car([60.0, 1.5, 0.15, 3.2], [[0.0, -0.35]] * 18, 31, strong, passing),  # … in between only
+        car([10.0, -1.5, -0.15, 3.2], [[0.0, 0.35]] * 18, 31, strong, passing),  # … on the other side
         car([130.0, 1.5, -0.3, 2.0], [[0.5, 0.05]], 10, strong, between(lambda n: n[1:].max(), first)),  # at first only
-        car([140.0, 1.5, -0.3, 2.0], [[0.5, 0.05]], 10, weak, between(lambda n: n[2:].max(), lambda n: n[1])),  # … longer
+        car([140.0, 1.5, -0.3, 2.0], [[0.5, 0.05]], 10, weak, returning),  # … longer
         car([160.0, 2.36, 0.4, 2.6], [[0.5, 0.05]], 12, strong, lambda n: 2.46),  # beyond the plant's edge, too
         car([170.0, 2.6, 0.2, 1.0], [[0.5, 0.05]], 6, strong, lambda n: 2.2),  # outside all the time
         car([180.0, -2.6, 0.2, 3.0], [[0.5, 0.05]], 4, weak, lambda n: 2.2),  # outside, and still driving
         car([150.0, 0.4, 0.1, 6.0], [[3.8, 0.34], [3.8, 0.34]], 9, weak, wide),  # beyond the grip
         car([20.0, -0.5, 0.1, 11.9], [[3.9, 0.02], [3.9, -0.03]], 5, strong, wide),  # at full speed
         car([60.0, 0.2, 0.05, 1.6], [], 8, weak, wide),  # brakes at once
-        car([105.0, 0.2, 0.05, 6.5], [[1.0, 0.3]], 40, RaceParameters(grip=4.0, gain=0.8), wide),  # bends on little grip
+        car([105.0, 0.2, 0.05, 6.5], [[1.0, 0.3]], 40, little, wide),  # in a bend
         car(np.array([40.0, 1.7, 0.4, 0.0]), [], 3, strong, first, True),  # stands on the very edge
         car(np.array([80.0, -1.1, 0.2, STANDING]), [[0.0, 0.1]] * 2, 2, weak, wide, True),  # as slow as one that stands
     ]
@@ -584,7 +589,7 @@ certify = Fill(
                 _certificate(edges=lambda q, X: True)),
         Mistake("edge at the end only", "`ok` looks at |n| of the last state only: all states 1 … N must keep it.",
                 _certificate(edges=lambda q, X: np.abs(X[-1, 1]) <= q.half_width)),
-        Mistake("edge at the next state only", "`ok` looks at |n| of the next state only: all states 1 … N must keep it.",
+        Mistake("edge at the next state only", "`ok` looks at |n| of the next state only: all of 1 … N must keep it.",
                 _certificate(edges=lambda q, X: np.abs(X[1, 1]) <= q.half_width)),
         Mistake("start asked, too",
                 "`ok` also refuses x_0, which is as it is: a car outside of a narrowed track may come back.",
@@ -827,10 +832,12 @@ def _some_steps(rng: np.random.Generator) -> list[dict]:
     return probes
 
 
-BOX_LEFT = "The inputs are still those after which the *next* state lies in the box: from some of these states no input "
-BOX_LEFT += "keeps the one after that. What must hold the next state is the invariant set."
+BOX_LEFT = (
+    "The inputs are still those after which the *next* state lies in the box: from some of these states no input keeps "
+    "the one after that. What must hold the next state is the invariant set."
+)
 LEAST_LEFT = "The filter still takes the smallest input that is allowed, whatever was asked for. "
-MISMATCH_LEFT = "With \"applied\" the target is still that of the action that acted, and Q that of the one asked for."
+MISMATCH_LEFT = 'With "applied" the target is still that of the action that acted, and Q that of the one asked for.'
 
 debug = Debug(
     5,
@@ -882,11 +889,11 @@ debug = Debug(
                 "its nearer end.", _filtered(act=lambda q, i, low, high: q.asked[i]
                                              if low <= q.asked[i] <= high else 0.5 * (low + high))),
         Mistake("action from the target",
-                "Q is asked at the action that acted and the target's cost at the one asked for: they have only changed "
+                "Q is asked at the action that acted and the target's cost at the one asked for: they have changed "
                 "places.", _filtered(paid=lambda q, i, a: q.asked[i], judged=lambda q, i, a: a)),
         Mistake("disturbance left out of the rows",
-                "The rows lack the disturbance: the next state must be in the set for every e, so they are tightened by "
-                "the most it can do.",
+                "The rows lack the disturbance: the next state must be in the set for every e, so they are tightened "
+                "by the most it can do.",
                 _filtered(interval=lambda q, rows, s: _interval(q, (rows[0], rows[1] + np.maximum(
                     0.0, -DISTURBANCE * rows[0][:, 0])), s))),
     ],
@@ -896,7 +903,7 @@ debug = Debug(
 # --------------------------------------------------------------------------- 6: what a filter is told on an unknown day
 
 #: On dry days the car has 8 m/s^2; on wet ones less: see `data/make_10_tightening.py`.
-MOST_OUTSIDE, MOST_LAP = 0, 19.2
+MOST_OUTSIDE, MOST_LAP = 0, 19.1
 LEAST_GRIP, LEAST_TRACK = 5.4, 1.1
 
 
@@ -939,6 +946,77 @@ def _told(test: Callable[[float, float], bool]) -> Callable:
     return lambda answer, measured: test(float(answer["grip"]), float(answer["track"]))
 
 
+def drive(grip: float, track: float, wet: float = 6.8, n: int = 6) -> tuple[Run, Run]:
+    """Drive behind a filter that is told this grip and this half width of the track.
+
+    Parameters
+    ----------
+    grip, track : float
+        m/s^2, m.
+    wet : float
+        The grip of the wet day, which may be seen: it is none of the check's.
+    n : int
+        Episodes.
+
+    Returns
+    -------
+    Run, Run
+        n episodes of 5 s of the random driver on a wet day, and 21.5 s of the driving MPC on a dry one.
+    """
+    mpc, driver, starts = _drivers()
+    safety = RaceSafety(model=RaceParameters(grip=grip), track=track, mpc=mpc)
+    plant = RaceParameters(grip=wet)
+    rainy = run(Filter(Random(1), safety), plant, starts[:n], plant.draw(0, n, 100))
+    return rainy, run(Filter(driver, safety), CAR, [[0.0, 0.0, 0.0, 5.0]], CAR.draw(0, 1, 430))
+
+
+@cache
+def _drivers() -> tuple[Any, Receding, np.ndarray]:
+    mpc = safety_mpc()
+    strict = RaceSafety(model=RaceParameters(grip=5.6), track=1.3, mpc=mpc)
+    return mpc, Receding(race_mpc()), certifiable(strict, 20, 1)
+
+
+design = Design(
+    6,
+    "what to tell a filter on an unknown day",
+    reference={"grip": 8.0, "track": 1.7},
+    measure=_measured,
+    targets={"wet episodes outside": ("<=", MOST_OUTSIDE), "dry lap": ("<=", MOST_LAP)},
+    when_right="What the model does not know needs room; where that room costs nothing, take it there.",
+    hints=[
+        "Try each number alone with `look`: which of the two costs lap time on a dry day, and which one does not?",
+        "Who is told less grip brakes earlier, everywhere. Who is told a narrower track stays off the edge: does the "
+        "driving MPC behind the filter go there at all?",
+        "Tell it the dry grip, or nearly, and take as much room as it needs from the track.",
+    ],
+    mistakes=[
+        Mistake("told what is true on dry days",
+                "With this grip and the whole track, every plan may use the last bit of both: on a wet day a car that "
+                "brakes at the edge slides over it.", _told(lambda g, w: g >= 7.4 and w >= 2.3),
+                {"grip": 8.0, "track": 2.5}),
+        Mistake("less grip, whole track",
+                "Less grip, but plans up to the very edge: there any error is a violation, whatever the filter "
+                "believes of the tyres.", _told(lambda g, w: 6.6 <= g < 7.4 and w >= 2.3), {"grip": 6.8, "track": 2.5}),
+        Mistake("far less grip, whole track",
+                "So little grip costs more than a second a lap. And the room for errors is still missing where it "
+                "counts, at the edge.", _told(lambda g, w: g < 6.6 and w >= 2.3), {"grip": 6.0, "track": 2.5}),
+        Mistake("afraid of everything",
+                "It survives, and each lap takes a second longer than it need: one of the two numbers costs all of "
+                "that, the other one nothing.", _told(lambda g, w: g < 6.6 and w < 2.3), {"grip": 5.6, "track": 1.3}),
+        Mistake("less grip than needed",
+                "It survives, but is slow: it brakes for wet bends on dry days. Which of the two numbers could do "
+                "without?", _told(lambda g, w: 6.6 <= g < 7.4 and w < 2.3), {"grip": 6.8, "track": 1.7}),
+        Mistake("not enough room",
+                "The lap is as fast as it gets, and nearly all episodes stay on the track, but not all: a little more "
+                "room at the edge.", _told(lambda g, w: g >= 7.8 and 1.9 <= w < 2.3), {"grip": 8.0, "track": 2.1}),
+        Mistake("half of both",
+                "It survives, and is a little too slow: more room at the edge would let you give back some grip.",
+                _told(lambda g, w: 7.4 <= g < 7.8 and 1.9 <= w < 2.3), {"grip": 7.6, "track": 2.1}),
+    ],
+    variants=[{"grip": 7.6, "track": 1.7}, {"grip": 8.0, "track": 1.3}, {"grip": 7.9, "track": 1.6}],
+)  # fmt: skip
+
 # ---------------------------------------------------------------------------------------------- 7: safe, but not live
 
 explain = Explain(
@@ -951,15 +1029,15 @@ explain = Explain(
         "c": "The horizon: 40 stages are too short to see that the car could drive on; with 50 it would.",
         "d": "The driver: a random one got the car there, and a good one would drive on from there.",
         "e": "The least change: the filter only corrects and never acts, so nothing ever moves the car inwards.",
-        "f": "The terminal condition: a car that stands may stand anywhere, also where every way on leads off the track.",
+        "f": "The terminal condition: a car may stand anywhere on the track, also where every way on leads off it.",
     },
     reasons={
         1: "To stand still is certified at every later step, so the filter keeps its promise for ever.",
-        2: "There is no reverse gear: each input that moves the car outwards-pointing at the edge leaves the track in "
-        "the roll-out, and is refused.",
+        2: "There is no reverse gear: at the edge, pointing outwards, each input that moves the car leads off the "
+        "track in the roll-out, and is refused.",
         3: "No episode of the 60 leaves the track, so with 95 % confidence fewer than 5 % do.",
-        4: "With a terminal condition that asks where a standing car can drive on from, as many episodes leave the "
-        "track, and from each place where a car stands the driving MPC drives on.",
+        4: "With a terminal condition that asks a standing car to be where it can drive on, no car leaves the track "
+        "either, and wherever one stands, the driving MPC gets on from there.",
         5: "A filter that keeps a plan is no function of the state alone.",
         6: "Recursive feasibility says that from a certified state a certified one follows, and so also that the car "
         "gets on.",
@@ -975,16 +1053,16 @@ explain = Explain(
         Mistake("still certified",
                 "To stand still is a plan, and it is certified: at each step, for ever. That is the trouble.", "a"),
         Mistake("not the solver",
-                "With five iterations as many cars stand there. No solver finds what does not exist: without a reverse "
-                "gear no plan leads away from there.", "b"),
+                "With five iterations no fewer cars stand there. No solver finds what does not exist: without a "
+                "reverse gear no plan leads away from there.", "b"),
         Mistake("not the horizon",
-                "With 50 stages a car ends there as well: a longer plan still may end standing at the edge.", "c"),
+                "With 50 stages nearly as many cars end there: a longer plan may end standing at the edge, too.", "c"),
         Mistake("not the driver",
                 "The driving MPC behind the same filter moves none of these cars by a metre: all it can ask for is "
                 "refused.", "d"),
         Mistake("not the objective",
-                "Another objective chooses among certified plans. At the edge, pointing outwards, there is only one: to "
-                "stand.", "e"),
+                "Another objective chooses among certified plans. At the edge, pointing outwards, there is only one: "
+                "to stand.", "e"),
         Mistake("about safe only",
                 "Reason 3 is true, but it says that the filter is safe. The question is why it is not live.", 3),
         Mistake("carries nothing", "Reason 5 is true, and carries nothing here: the car stands, plan or no plan.", 5),
@@ -993,3 +1071,9 @@ explain = Explain(
                 "may be the same one.", 6),
     ],
 )  # fmt: skip
+
+exercise = Exercise(
+    10,
+    "Before and after the policy?",
+    [predict, follow, problem, certify, debug, design, explain],
+)
