@@ -565,6 +565,7 @@ def _some_cars(rng: np.random.Generator) -> list[dict]:
         car([105.0, 0.2, 0.05, 6.5], [[1.0, 0.3]], 40, little, wide),  # in a bend
         car(np.array([40.0, 1.7, 0.4, 0.0]), [], 3, strong, first, True),  # stands on the very edge
         car(np.array([80.0, -1.1, 0.2, STANDING]), [[0.0, 0.1]] * 2, 2, weak, wide, True),  # as slow as one that stands
+        car(np.array([85.0, 1.1, 0.2, 1.5 * STANDING]), [[0.0, 0.1]] * 2, 2, weak, wide, True),  # a little faster
     ]
 
 
@@ -697,8 +698,8 @@ class Critic:
 
     Parameters
     ----------
-    omega : array_like, shape (4,)
-        Q(s, a) = omega_0 |s|^2 + omega_1 a s_2 + omega_2 a^2 + omega_3.
+    omega : array_like, shape (5,)
+        Q(s, a) = omega_0 |s|^2 + omega_1 s_1 + omega_2 a s_2 + omega_3 a + omega_4 a^2, with omega_4 > 0.
     """
 
     def __init__(self, omega):
@@ -708,16 +709,16 @@ class Critic:
         return f"Critic({self.omega.tolist()})"
 
     def cost(self, s, a: float) -> float:
-        """Return what the plant charges in state s (2,) for the input a that acts: |s|^2 + a^2 / 4."""
-        return float(s @ s + 0.25 * a**2)
+        """Return what the plant charges in state s (2,) for an input a that acts: |s|^2 + s_1 / 5 + (a + 0.6)^2 / 4."""
+        return float(s @ s + 0.2 * s[0] + 0.25 * (a + 0.6) ** 2)
 
     def Q(self, s, a: float) -> float:
         """Return Q(s, a)."""
-        return float(self.omega @ [s @ s, a * s[1], a**2, 1.0])
+        return float(self.omega @ [s @ s, s[0], a * s[1], a, a**2])
 
     def V(self, s) -> float:
         """Return the least Q(s, a) of |a| <= 1."""
-        return self.Q(s, float(np.clip(-0.5 * self.omega[1] * s[1] / self.omega[2], -1.0, 1.0)))
+        return self.Q(s, float(np.clip(-0.5 * (self.omega[2] * s[1] + self.omega[3]) / self.omega[4], -1.0, 1.0)))
 
 
 def behind_filter(s, asked, e, safe, box, critic, gamma, store):
@@ -806,26 +807,29 @@ def _by_the_package(s, asked, e, safe, box, critic, gamma, store):
 def _some_steps(rng: np.random.Generator) -> list[dict]:
     H, h = safe_set()
     probes = []
-    for M, store in ((3, "applied"), (3, "raw"), (5, "applied"), (4, "raw")):
+    for M, store in ((3, "applied"), (3, "raw"), (5, "applied"), (5, "raw")):
         s: list[np.ndarray] = []
         asked: list[float] = []
         while len(s) < M:
             x = np.round(rng.uniform([0.0, -0.9], [1.0, 0.9]), 2)
             if (H @ x > h - 1e-3).any():
                 continue
-            (low, high), (box_low, box_high), kind = _interval(None, (H, h), x), _interval(None, BOX, x), len(s) % 4
+            (low, high), (box_low, box_high), kind = _interval(None, (H, h), x), _interval(None, BOX, x), len(s)
             if kind == 0:  # allowed, and not 0
                 wanted, fits = np.round(low + (high - low) * rng.uniform(0.3, 0.7), 2), high - low > 0.3
             elif kind == 1:  # too small, though the box would allow less
                 wanted, fits = np.round(low - rng.uniform(0.2, 0.4), 2), box_low < low - 0.1 and 0.1 < low < 0.7
-            elif kind == 2:  # beyond the motor's limit
+            elif kind == 4:  # beyond the motor's limit, which is all that counts
+                side = -1.0 if store == "raw" else 1.0
+                wanted, fits = np.round(side * rng.uniform(1.2, 1.5), 2), (low if store == "raw" else high) == side
+            elif kind == 2:  # beyond the motor's limit and that of the box
                 side = -1.0 if box_low > -0.9 else 1.0
                 wanted, fits = np.round(side * rng.uniform(1.2, 1.5), 2), box_low > -0.9 or box_high < 0.9
             else:  # too large
                 wanted, fits = np.round(high + rng.uniform(0.2, 0.4), 2), box_high > high + 0.1 and -0.7 < high < -0.1
             if fits and (kind or abs(wanted - np.clip(0.0, low, high)) > 0.05):
                 s, asked = [*s, x], [*asked, float(wanted)]
-        omega = np.round(rng.uniform([1.2, 0.4, 0.6, 0.1], [2.0, 0.8, 1.2, 0.5]), 2)
+        omega = np.round(rng.uniform([1.2, 0.1, 0.4, 0.2, 0.6], [2.0, 0.4, 0.8, 0.5, 1.2]), 2)
         probes.append({"s": np.array(s), "asked": np.array(asked), "e": np.round(rng.uniform(-0.1, -0.02, M), 3),
                        "safe": (H, h), "box": BOX, "critic": Critic(omega),
                        "gamma": float(np.round(rng.uniform(0.75, 0.95), 2)), "store": store})  # fmt: skip
@@ -1033,8 +1037,7 @@ explain = Explain(
     },
     reasons={
         1: "To stand still is certified at every later step, so the filter keeps its promise for ever.",
-        2: "There is no reverse gear: at the edge, pointing outwards, each input that moves the car leads off the "
-        "track in the roll-out, and is refused.",
+        2: "There is no reverse gear, and from there even the tightest turn leads over the edge: the filter refuses it.",
         3: "No episode of the 60 leaves the track, so with 95 % confidence fewer than 5 % do.",
         4: "With a terminal condition that asks a standing car to be where it can drive on, no car leaves the track "
         "either, and wherever one stands, the driving MPC gets on from there.",
@@ -1058,11 +1061,11 @@ explain = Explain(
         Mistake("not the horizon",
                 "With 50 stages nearly as many cars end there: a longer plan may end standing at the edge, too.", "c"),
         Mistake("not the driver",
-                "The driving MPC behind the same filter moves none of these cars by a metre: all it can ask for is "
-                "refused.", "d"),
+                "The driving MPC behind the same filter moves none of these cars by a metre: what it asks for is "
+                "refused, and rightly.", "d"),
         Mistake("not the objective",
-                "Another objective chooses among certified plans. At the edge, pointing outwards, there is only one: "
-                "to stand.", "e"),
+                "Another objective chooses among certified plans, and from there none of them leads away: without a reverse "
+                "gear the car cannot.", "e"),
         Mistake("about safe only",
                 "Reason 3 is true, but it says that the filter is safe. The question is why it is not live.", 3),
         Mistake("carries nothing", "Reason 5 is true, and carries nothing here: the car stands, plan or no plan.", 5),
