@@ -68,6 +68,7 @@ predict = Predict(
                 _fastest(GAS)),
         Mistake("without dt", "Each stage takes 0.05 s: braking with 6 m/s² takes 0.3 m/s away in a stage, not 6.",
                 (200.0, 250.0)),
+        Mistake("in km/h", "This is in km/h; m/s are asked for.", (41.0, 41.8)),
         Mistake("gas throughout",
                 "The driver wants gas, but after one stage the filter's plan brakes: that is what it looks at.",
                 (0.0, 4.0)),
@@ -558,6 +559,7 @@ def _some_cars(rng: np.random.Generator) -> list[dict]:
         car([140.0, 1.5, -0.3, 2.0], [[0.5, 0.05]], 10, weak, returning),  # … longer
         car([160.0, 2.36, 0.4, 2.6], [[0.5, 0.05]], 12, strong, lambda n: 2.46),  # beyond the plant's edge, too
         car([170.0, 2.6, 0.2, 1.0], [[0.5, 0.05]], 6, strong, lambda n: 2.2),  # outside all the time
+        car([175.0, 2.3, 0.1, 1.0], [[0.5, 0.05]], 6, strong, lambda n: 2.2),  # … but within the plant's edge
         car([180.0, -2.6, 0.2, 3.0], [[0.5, 0.05]], 4, weak, lambda n: 2.2),  # outside, and still driving
         car([150.0, 0.4, 0.1, 6.0], [[3.8, 0.34], [3.8, 0.34]], 9, weak, wide),  # beyond the grip
         car([20.0, -0.5, 0.1, 11.9], [[3.9, 0.02], [3.9, -0.03]], 5, strong, wide),  # at full speed
@@ -566,6 +568,7 @@ def _some_cars(rng: np.random.Generator) -> list[dict]:
         car(np.array([40.0, 1.7, 0.4, 0.0]), [], 3, strong, first, True),  # stands on the very edge
         car(np.array([80.0, -1.1, 0.2, STANDING]), [[0.0, 0.1]] * 2, 2, weak, wide, True),  # as slow as one that stands
         car(np.array([85.0, 1.1, 0.2, 1.5 * STANDING]), [[0.0, 0.1]] * 2, 2, weak, wide, True),  # a little faster
+        car([35.0, -0.4, 0.1, 0.2], [[-6.0, 0.1], [3.0, 0.1]], 2, strong, wide),  # stands, and goes on
     ]
 
 
@@ -602,6 +605,13 @@ certify = Fill(
         Mistake("half width of the plant",
                 "You have compared with 2.5 m: the filter is told a `half_width`, and that may be less.",
                 _certificate(edges=lambda q, X: (np.abs(X[1:, 1]) <= WIDTH).all())),
+        Mistake("half of the half width", "`half_width` is one side already: do not halve it.",
+                _certificate(edges=lambda q, X: (np.abs(X[1:, 1]) <= 0.5 * q.half_width).all())),
+        Mistake("mean offset", "On the track in the mean is not enough: each state must be.",
+                _certificate(edges=lambda q, X: np.abs(X[1:, 1]).mean() <= q.half_width)),
+        Mistake("stands at some time",
+                "It is not enough that the car stands at some time: it must at the end, so that the plan can be held.",
+                _certificate(end=lambda q, X: X[:, 3].min() <= STANDING)),
         Mistake("any for all", "One state on the track is not enough: all of them.",
                 _certificate(edges=lambda q, X: (np.abs(X[1:, 1]) <= q.half_width).any())),
         Mistake("either is enough", "Both must hold: on the track, *and* standing at the end.",
@@ -1037,7 +1047,7 @@ explain = Explain(
     },
     reasons={
         1: "To stand still is certified at every later step, so the filter keeps its promise for ever.",
-        2: "There is no reverse gear, and from there even the tightest turn leads over the edge: the filter refuses it.",
+        2: "There is no reverse gear, and from there even the tightest turn leads over the edge: it is refused.",
         3: "No episode of the 60 leaves the track, so with 95 % confidence fewer than 5 % do.",
         4: "With a terminal condition that asks a standing car to be where it can drive on, no car leaves the track "
         "either, and wherever one stands, the driving MPC gets on from there.",
@@ -1064,8 +1074,8 @@ explain = Explain(
                 "The driving MPC behind the same filter moves none of these cars by a metre: what it asks for is "
                 "refused, and rightly.", "d"),
         Mistake("not the objective",
-                "Another objective chooses among certified plans, and from there none of them leads away: without a reverse "
-                "gear the car cannot.", "e"),
+                "Another objective chooses among certified plans, and from there none of them leads away: without a "
+                "reverse gear the car cannot.", "e"),
         Mistake("about safe only",
                 "Reason 3 is true, but it says that the filter is safe. The question is why it is not live.", 3),
         Mistake("carries nothing", "Reason 5 is true, and carries nothing here: the car stands, plan or no plan.", 5),
