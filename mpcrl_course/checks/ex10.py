@@ -563,7 +563,7 @@ def _some_cars(rng: np.random.Generator) -> list[dict]:
         car([180.0, -2.6, 0.2, 3.0], [[0.5, 0.05]], 4, weak, lambda n: 2.2),  # outside, and still driving
         car([150.0, 0.4, 0.1, 6.0], [[3.8, 0.34], [3.8, 0.34]], 9, weak, wide),  # beyond the grip
         car([20.0, -0.5, 0.1, 11.9], [[3.9, 0.02], [3.9, -0.03]], 5, strong, wide),  # at full speed
-        car([60.0, 0.2, 0.05, 1.6], [], 8, weak, wide),  # brakes at once
+        car([60.0, 0.2, 0.05, 1.6], [], 8, weak, lambda n: n.max() + 0.9),  # brakes at once
         car([105.0, 0.2, 0.05, 6.5], [[1.0, 0.3]], 40, little, wide),  # in a bend
         car(np.array([40.0, 1.7, 0.4, 0.0]), [], 3, strong, first, True),  # stands on the very edge
         car(np.array([80.0, -1.1, 0.2, STANDING]), [[0.0, 0.1]] * 2, 2, weak, wide, True),  # as slow as one that stands
@@ -620,7 +620,7 @@ certify = Fill(
                 _certificate(told=lambda edges, end: not (edges and end))),
         Mistake("speed exactly 0", "v = 0 exactly is too much to ask: up to 1e-3 m/s a car stands.",
                 _certificate(end=lambda q, X: X[-1, 3] == 0.0)),
-        Mistake("last input for the speed",
+        Mistake("another entry for the speed",
                 "The end is judged by its offset or heading here: it is the speed that must be at most 1e-3.",
                 _certificate(end=lambda q, X: np.abs(X[-1, 2]) <= STANDING)),
         Mistake("always right", "`ok` does not depend on X.", _certificate(told=lambda edges, end: True)),
