@@ -17,7 +17,6 @@ import numpy as np
 from mpcrl_course import places
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.closed_loop import Run, run
-from mpcrl_course.data.make_10 import Random, certifiable
 from mpcrl_course.envs import linear, race
 from mpcrl_course.envs.race import BASE, CAR, DT, LOWER, MAX_SPEED, UPPER, WIDTH, RaceParameters
 from mpcrl_course.policies import Filter, RaceSafety, Receding
@@ -495,10 +494,10 @@ def _certificate(
 
     def certify(x, U, N, p, half_width):
         q = SimpleNamespace(U=U, N=N, p=p, half_width=half_width)
-        X = [np.array(x, dtype=float)]
+        states = [np.array(x, dtype=float)]
         for k in range(steps(q)):
-            X.append(step(q, X[-1], act(q, k, X[-1])))
-        X = np.array(X)
+            states.append(step(q, states[-1], act(q, k, states[-1])))
+        X = np.array(states)
         return X, told(edges(q, X), end(q, X))
 
     return certify
@@ -519,16 +518,16 @@ def _two_loops(x, U, N, p, half_width):
 
 def _limited_by_hand(x, U, N, p, half_width):
     """Shorten accelerations to the grip, and keep the speed within its limits, oneself."""
-    X = [x]
+    states = [x]
     for k in range(N):
-        a, delta = U[k] if k < len(U) else braking(X[k], p)
-        v, c = X[k][3], p.gain * np.tan(delta) / BASE
+        a, delta = U[k] if k < len(U) else braking(states[k], p)
+        v, c = states[k][3], p.gain * np.tan(delta) / BASE
         held = min(1.0, p.grip / max(np.hypot(a, v * v * c), 1e-12))
         a, c = np.clip(held * a, -v / DT, (MAX_SPEED - v) / DT), held * c
-        ahead = np.array(race.advance(X[k], a, c))
+        ahead = np.array(race.advance(states[k], a, c))
         ahead[3] = np.clip(ahead[3], 0.0, MAX_SPEED)
-        X.append(ahead)
-    X = np.array(X)
+        states.append(ahead)
+    X = np.array(states)
     return X, X[-1, 3] <= STANDING and -half_width <= X[1:, 1].min() and X[1:, 1].max() <= half_width
 
 
@@ -980,15 +979,21 @@ def drive(grip: float, track: float, wet: float = 6.8, n: int = 6) -> tuple[Run,
     mpc, driver, starts = _drivers()
     safety = RaceSafety(model=RaceParameters(grip=grip), track=track, mpc=mpc)
     plant = RaceParameters(grip=wet)
-    rainy = run(Filter(Random(1), safety), plant, starts[:n], plant.draw(0, n, 100))
+    asked = iter(np.random.default_rng(1).uniform([-2.0, LOWER[1]], UPPER, (10, n, 2)).repeat(10, axis=0))
+    rainy = run(Filter(lambda y: next(asked), safety), plant, starts[:n], plant.draw(0, n, 100))
     return rainy, run(Filter(driver, safety), CAR, [[0.0, 0.0, 0.0, 5.0]], CAR.draw(0, 1, 430))
 
 
 @cache
 def _drivers() -> tuple[Any, Receding, np.ndarray]:
-    mpc = safety_mpc()
+    mpc, rng = safety_mpc(), np.random.default_rng(1)
     strict = RaceSafety(model=RaceParameters(grip=5.6), track=1.3, mpc=mpc)
-    return mpc, Receding(race_mpc()), certifiable(strict, 20, 1)
+    starts: list[np.ndarray] = []  # from which the strictest filter can stop
+    while len(starts) < 20:
+        x = rng.uniform([0.0, -1.3, -0.4, 0.0], [race.LENGTH, 1.3, 0.4, MAX_SPEED])
+        if strict.certified(strict.stop(x)[0]):
+            starts.append(x)
+    return mpc, Receding(race_mpc()), np.array(starts)
 
 
 design = Design(
