@@ -288,7 +288,8 @@ def least_change(X, U, target, half_width, grip, gain):
     """Return what a safety filter minimises, J, and what it asks of a plan.
 
     Rows `edges` (N,), of stages 1 … N, and `circle` (N,), of stages 0 … N - 1, that must not be above 0, and what must
-    be 0 at the `end`; for states X (N + 1, 4), inputs U (N, 2) and the input `target` (2,) that is wanted.
+    be 0 at the `end`; for states X (N + 1, 4), inputs U (N, 2) and the input `target` (2,) that is wanted. The filter
+    believes in `half_width`, `grip` and `gain`.
     """
     return _filter_problem()(X, U, target, half_width, grip, gain)
 
@@ -477,7 +478,7 @@ problem = Fill(
 def certificate(x, U, N, p, half_width):
     """Return the states X (N + 1, 4) of a roll-out in the filter's model p, and whether they are a certificate.
 
-    From x (4,): first the inputs U (m, 2), m <= N, then braking, N steps in all.
+    From x (4,): first the inputs U (m, 2), m <= N, then braking, N steps in all; they keep |n| <= `half_width`.
     """
     return _certificate()(x, U, N, p, half_width)
 
@@ -734,7 +735,7 @@ def behind_filter(s, asked, e, safe, box, critic, gamma, store):
     """Return what acted, what is stored, and the TD error, each (M,), of M steps of a plant behind its filter.
 
     States s (M, 2), inputs `asked` (M,) and disturbances e (M,); `safe` and `box` are pairs (H, h) of rows H x <= h;
-    `store` is "applied" or "raw".
+    `store` is "applied" or "raw"; `critic` has cost, Q and V, and `gamma` is the discount.
     """
     return _filtered()(s, asked, e, safe, box, critic, gamma, store)
 
@@ -781,7 +782,13 @@ def _least(q, i, low, high):
 
 
 def behind_filter_as_given(s, asked, e, safe, box, critic, gamma, store):
-    """Return what the faulty function of item 5 returns; the arguments are those of `behind_filter`."""
+    """Return what the faulty function of item 5 does.
+
+    Parameters
+    ----------
+    s, asked, e, safe, box, critic, gamma, store
+        As in `behind_filter`.
+    """
     return _filtered(lambda q: q.box, _least, judged=_raw)(s, asked, e, safe, box, critic, gamma, store)
 
 
