@@ -45,24 +45,27 @@ SEED, EPISODES, EPISODE, LAP = 1010, 30, 100, 480
 
 
 def told(grip, track, mpc):
-    """Return a filter that is told this grip and this half width of the track."""
+    """Return a filter that is told this `grip` and this half width of the `track`; `mpc` is its safety MPC."""
     return RaceSafety(model=RaceParameters(grip=float(grip)), track=float(track), mpc=mpc)
 
 
 def starts(mpc, n=EPISODES, seed=SEED):
-    """Return n starts from which the strictest filter of the grid can stop."""
+    """Return n starts, drawn with a `seed`, from which the strictest filter of the grid, with its `mpc`, can stop."""
     return certifiable(told(GRIP[0], TRACK[0], mpc), n, seed)
 
 
 def outside(safety, grip, x, seed=SEED):
-    """Return the steps beyond the edge of each episode of the random driver, from starts x (n, 4), with this grip."""
+    """Return the steps beyond the edge of each episode behind `safety`, with this `grip`, from starts x (n, 4).
+
+    The random driver is drawn with `seed`.
+    """
     plant = RaceParameters(grip=float(grip))
     found = run(Filter(Random(seed), safety), plant, x, plant.draw(seed, len(x), EPISODE))
     return (np.abs(found.x[:, :, 1]) > WIDTH).sum(axis=0)
 
 
 def lap(safety, driver):
-    """Return the time of a lap of the driver behind the filter on a dry day, and its steps beyond the edge."""
+    """Return the time of a lap of the driver behind the filter `safety` on a dry day, and its steps beyond the edge."""
     found = run(Filter(driver, safety), CAR, START, CAR.draw(0, 1, LAP))
     times = race.lap_times(found.x[:, 0, 0])
     return (times[0] if len(times) else 0.0), (np.abs(found.x[:, 0, 1]) > WIDTH).sum()
@@ -85,7 +88,7 @@ def tightening():
 def standing(safety, driver, n=60, seed=0):
     """Return where cars stand after 5 s of the random driver, (k, 4), and how far (m) the driver moves them in 5 s.
 
-    Both are behind the filter `safety`, on a dry day; the n starts are those of lecture 10.
+    Both are behind the filter `safety`, on a dry day; the n starts and the random driver are lecture 10's if `seed` is 0.
     """
     found = run(Filter(Random(seed), safety), CAR, certifiable(safety, n, seed), CAR.draw(seed, n, EPISODE))
     x = found.x[-1][found.x[-1, :, 3] < 0.05]
