@@ -88,7 +88,7 @@ def tightening():
 def standing(safety, driver, n=60, seed=0):
     """Return where cars stand after 5 s of the random driver, (k, 4), and how far (m) the driver moves them in 5 s.
 
-    Both are behind the filter `safety`, on a dry day; the n starts and the random driver are lecture 10's if `seed` is 0.
+    Both are behind the filter `safety`, on a dry day; with `seed` 0 the n starts and inputs are lecture 10's.
     """
     found = run(Filter(Random(seed), safety), CAR, certifiable(safety, n, seed), CAR.draw(seed, n, EPISODE))
     x = found.x[-1][found.x[-1, :, 3] < 0.05]
