@@ -308,7 +308,8 @@ class RaceScene(Scene):
         size = width - x - 12
         ax = canvas.axes(x, height - 40 - size, size, size, pads=(2, 0, 4))
         self._tyres = FrictionCircle(ax, animated=True)
-        ax.set(xlabel="right (m/s²)", ylabel="forward (m/s²)", title="asked of the tyres")
+        ax.set(xlabel="right (m/s²)", ylabel="forward (m/s²)")
+        self._plant = canvas.text(width - 10, height - 24, "", ha="right", animated=True)
         keys = [self._backup, self._plan, self._kept[0], self._tyres.wanted, self._tyres.acting]
         names = ["way to a stop", "driver's plan", "filter's edge", "wanted", "acting"]
         canvas.legend(keys, x - 46, height - 92 - size, labels=names, handlelength=2.6)
@@ -331,12 +332,19 @@ class RaceScene(Scene):
         n, different = (np.array(part) for part in zip(*loop.past)) if loop.past else (np.zeros(0), np.zeros(0, bool))
         self._past.set_data(t, n)
         self._changed.set_data(t[different], n[different])
-        if (words := self.WORDS[loop.status]) != self._title.get_text():
-            self._title.set_text(words)
-            self._title.set_color("black" if loop.status in ("passed", "no filter") else COLOURS["vermilion"])
-            self.canvas.layer([self._title])
+        self._write(loop)
         ahead = [self._road, *self._kept, self._plan, self._backup, self._car]
         return self.canvas.frame([*self._track.artists, *ahead, *self._tyres.artists, self._past, self._changed])
+
+    def _write(self, loop: RaceLoop) -> None:
+        """Renew what is slow to draw, if it has changed: texts."""
+        plant = f"grip {loop.parameters.grip:.1f}, gain {loop.parameters.gain:.2f}"
+        words = self.WORDS[loop.status], plant
+        if words != (self._title.get_text(), self._plant.get_text()):
+            self._title.set_text(words[0])
+            self._title.set_color("black" if loop.status in ("passed", "no filter") else COLOURS["vermilion"])
+            self._plant.set_text(plant)
+            self.canvas.layer([self._title, self._plant])
 
     def _draw_road(self, x, kept) -> None:
         s = np.linspace(x[0] - 16.0, x[0] + 42.0, 80)

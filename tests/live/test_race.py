@@ -203,17 +203,6 @@ def test_the_road_ahead_is_the_track_turned_so_that_the_car_points_up():
     ],
 )
 def test_every_slider_over_its_range(live, name, read):
-    if name != "margin":
-        sweep_pictures(live, name, read)
-    else:
-        sweep(live, name, lambda: read(live.loop))
-
-
-def sweep_pictures(live, name, read):
-    """Grip and gain are seen in the tyres, once something is asked of them."""
-    live.loop.hold("left up")
-    for _ in range(4 * PICTURES):
-        live.buttons["Step"].click()
     sweep(live, name, lambda: read(live.loop))
 
 
