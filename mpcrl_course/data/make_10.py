@@ -90,7 +90,7 @@ def greedy(theta, clip=None):
 
 
 def safe(part):
-    """Return what a learner in `LINEAR` violates, costs (with the price, if there is one) and learns, by seed."""
+    """Return what the learner of a `part` in `LINEAR` violates, costs (with the price, if any) and learns, by seed."""
     (kind, seeds, steps, episode), clip, found = LINEAR[part], Clip(), {}
     for name, how in STORED.items():
         rows = []
