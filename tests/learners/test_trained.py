@@ -7,7 +7,7 @@ from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.dp.pendulum import FIXED_STARTS, evaluate
 from mpcrl_course.envs.pendulum import NOMINAL, Pendulum, PendulumParameters, upright, violations
-from mpcrl_course.envs.race import LOWER, UPPER, random_start, seen
+from mpcrl_course.envs.race import LOWER, UPPER, seen
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
 from mpcrl_course.learners.trained import trained_agent, trained_driver, trained_policies
 from mpcrl_course.policies.identifying import IdentifyingPolicy
@@ -121,10 +121,9 @@ def test_a_driver_of_the_racing_car_scales_what_its_network_says():
             trained_driver(file, "rw")
     agent = ActorCritic(9, [-1.0, -1.0], [1.0, 1.0], np.random.default_rng(3))
     agent.actor.theta[:] = theta
-    y = np.array([random_start(np.random.default_rng(seed)) for seed in range(20)])
-    y[::2, 3] = 12.0  # half of them so fast that it brakes
+    y = np.random.default_rng(0).uniform([0.0, -2.0, -0.3, 8.0], [200.0, 2.0, 0.3, 12.0], (40, 4))
     for x, (acceleration, angle) in zip(y, driver(y), strict=True):
         a, delta = agent.policy(seen(x[None]))[0]
-        assert acceleration == pytest.approx(a * (UPPER[0] if a > 0 else -LOWER[0]))
-        assert angle == pytest.approx(delta * UPPER[1])
+        assert acceleration == pytest.approx(a * (UPPER[0] if a > 0 else -LOWER[0]), abs=1e-4)
+        assert angle == pytest.approx(delta * UPPER[1], abs=1e-4)  # single precision
     assert (driver(y)[:, 0] > 0).any() and (driver(y)[:, 0] < 0).any()
