@@ -67,8 +67,9 @@ def arrow_keys(text: str) -> tuple[ipywidgets.HTML, ipywidgets.Text]:
     """
     handlers = " ".join(f'on{event}="{_ON_KEY}"' for event in ("keydown", "keyup", "blur"))
     strip = ipywidgets.HTML(
-        f'<div tabindex="0" role="application" aria-label="{text}" data-lm-suppress-shortcuts="true" {handlers} '
-        f'style="border:2px solid #0072B2; border-radius:4px; padding:2px 10px; cursor:pointer">{text}</div>'
+        f'<div class="mpcrl-keys" tabindex="0" role="application" aria-label="{text}" {handlers} '
+        f'data-lm-suppress-shortcuts="true" style="border:2px solid #0072B2; padding:2px 10px; cursor:pointer">'
+        f"{text}</div>"
     )
     field = ipywidgets.Text(layout={"display": "none"})
     field.add_class("mpcrl-held")

@@ -395,7 +395,7 @@ def race_live(driver: Callable | None = None, *, width: int = 800, **options) ->
         "filtered": choices("filter", FILTERS, loop.filtered),
         "grip": slider("plant: grip (m/s²)", loop.parameters.grip, 4.0, 10.0, 0.2, ".1f"),
         "gain": slider("plant: steering gain (–)", loop.parameters.gain, 0.7, 1.3, 0.05, ".2f"),
-        "margin": slider("filter: margin to the edge (m)", 0.0, 0.0, 1.0, 0.1, ".1f"),
+        "margin": slider("filter: margin (m)", 0.0, 0.0, 1.0, 0.1, ".1f"),
         "told": toggle("Tell the filter grip and gain", "comment"),
         "live": toggle("Stop only where it can drive on", "road"),
     }
@@ -418,14 +418,14 @@ def race_live(driver: Callable | None = None, *, width: int = 800, **options) ->
 
 
 def _status(loop: RaceLoop) -> str:
-    c, x, p = loop.counts, loop.x, loop.parameters
+    c, x = loop.counts, loop.x
     lap = f", last lap {loop.laps[-1]:.2f} s" if loop.laps else ""
     rows = [f"{loop.pictures} frames · {DT * loop.count:.1f} s · {x[3]:.1f} m/s · n {x[1]:+.2f} m{lap}"
             f" · steps outside {c['outside']} · crashes {c['crashes']}"]  # fmt: skip
     words = [f"{word} {c[word]}" for word in (*STATUSES, "no filter", "barrier") if c[word]]
     rows.append(f"steps: {', '.join(words) or 'none yet'}; input changed in {c['changed']}")
     model = f"grip {loop.safety.model.grip:.1f}, gain {loop.safety.model.gain:.2f}"
-    rows[1] += f" · plant: grip {p.grip:.1f}, gain {p.gain:.2f}; filters believe: {model}"
+    rows[1] += f" · filters believe: {model}"
     if loop.status != "waiting" and x[3] < 0.05 and loop.filtered == "predictive":
         rows.append(
             "<b>The car stands.</b> Safe is not live: turn the wheel and give gas, or put it back on the track."

@@ -226,9 +226,9 @@ def lecture_09(lab):
 def lecture_10(lab):
     """The arrow keys drive while they are held: on the gas the car gets faster, and before the bend it is braked."""
     frames, speed, changed = r"(\d+) frames", r"([\d.]+) m/s · n", r"input changed in (\d+)"
-    for name in ("plant: grip", "plant: steering gain", "margin to the edge"):
+    for name in ("plant: grip", "plant: steering gain", "filter: margin"):
         check_slider(lab, name, presses=3)
-    lab.slider("margin to the edge").press("Home")
+    lab.slider("filter: margin").press("Home")
     lab.button("barrier").press("Space")
     assert becomes(lambda: "barrier" in lab.pictures()[0])
     lab.button("predictive").press("Space")
