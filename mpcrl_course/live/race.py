@@ -135,7 +135,7 @@ class RaceLoop:
         self.held = frozenset(keys.split()) & frozenset(KEYS)
 
     def press(self, key: str) -> None:
-        """Press one of `KEYS` for `PRESS` steps."""
+        """Press a `key`, one of `KEYS`, for `PRESS` steps."""
         self._pressed[choice(key, KEYS, "key")] = PRESS
 
     def choose(self, who: str) -> None:

@@ -236,7 +236,7 @@ def lecture_10(lab):
     assert becomes(lambda: "filters believe: grip 8.6" in lab.words())
     lab.button("Reset").click()
     assert becomes(lambda: lab.number(frames) == 0 and lab.number(speed) == 5.0)
-    road, keyboard = lab._cell.locator(".mpcrl-keys"), lab.page.keyboard
+    road, keyboard = lab.page.locator(".mpcrl-keys").first, lab.page.keyboard
     road.focus()
     keyboard.down("ArrowUp")  # it also begins to play
     assert becomes(lambda: lab.number(speed) > 8.0), "the car does not follow the arrow key"
