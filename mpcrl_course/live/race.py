@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from matplotlib.patches import Polygon
@@ -23,10 +23,11 @@ from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import arrow_keys, slider, toggle
 from mpcrl_course.live.controls import choice as choices
 from mpcrl_course.live.player import Player
+from mpcrl_course.mpc import MPC
 from mpcrl_course.own import checked
 from mpcrl_course.policies.race_filter import STATUSES, Decision, RaceSafety, changed, race_barrier
 from mpcrl_course.policies.receding import Receding
-from mpcrl_course.problems.race import race_mpc
+from mpcrl_course.problems.race import race_mpc, safety_mpc
 from mpcrl_course.validation import choice, function, instance, real
 
 #: By name, what each is; 'yours' is there if the reader gives a driver.
@@ -49,6 +50,12 @@ PICTURES, PRESS, WAIT, PAST = 3, 4, 20, 120
 #: Of the steering by hand: rad a step, and the share of the grip that it asks for at most.
 TURN, HELD = 0.08, 0.9
 START = np.array([0.0, 0.0, 0.0, 5.0])
+
+
+@cache
+def _problem(make: Callable) -> MPC:
+    """Return the MPC that `make` makes, once for all widgets: it remembers nothing."""
+    return make()
 
 
 class RaceLoop:
@@ -98,7 +105,7 @@ class RaceLoop:
     ):
         self.driver, self.seed = function(driver, "driver", optional=True), seed
         self.parameters = instance(plant, RaceParameters, "plant")
-        self.safety, self.margin, self.told = RaceSafety(), 0.0, False
+        self.safety, self.margin, self.told = RaceSafety(mpc=_problem(safety_mpc)), 0.0, False
         self.filtered = choice(filtered, [*FILTERS], "filter")
         self._made: dict[str, Callable] = {}
         self.held: frozenset[str] = frozenset()
@@ -196,7 +203,7 @@ class RaceLoop:
     def _maker(self, who: str) -> Callable:
         if who not in self._made:
             if who == "MPC":
-                made: Callable = Receding(race_mpc())
+                made: Callable = Receding(_problem(race_mpc))
             elif who == "random":
                 made = self._random
             else:
