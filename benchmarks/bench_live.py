@@ -61,6 +61,7 @@ WIDGETS = (
     Widget("linear", "", ("back-off", "horizon", "discount"), "Learn while you watch", "Reset"),
     Widget("home", "", ("swing of the tariff", "colder by", "weather"), "", "Reset"),
     Widget("critic", "", ("bias", "share", "number of data"), "Improve while you watch", "Reset"),
+    Widget("race", "who='random'", ("plant: grip", "steering gain", "filter: margin"), "", "Reset"),
     Widget("admm", "", ("penalty", "iteration shown", "messages lost"), "", "New states"),
     Widget(
         "power",

@@ -100,7 +100,14 @@ LECTURES = (
         notebook="09_critic",
         live=("critic",),
     ),
-    Lecture(10, "Before and after the policy?", "reference generators and safety filters", (2, 3)),
+    Lecture(
+        10,
+        "Before and after the policy?",
+        "reference generators and safety filters",
+        (2, 3),
+        notebook="10_around_the_policy",
+        live=("race",),
+    ),
     Lecture(
         11,
         "Can many controllers learn without a centre?",

@@ -4,6 +4,8 @@ Run it with `python mpcrl_course/data/make_10.py` (about twenty minutes on one c
 only these parts anew, and keeps the rest of the file. Parts:
 
     safe       Q-learning on the linear plant, free and behind `Clip`
+    gradient   the policy gradient in its place
+    critic     the local critic in its place
     filter     the racing car's filter around a random driver, by episode
     stages     laps of the driving MPC behind filters of other horizons
     outer      the speed that a short-sighted MPC is asked for, learned by trial
@@ -21,7 +23,8 @@ from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs import Filtered, LinearParameters, LinearPlant, Race, RaceParameters, Scaled, linear, race
 from mpcrl_course.envs.race import CAR, LENGTH, LOWER, MAX_SPEED, UPPER, WIDTH
-from mpcrl_course.learners import DDPG, CrossEntropy, QLearning
+from mpcrl_course.learners import DDPG, CrossEntropy, LocalCritic, PolicyGradient, QLearning
+from mpcrl_course.learners.trained import race_policy
 from mpcrl_course.policies import (
     Clip,
     Filter,
@@ -38,7 +41,12 @@ from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.race import race_mpc, safety_mpc
 
 FILE = "racing_10.npz"
-LINEAR_SEEDS, LINEAR_STEPS = 10, 5000
+#: Who learns behind the linear plant's filter: the learner, seeds, steps, and the steps of an episode.
+LINEAR = {
+    "safe": (QLearning, 10, 5000, None),
+    "gradient": (PolicyGradient, 5, 5000, 100),
+    "critic": (partial(LocalCritic, every=300, step_size=0.3, limit=0.1), 5, 3000, None),
+}
 #: What is learned behind the linear plant's filter: which action is stored, and the price of a change.
 STORED = {"free": None, "applied": ("applied", 0.0), "raw": ("raw", 0.0), "priced": ("raw", 1.0)}
 EPISODES, EPISODE = 60, 100
@@ -81,20 +89,21 @@ def greedy(theta, clip=None):
     return found.cost.mean(), (found.status == "clipped").mean()
 
 
-def safe():
-    """Return what Q-learning violates, costs (with the price, if there is one) and learns, by seed."""
-    clip, found = Clip(), {}
+def safe(part):
+    """Return what the learner of a `part` in `LINEAR` violates, costs (with the price, if any) and learns, by seed."""
+    (kind, seeds, steps, episode), clip, found = LINEAR[part], Clip(), {}
     for name, how in STORED.items():
         rows = []
-        for seed in tqdm(range(LINEAR_SEEDS), f"safe, {name}"):
-            env = Filtered(LinearPlant(), clip, *how) if how else LinearPlant()
-            learner = QLearning(linear_mpc(), env, np.random.default_rng(seed)).run(LINEAR_STEPS, progress=False)
+        for seed in tqdm(range(seeds), f"{part}, {name}"):
+            plant = LinearPlant(steps=episode)
+            env = Filtered(plant, clip, *how) if how else plant
+            learner = kind(linear_mpc(), env, np.random.default_rng(seed)).run(steps, progress=False)
             violated = (learner.log.x[:, 0] < -1e-9).sum()
             filtered, share = greedy(learner.theta, clip)
             alone, _ = greedy(learner.theta)
             rows.append((violated, learner.log.cost.mean(), filtered, share, alone, learner.theta))
         for what, values in zip(("violated", "cost", "filtered", "changed", "alone", "theta"), zip(*rows, strict=True)):
-            found[f"safe {name} {what}"] = np.array(values, np.float32)
+            found[f"{part} {name} {what}"] = np.array(values, np.float32)
     return found
 
 
@@ -235,22 +244,12 @@ def trackers():
 # ---- drivers
 
 
-def driver(agent):
-    """Return a learned agent as a driver, from states (n, 4) to inputs (n, 2)."""
-
-    def drive(y):
-        a = agent.policy(race.seen(y))
-        return np.where(a > 0.0, a * UPPER, -a * LOWER)
-
-    return drive
-
-
 def driven(agent, safety):
     """Return what the agent does in 10 runs of 300 steps, with the filter `safety` or (None) without.
 
     Outside (runs), crashed (runs), metres a second, the share of changed inputs, standing at the end (runs).
     """
-    rng, wanted, drive = np.random.default_rng(7), [], driver(agent)
+    rng, wanted, drive = np.random.default_rng(7), [], race_policy(agent)
     starts = np.array([race.random_start(rng) for _ in range(10)])
 
     def watched(y):
@@ -290,7 +289,8 @@ def drivers(name):
     return found | {f"driver {name} actor": columns[-1][0].astype(np.float32)}
 
 
-PARTS = {"safe": safe, "filter": filters, "stages": stages, "outer": outer, "tracker": trackers}
+PARTS = {part: partial(safe, part) for part in LINEAR}
+PARTS |= {"filter": filters, "stages": stages, "outer": outer, "tracker": trackers}
 PARTS |= {f"driver {name}": partial(drivers, name) for name in DRIVERS}
 
 

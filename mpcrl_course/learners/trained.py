@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from mpcrl_course.envs import race
 from mpcrl_course.learners.ddpg import ActorCritic, pendulum_policy
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.validation import instance, real, whole
@@ -60,3 +61,36 @@ def trained_policies(file: Mapping, seed: int = 0) -> dict[str, Callable]:
 
 def _kinds(file: Mapping) -> list[str]:
     return [name.removesuffix(" actor") for name in file if name.endswith(" actor")]
+
+
+def trained_driver(file: Mapping, name: str = "free") -> Callable:
+    """Return a driver of racing cars, from states (n, 4) to inputs (n, 2), as `racing_10.npz` keeps it.
+
+    Parameters
+    ----------
+    file : mapping of name to ndarray
+        What `places.data` gives.
+    name : str
+        How it was trained: 'free', 'applied', 'raw', 'applied, priced' or 'raw, priced'.
+
+    Raises
+    ------
+    KeyError
+        There is no such driver.
+    """
+    instance(file, Mapping, "file"), instance(name, str, "name")
+    if f"driver {name} actor" not in file:
+        raise KeyError(f"no driver is called '{name}' in the file")
+    agent = ActorCritic(3 + len(race.AHEAD), -np.ones(2), np.ones(2), np.random.default_rng(0))
+    agent.actor.theta[:] = file[f"driver {name} actor"]
+    return race_policy(agent)
+
+
+def race_policy(agent: ActorCritic) -> Callable:
+    """Return the actor of an `agent` of `Scaled(Race())` as a controller, from states (n, 4) to inputs (n, 2)."""
+
+    def drive(y):
+        a = agent.policy(race.seen(y))
+        return np.where(a > 0.0, a * race.UPPER, -a * race.LOWER)
+
+    return drive

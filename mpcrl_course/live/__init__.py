@@ -14,6 +14,7 @@ from mpcrl_course.live.pendulum import pendulum_live
 from mpcrl_course.live.player import Player
 from mpcrl_course.live.population import population_live
 from mpcrl_course.live.power import power_live
+from mpcrl_course.live.race import race_live
 from mpcrl_course.live.second_order import second_order_live
 from mpcrl_course.live.versus import versus_live
 
@@ -36,6 +37,7 @@ __all__ = [
     "pendulum_live",
     "population_live",
     "power_live",
+    "race_live",
     "second_order_live",
     "versus_live",
 ]

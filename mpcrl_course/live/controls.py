@@ -45,6 +45,37 @@ def choice(text: str, options: dict[str, str], value: str) -> ipywidgets.ToggleB
     return buttons
 
 
+#: What an element does with an arrow key that goes down or up, and (blur) when it is left: the names of the keys that
+#: are down become the text of the hidden field beside it. JupyterLab, which moves from cell to cell by arrow keys, does
+#: not listen where shortcuts are suppressed.
+_ON_KEY = (
+    "const key = {ArrowLeft: 'left', ArrowRight: 'right', ArrowUp: 'up', ArrowDown: 'down'}[event.key]; "
+    "if (!key && event.type !== 'blur') return; event.preventDefault(); event.stopPropagation(); "
+    "const held = new Set(event.type === 'blur' ? [] : (this.dataset.held || '').split(' ').filter(Boolean)); "
+    "if (key) event.type === 'keydown' ? held.add(key) : held.delete(key); "
+    "const now = [...held].sort().join(' '); if (now === (this.dataset.held || '')) return; this.dataset.held = now; "
+    "const field = this.closest('.widget-vbox').querySelector('.mpcrl-held input'); field.value = now; "
+    "field.dispatchEvent(new Event('input', {bubbles: true}))"
+)
+
+
+def arrow_keys(text: str) -> tuple[ipywidgets.HTML, ipywidgets.Text]:
+    """Return a strip with a `text` that listens to the arrow keys while it has the focus, and a hidden field.
+
+    The field's value are the keys that are held: of left, right, up and down, with spaces between them. Both must stand
+    in one VBox, such as that of a `Player`.
+    """
+    handlers = " ".join(f'on{event}="{_ON_KEY}"' for event in ("keydown", "keyup", "blur"))
+    strip = ipywidgets.HTML(
+        f'<div class="mpcrl-keys" tabindex="0" role="application" aria-label="{text}" {handlers} '
+        f'data-lm-suppress-shortcuts="true" style="border:2px solid #0072B2; padding:2px 10px; cursor:pointer">'
+        f"{text}</div>"
+    )
+    field = ipywidgets.Text(layout={"display": "none"})
+    field.add_class("mpcrl-held")
+    return strip, field
+
+
 def row(controls: list, label: int, width: int) -> ipywidgets.HBox:
     """Return controls side by side, two in the `width` of the picture, each with `label` pixels for its text."""
     for control in controls:

@@ -21,6 +21,7 @@ STEPS = {
     "06_mpc_as_value": [r"of (\d+) steps", r"of (\d+) steps"],
     "07_aligned_vs_closed_loop": [r"step (\d+) of", r"step (\d+) of"],
     "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
+    "10_around_the_policy": [r"(\d+) frames", r"(\d+) frames"],
     "11_distributed": [r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of"],
     "13_mean_field": [r"step (\d+) ·", r"step (\d+) ·"],
@@ -222,6 +223,32 @@ def lecture_09(lab):
     assert becomes(lambda: lab.number(ratio) != before), "the policy is the same"
 
 
+def lecture_10(lab):
+    """The arrow keys drive while they are held: on the gas the car gets faster, and before the bend it is braked."""
+    frames, speed, changed = r"(\d+) frames", r"([\d.]+) m/s · n", r"input changed in (\d+)"
+    for name in ("plant: grip", "plant: steering gain", "filter: margin"):
+        check_slider(lab, name, presses=3)
+    lab.slider("filter: margin").press("Home")
+    lab.button("barrier").press("Space")
+    assert becomes(lambda: "barrier" in lab.pictures()[0])
+    lab.button("predictive").press("Space")
+    lab.button("Tell the filter").press("Space")
+    assert becomes(lambda: "filters believe: grip 8.6" in lab.words())
+    lab.button("Reset").click()
+    assert becomes(lambda: lab.number(frames) == 0 and lab.number(speed) == 5.0)
+    road, keyboard = lab.page.locator(".mpcrl-keys").first, lab.page.keyboard
+    road.focus()
+    keyboard.down("ArrowUp")  # it also begins to play
+    assert becomes(lambda: lab.number(speed) > 8.0), "the car does not follow the arrow key"
+    assert becomes(lambda: lab.number(changed) > 0), "the filter does not brake before the bend"
+    keyboard.up("ArrowUp")
+    assert becomes(lambda: "wanted were 0.0 m/s²" in lab.pictures()[0]), "the key stays down"
+    assert lab.number(r"steps outside (\d+)") == 0
+    assert road.evaluate("e => e === document.activeElement"), "JupyterLab took the arrow key"
+    lab.button("Pause").press("Enter")
+    assert lab.settle()
+
+
 FURTHER = {
     "02_mpc": lecture_02,
     "04_mpc_vs_rl": lecture_04,
@@ -229,6 +256,7 @@ FURTHER = {
     "06_mpc_as_value": lecture_06,
     "07_aligned_vs_closed_loop": lecture_07,
     "09_critic": lecture_09,
+    "10_around_the_policy": lecture_10,
     "11_distributed": lecture_11,
     "12_second_order": lecture_12,
 }

@@ -7,8 +7,9 @@ from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.dp.pendulum import FIXED_STARTS, evaluate
 from mpcrl_course.envs.pendulum import NOMINAL, Pendulum, PendulumParameters, upright, violations
+from mpcrl_course.envs.race import LOWER, UPPER, seen
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, pendulum_policy
-from mpcrl_course.learners.trained import trained_agent, trained_policies
+from mpcrl_course.learners.trained import trained_agent, trained_driver, trained_policies
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 
 KINDS = {"nominal", "randomised", "identified", "penalty 3", "penalty 300", "primal-dual"}
@@ -111,3 +112,18 @@ def test_the_randomised_and_the_identifying_network_swing_up_at_both_ends_of_the
     for kind in ("randomised", "identified"):
         policy = trained_policies(file)[kind]
         assert upright(run(policy, PendulumParameters(mass=mass), starts, noise).x).mean() >= 0.95
+
+
+def test_a_driver_of_the_racing_car_scales_what_its_network_says():
+    with places.data("racing_10.npz") as file:
+        driver, theta = trained_driver(file, "raw, priced"), file["driver raw, priced actor"]
+        with pytest.raises(KeyError, match="no driver is called 'rw'"):
+            trained_driver(file, "rw")
+    agent = ActorCritic(9, [-1.0, -1.0], [1.0, 1.0], np.random.default_rng(3))
+    agent.actor.theta[:] = theta
+    y = np.random.default_rng(0).uniform([0.0, -2.0, -0.3, 8.0], [200.0, 2.0, 0.3, 12.0], (40, 4))
+    for x, (acceleration, angle) in zip(y, driver(y), strict=True):
+        a, delta = agent.policy(seen(x[None]))[0]
+        assert acceleration == pytest.approx(a * (UPPER[0] if a > 0 else -LOWER[0]), abs=1e-4)
+        assert angle == pytest.approx(delta * UPPER[1], abs=1e-4)  # single precision
+    assert (driver(y)[:, 0] > 0).any() and (driver(y)[:, 0] < 0).any()

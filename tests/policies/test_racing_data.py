@@ -35,6 +35,19 @@ def test_behind_the_clip_no_state_violated_and_learners_lean_on_it(data):
     assert np.median(data["safe applied cost"]) < 0.5 * np.median(data["safe free cost"])
 
 
+@pytest.mark.parametrize("part", ["gradient", "critic"])
+def test_other_learners_behind_the_clip_violate_nothing_and_store_as_they_do(data, part):
+    assert data[f"{part} free violated"].min() > 200
+    for name in ("applied", "raw", "priced"):
+        assert not data[f"{part} {name} violated"].any()
+    for name in ("applied", "raw"):
+        assert np.median(data[f"{part} {name} cost"]) < 0.5 * np.median(data[f"{part} free cost"])
+    assert np.median(data[f"{part} raw alone"]) > 3.0 * np.median(data[f"{part} raw filtered"])
+    assert np.median(data[f"{part} priced alone"]) < np.median(data[f"{part} raw alone"])  # the price unlearns leaning
+    theta = data[f"{part} raw theta"][1].astype(float)
+    assert make_10.greedy(theta, Clip())[0] == pytest.approx(data[f"{part} raw filtered"][1], rel=0.02)
+
+
 def test_episodes_of_the_filter_are_as_they_were(data):
     safety = RaceSafety(mpc=make_10.problem(40))
     starts = make_10.certifiable(safety, make_10.EPISODES, 0)[:6]
