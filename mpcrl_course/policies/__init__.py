@@ -65,6 +65,7 @@ __all__ = [
     "back_off",
     "barrier_filter",
     "barrier_torques",
+    "braking",
     "by_tariff",
     "cartpole_back_off",
     "chance_back_off",
