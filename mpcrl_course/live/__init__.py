@@ -7,6 +7,7 @@ from mpcrl_course.live.cartpole import cartpole_live
 from mpcrl_course.live.clock import Clock
 from mpcrl_course.live.critic import critic_live
 from mpcrl_course.live.ddpg import ddpg_live
+from mpcrl_course.live.expert import expert_live
 from mpcrl_course.live.home import home_live
 from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
@@ -28,6 +29,7 @@ __all__ = [
     "cartpole_live",
     "critic_live",
     "ddpg_live",
+    "expert_live",
     "home_live",
     "linear_live",
     "pendulum_live",
