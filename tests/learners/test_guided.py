@@ -31,6 +31,24 @@ def test_transitions_are_those_of_the_expert():
     assert not np.array_equal(s_next[19], s[20]) and not terminated.any() and (cost >= 0).all()
 
 
+def test_an_expert_s_memory_is_reset_before_each_episode():
+    class Counts:
+        def __init__(self):
+            self.made, self.resets = [], 0
+
+        def reset(self):
+            self.made, self.resets = [], self.resets + 1
+
+        def __call__(self, x):
+            self.made.append(x)
+            return np.full((len(x), 1), 0.01 * len(self.made))
+
+    expert = Counts()
+    a = transitions(Pendulum(steps=20), expert, 50, np.random.default_rng(0))[1]
+    np.testing.assert_allclose(a[:, 0], 0.01 * np.concatenate([np.arange(1, 21), np.arange(1, 21), np.arange(1, 11)]))
+    assert expert.resets == 3
+
+
 def test_without_demonstrations_in_the_batch_it_is_ddpg_number_for_number():
     one = Demonstrated(Pendulum(steps=20), np.random.default_rng(0), demonstrations(), part=0.0, warm_up=10, **SMALL)
     other = DDPG(Pendulum(steps=20), np.random.default_rng(0), warm_up=10, **SMALL)
