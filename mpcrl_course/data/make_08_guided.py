@@ -1,6 +1,6 @@
 """What lecture 08 shows of DDPG with an expert at hand: demonstrations, guidance, and a teacher that is passed.
 
-Run it with `python mpcrl_course/data/make_08_guided.py` (about ten minutes of CPU). It writes guided_08.npz after each
+Run it with `python mpcrl_course/data/make_08_guided.py` (about five minutes of CPU). It writes guided_08.npz after each
 run, and goes on where it was stopped. Of each stage, by row and seed, "STAGE", "STAGE names", "STAGE seconds" (of CPU):
 
 anywhere    the course's own starts, 5000 steps: the actor's mean cost from FIXED_STARTS every 500
@@ -34,7 +34,7 @@ from mpcrl_course.learners.guided import angle_and_velocity
 from mpcrl_course.policies import Receding, pendulum_expert
 from mpcrl_course.problems import pendulum_mpc
 
-SEEDS = 8
+SEEDS = 5
 HANGING = np.array([[np.pi, 0.0], [np.pi - 0.1, 0.0], [np.pi + 0.1, 0.0]])  # the actor alone is evaluated from these
 EPISODE, STEPS, SHOWN = 200, 10_000, 2000
 TEACHERS: dict[str, Callable] = {
