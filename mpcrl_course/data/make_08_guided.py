@@ -56,33 +56,33 @@ def first(k: int) -> float:
 
 @cache
 def shown_anywhere(seed: int, who: str):
-    """Return 6000 transitions of the teacher of this name: 60 runs of 5 s from the course's own starts."""
+    """Return 6000 transitions of the teacher `who`: 60 runs of 5 s from the course's own starts; `seed` draws them."""
     return transitions(Pendulum(steps=100), TEACHERS[who](), 6000, np.random.default_rng([seed, 8]))
 
 
 def demonstrated(seed: int, who: str = "warm", **options) -> Demonstrated:
-    """Return a learner that has `shown_anywhere`; `options` are its own."""
+    """Return the learner of a `seed` that has `shown_anywhere` by the teacher `who`; `options` are its own."""
     return Demonstrated(Pendulum(), np.random.default_rng(seed), shown_anywhere(seed, who), **options)
 
 
 def shown_hanging(seed: int, **options) -> Demonstrated:
-    """Return a learner whose episodes start hanging, and which has `SHOWN` steps of the expert from there."""
+    """Return a learner, from hanging, that has `SHOWN` steps of the expert; `seed` and `options` are its own."""
     rng, plants = np.random.default_rng(seed), [Pendulum(start=HANGING[0]) for _ in range(2)]
     return Demonstrated(plants[0], rng, transitions(plants[1], pendulum_expert(), SHOWN, rng), **options)
 
 
 def guided(seed: int, **options) -> Guided:
-    """Return a guided learner whose episodes start hanging."""
+    """Return a guided learner whose episodes start hanging; `seed` and `options` are its own."""
     return Guided(Pendulum(start=HANGING[0]), np.random.default_rng(seed), pendulum_expert(), **options)
 
 
 def plain(seed: int, start=None) -> DDPG:
-    """Return DDPG as it is."""
+    """Return DDPG as it is, of a `seed`, with episodes from `start`."""
     return DDPG(Pendulum(start=start), np.random.default_rng(seed))
 
 
 def cloned(seed: int) -> Pupil:
-    """Return a clone of what the short-sighted teacher shows."""
+    """Return a clone of what the short-sighted teacher shows to this `seed`."""
     s, a, *_ = shown_anywhere(seed, "short-sighted")
     return clone(np.array([angle_and_velocity(row) for row in s]), a, np.random.default_rng(seed))
 
@@ -115,7 +115,7 @@ ROWS: dict[str, dict[str, Callable]] = {
 
 
 def anywhere(learner, steps: int = 5000) -> np.ndarray:
-    """Return the mean cost of the actor from FIXED_STARTS after the first step of a `learner` and every 500."""
+    """Return the actor's mean cost from FIXED_STARTS after the first and every 500 of the `steps` of a `learner`."""
     costs = []
     for k in range(0, steps + 1, 500):
         learner.run(max(k, 1), progress=False)

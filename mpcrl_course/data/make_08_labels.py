@@ -38,7 +38,10 @@ def labels_along(teacher, x) -> np.ndarray:
 
 
 def measured(x, u, mirror: bool, seed: int) -> tuple:
-    """Return costs (2,), the share of runs that are caught, and the root mean square error of a clone of labels."""
+    """Return costs (2,), the share of runs that are caught, and the root mean square error of a clone.
+
+    It is fitted to labels u of states x, with their images if `mirror`; `seed` draws its weights and batches.
+    """
     pupil = clone(x, u, np.random.default_rng([seed, 1]), mirror=mirror)
     runs = [simulate(pupil, starts=starts, steps=STEPS) for starts in STARTS.values()]
     caught = (np.abs(wrap(runs[1].x[-20:, :, 0])) < 0.3).all(axis=0).mean()

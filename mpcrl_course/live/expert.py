@@ -82,7 +82,8 @@ class ExpertLoop:
             for x, u in zip(self._shown.x[:-1, i], self._shown.u[:, i]):
                 self.labels.add(x=x, u=u)
         self.pupil = Pupil(2, 1, np.random.default_rng([self.seed, 2]), width=32)
-        self.pupil.learn(*self.labels.all(), np.random.default_rng([self.seed, 3]), self.mirror, steps=200)
+        told = self.labels.all()
+        self.pupil.learn(told.x, told.u, np.random.default_rng([self.seed, 3]), self.mirror, 200)
 
     def restart(self) -> None:
         """Start a run, near the angle of the starts; what was learned stays."""
@@ -111,7 +112,8 @@ class ExpertLoop:
 
     def learn(self, steps: int = 12) -> None:
         """Improve the pupil by so many steps on all labels."""
-        self.pupil.improve(*self.labels.all(), self._rng, self.mirror, steps)
+        told = self.labels.all()
+        self.pupil.improve(told.x, told.u, self._rng, self.mirror, steps)
         self._look()
 
     def change(self, runs: int | None = None, every: int | None = None, angle: float | None = None) -> None:
