@@ -155,10 +155,11 @@ class ExpertLoop:
 class ExpertScene(Scene):
     """Draws an `ExpertLoop`: the pupil's torque and the labels in the phase plane, pendulum, torques, costs of runs."""
 
-    GRID, TAIL = 41, 60
+    #: Points of the map in each direction, past states in the plane, and steps from one map to the next.
+    GRID, TAIL, MAP = 41, 60, 3
 
     def _make(self, canvas, width, height):
-        self._drawn = None
+        self._drawn, self._count = None, 0
         axes = np.linspace(-np.pi, np.pi, self.GRID), np.linspace(-MAX_SPEED, MAX_SPEED, self.GRID)
         self._grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
         tall = height - 86
@@ -196,15 +197,15 @@ class ExpertScene(Scene):
         self._line = canvas.curve(ax, "black", "--", linewidth=1.2)
 
     def shade(self, loop: ExpertLoop) -> None:
-        """Colour the plane with the torque of the pupil of a `loop`, if it has learned."""
+        """Colour the plane with the torque of the pupil of a `loop`, if it has learned; while it drives, every `MAP`."""
         now = loop.pupil.network.theta.tobytes()
-        if now == self._drawn:
+        if now == self._drawn or 0 < loop.count - self._count < self.MAP:
             return
         self._torque.set_data(np.clip(loop.pupil(self._grid), -2.0, 2.0).reshape(self.GRID, self.GRID))
         x = loop.labels.all().x
         self._labels.set_data(wrap(x[:, 0]), x[:, 1])
         self.canvas.layer([self._torque, self._labels, *self._plane.spines.values()])
-        self._drawn = now
+        self._drawn, self._count = now, loop.count
 
     def draw(self, loop: ExpertLoop) -> bytes:
         """Draw the loop's state; returns a JPEG."""
