@@ -197,7 +197,7 @@ class ExpertScene(Scene):
         self._line = canvas.curve(ax, "black", "--", linewidth=1.2)
 
     def shade(self, loop: ExpertLoop) -> None:
-        """Colour the plane with the torque of the pupil of a `loop`, if it has learned; while it drives, every `MAP`."""
+        """Colour the plane with the torque of the pupil of a `loop`, if it has learned: every `MAP` steps."""
         now = loop.pupil.network.theta.tobytes()
         if now == self._drawn or 0 < loop.count - self._count < self.MAP:
             return
