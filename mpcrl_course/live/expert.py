@@ -258,7 +258,7 @@ def expert_live(when: Callable = always, *, width: int = 800, **options) -> Play
     loop, scene = ExpertLoop(when, **options), ExpertScene(width)
     controls = {
         "drives": choice("who drives", DRIVERS, "pupil"),
-        "runs": slider("runs of the teacher at first (–)", loop.runs, 1, SHOWN, 1),
+        "runs": slider("runs of the teacher (–)", loop.runs, 1, SHOWN, 1),
         "every": slider("ask once in … steps (–)", loop.every, 1, 50, 1),
         "angle": slider("start: angle (°)", 180, 0, 180, 5),
         "asking": toggle("Ask by the rule", "question-circle"),
