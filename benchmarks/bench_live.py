@@ -60,6 +60,7 @@ WIDGETS = (
     Widget("architectures", "", ("payload m", "dry friction", "share β of r", "random force"), "", "Reset"),
     Widget("linear", "", ("back-off", "horizon", "discount"), "Learn while you watch", "Reset"),
     Widget("home", "", ("swing of the tariff", "colder by", "weather"), "", "Reset"),
+    Widget("expert", "", ("start: angle", "runs of the teacher"), "Ask by the rule", "Reset"),
     Widget("critic", "", ("bias", "share", "number of data"), "Improve while you watch", "Reset"),
     Widget("race", "who='random'", ("plant: grip", "steering gain", "filter: margin"), "", "Reset"),
     Widget("admm", "", ("penalty", "iteration shown", "messages lost"), "", "New states"),

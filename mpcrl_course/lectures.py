@@ -91,7 +91,14 @@ LECTURES = (
         notebook="07_aligned_vs_closed_loop",
         live=("home",),
     ),
-    Lecture(8, "Can MPC teach?", "imitation, DAgger, guided exploration", (2, 3)),
+    Lecture(
+        8,
+        "Can MPC teach?",
+        "imitation, DAgger, guided exploration",
+        (2, 3),
+        notebook="08_expert",
+        live=("expert",),
+    ),
     Lecture(
         9,
         "Can MPC judge?",

@@ -490,6 +490,9 @@ CALLS = {
     "Pupil.learn": lambda: call(
         learners.Pupil(2, 1, rng(), width=4).learn, x=[S, S], u=[U, -U], rng=rng(), mirror=True, steps=2
     ),
+    "Pupil.improve": lambda: call(
+        learners.Pupil(2, 1, rng(), width=4).improve, x=[S, S], u=[U, -U], rng=rng(), mirror=True, steps=2, batch=3
+    ),
     "clone": lambda: call(learners.clone, x=[S, S], u=[U, -U], rng=rng(), mirror=True, width=4, steps=2),
     "demonstrate": lambda: call(
         learners.demonstrate, expert=policies.energy_rule, plant=NOMINAL, starts=[S], steps=2, rng=rng()

@@ -102,7 +102,7 @@ def transitions(env, expert: Controller, steps: int, rng: np.random.Generator, s
     ----------
     env : gymnasium.Env
     expert : Controller
-        From states (1, …) to inputs (1, m).
+        From states (1, …) to inputs (1, m). Its memory, if it has one, is reset before each episode.
     steps : int
     rng : numpy.random.Generator
         What env draws from.
@@ -117,8 +117,13 @@ class _Watched(Learner):
 
     def __init__(self, env, rng, expert: Controller, state: Callable):
         self.low, self.high = box_of(env)
-        super().__init__(env, rng)
         self.expert, self.state = expert, state
+        super().__init__(env, rng)
+
+    def restart(self) -> np.ndarray:
+        if hasattr(self.expert, "reset"):
+            self.expert.reset()
+        return super().restart()
 
     def one(self) -> tuple:
         s, m = self.s, len(self.low)

@@ -25,7 +25,7 @@ from mpcrl_course.learners.behaviour import as_schedule, at
 from mpcrl_course.learners.regression import fit
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
-from mpcrl_course.mlp import MLP, Trainable
+from mpcrl_course.mlp import MLP, Adam, Trainable
 from mpcrl_course.own import checked, inputs
 from mpcrl_course.validation import flag, function, generator, instance, reals, whole
 
@@ -64,9 +64,12 @@ class Pupil(Trainable):
     Attributes
     ----------
     network : MLP
+    adam : Adam
+        With it `improve` goes on; `learn` has one of its own.
     """
 
     NETWORKS = ("network",)
+    OPTIMISERS = ("adam",)
 
     def __init__(self, n_states: int, n_inputs: int, rng: np.random.Generator, see: Callable = observation,
                  width: int = 64):  # fmt: skip
@@ -74,6 +77,7 @@ class Pupil(Trainable):
         self.see, self.width = function(see, "see"), whole(width, "width", 1)
         seen = reals(self.see(np.zeros((1, self.n_states))), "what see returns", (1, None))
         self.network = MLP(seen.shape[1], self.n_inputs, generator(rng), width=self.width)
+        self.adam = Adam(self.network.theta.size, 2e-3)
 
     def __call__(self, y) -> np.ndarray:
         """Return inputs (n, n_inputs), not clipped, for states y (n, n_states)."""
@@ -98,7 +102,24 @@ class Pupil(Trainable):
         seen = self.see(x)
         fresh = MLP(self.network.sizes[0], self.n_inputs, generator(rng), width=self.width)
         self.network.theta[:] = fit(fresh, seen, u, rng, steps=steps).theta
+        self.adam = Adam(self.network.theta.size, self.adam.rate)
         return float(np.sqrt(np.mean((self.network(seen) - u) ** 2)))
+
+    def improve(self, x, u, rng: np.random.Generator, mirror: bool = False, steps: int = 20, batch: int = 64) -> None:
+        """Go on from the present weights, on labels to which some were perhaps added: a few steps of Adam.
+
+        x, u, rng, mirror and steps are those of `learn`; each step takes a `batch` of the labels.
+        """
+        x, u = reals(x, "x", (None, self.n_states)), reals(u, "u", (None, self.n_inputs))
+        if not len(x) == len(u) > 0:
+            raise ValueError(f"x and u are pairs, but there are {len(x)} and {len(u)}")
+        mirror, batch = flag(mirror, "mirror"), whole(batch, "batch", 1)
+        for _ in range(whole(steps, "steps", 0)):
+            i = generator(rng).integers(len(x), size=batch)
+            sign = np.where(rng.random((batch, 1)) < 0.5, -1.0, 1.0) if mirror else 1.0
+            found, tape = self.network.forward(self.see(sign * x[i]).astype(np.float32))
+            gradient, _ = self.network.backward(tape, (found - sign * u[i]) / batch, inputs=False)
+            self.adam.descend(self.network.theta, gradient)
 
 
 def demonstrate(expert: Controller, plant: Any, starts, steps: int, rng: np.random.Generator):

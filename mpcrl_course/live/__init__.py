@@ -8,6 +8,7 @@ from mpcrl_course.live.clock import Clock
 from mpcrl_course.live.critic import critic_live
 from mpcrl_course.live.ddpg import ddpg_live
 from mpcrl_course.live.experiment import Experiment, experiment_panel
+from mpcrl_course.live.expert import expert_live
 from mpcrl_course.live.home import home_live
 from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
@@ -32,6 +33,7 @@ __all__ = [
     "critic_live",
     "ddpg_live",
     "experiment_panel",
+    "expert_live",
     "home_live",
     "linear_live",
     "pendulum_live",

@@ -20,6 +20,7 @@ STEPS = {
     "05_architectures": [r"step (\d+) \(", r"step (\d+) \("],
     "06_mpc_as_value": [r"of (\d+) steps", r"of (\d+) steps"],
     "07_aligned_vs_closed_loop": [r"step (\d+) of", r"step (\d+) of"],
+    "08_expert": [r"step (\d+) ·", r"step (\d+) ·"],
     "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
     "10_around_the_policy": [r"(\d+) frames", r"(\d+) frames"],
     "11_distributed": [r"iteration (\d+) of 100", ""],
@@ -210,6 +211,17 @@ def lecture_12(lab):
     assert becomes(lambda: lab.number(off) < 1e-6), "the mistake stays"
 
 
+def lecture_08(lab):
+    """A label that is asked for is added and learned from; another number of first runs begins anew."""
+    labels, asked = r"(\d+) labels", r"labels, (\d+) of them"
+    lab.button("Reset").click()
+    assert becomes(lambda: (lab.number(labels), lab.number(asked)) == (100, 0))
+    lab.button("Ask here").press("Enter")
+    assert becomes(lambda: (lab.number(labels), lab.number(asked)) == (101, 1))
+    check_slider(lab, "runs of the teacher", presses=1)
+    assert becomes(lambda: lab.number(labels) == 200 and lab.number(asked) == 0)
+
+
 def lecture_09(lab):
     """The bias moves the MPC's critic, not the policy; an improvement moves the policy."""
     improved, ratio = r"after (\d+) improvements", r"J/J\* = ([\d.]+)"
@@ -255,6 +267,7 @@ FURTHER = {
     "05_architectures": lecture_05,
     "06_mpc_as_value": lecture_06,
     "07_aligned_vs_closed_loop": lecture_07,
+    "08_expert": lecture_08,
     "09_critic": lecture_09,
     "10_around_the_policy": lecture_10,
     "11_distributed": lecture_11,

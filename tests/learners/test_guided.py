@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mpcrl_course import places
+from mpcrl_course.data.make_08_guided import EPISODE, ROWS
 from mpcrl_course.envs.pendulum import Pendulum
 from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.guided import Demonstrated, Guided, SkipPolicy, angle_and_velocity, transitions
@@ -29,6 +31,24 @@ def test_transitions_are_those_of_the_expert():
     assert near_top[1][0, 0] == -2.0 and energy_rule([[0.4, 0.0]])[0] < -3.9  # what is stored is what acted
     np.testing.assert_array_equal(s_next[:19], s[1:20])
     assert not np.array_equal(s_next[19], s[20]) and not terminated.any() and (cost >= 0).all()
+
+
+def test_an_expert_s_memory_is_reset_before_each_episode():
+    class Counts:
+        def __init__(self):
+            self.made, self.resets = [], 0
+
+        def reset(self):
+            self.made, self.resets = [], self.resets + 1
+
+        def __call__(self, x):
+            self.made.append(x)
+            return np.full((len(x), 1), 0.01 * len(self.made))
+
+    expert = Counts()
+    a = transitions(Pendulum(steps=20), expert, 50, np.random.default_rng(0))[1]
+    np.testing.assert_allclose(a[:, 0], 0.01 * np.concatenate([np.arange(1, 21), np.arange(1, 21), np.arange(1, 11)]))
+    assert expert.resets == 3
 
 
 def test_without_demonstrations_in_the_batch_it_is_ddpg_number_for_number():
@@ -116,3 +136,27 @@ def test_what_options_cannot_be_is_named():
         guided(use="expert")
     with pytest.raises(ValueError, match="demonstrations are s, a, cost"):
         Demonstrated(Pendulum(), np.random.default_rng(0), demonstrations()[:4])
+
+
+@pytest.mark.parametrize("row", ["plain", "offline first", "fixed schedule", "skip policy"])
+def test_the_shipped_runs_begin_as_they_are_made(row):
+    """The first two episodes of seed 0: later ones grow apart with the rounding of another machine."""
+    with places.data("guided_08.npz") as file:
+        runs = file["hanging"][list(file["hanging names"]).index(row), 0]
+    learner = ROWS["hanging"][row](0)
+    if row == "offline first":
+        cost, share = learner.demonstrations.columns["cost"].reshape(-1, EPISODE)[:2].sum(axis=1), 1.0
+    else:
+        learner.run(2 * EPISODE, progress=False)
+        cost, who = learner.log.episodes()[1], getattr(learner, "decisions", None)
+        share = 0.0 if who is None else who.expert.reshape(2, EPISODE).mean(axis=1)
+    np.testing.assert_allclose(cost, runs[:2], rtol=0.02)
+    np.testing.assert_allclose(runs[50:52], share, atol=0.05)
+
+
+def test_the_shipped_share_falls_and_is_not_nan():
+    with places.data("guided_08.npz") as file:
+        share = file["hanging"][list(file["hanging names"]).index("skip policy"), :, 50:100]
+        assert all(np.isfinite(file[stage]).all() for stage in ("anywhere", "passed", "clone", "hanging seconds"))
+    assert share.shape[0] >= 5 and (share[:, 1::2] == 0).all()  # every second episode the actor drives alone
+    assert (share[:, -10:].mean(axis=1) < 0.6 * share[:, :20].mean(axis=1)).all()

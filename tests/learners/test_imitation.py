@@ -97,6 +97,46 @@ def test_the_pupil_is_the_network_of_what_it_sees():
     np.testing.assert_allclose(pupil(x + [2 * np.pi, 0.0]), pupil(x), atol=1e-5)
 
 
+def test_a_pupil_goes_on_from_its_weights_and_saves_how():
+    x = hanging(np.random.default_rng(1), 60)
+    u = limited(x)
+    one, other = (dagger(fit_steps=0).pupil for _ in range(2))
+    before = np.mean((one(x) - u) ** 2)
+    rng = np.random.default_rng(2)
+    one.improve(x, u, rng, steps=300)
+    assert np.mean((one(x) - u) ** 2) < 0.5 * before and one.adam.count == 300
+    rng = np.random.default_rng(2)
+    other.improve(x, u, rng, steps=150)
+    again = dagger(seed=5, fit_steps=0).pupil
+    again.load(other.arrays())
+    again.improve(x, u, rng, steps=150)
+    np.testing.assert_array_equal(again.network.theta, one.network.theta)
+    again.learn(x, u, rng, steps=1)
+    assert again.adam.count == 0
+    with pytest.raises(ValueError, match="x and u are pairs, but there are 2 and 3"):
+        one.improve(x[:2], u[:3], rng)
+
+
+def test_a_step_of_improvement_is_adam_on_half_the_mean_square():
+    """Against finite differences: Adam's first step has the size of its rate and the sign of the gradient."""
+    x = hanging(np.random.default_rng(1), 1)
+    pupil = dagger(fit_steps=0).pupil
+    network, before = pupil.network, pupil.network.theta.copy()
+    pupil.improve(x, [[1.5]], np.random.default_rng(0), steps=1, batch=4)
+    step = network.theta - before
+
+    def loss(theta):
+        network.theta[:] = theta
+        return 0.5 * float(pupil(x)[0, 0] - 1.5) ** 2
+
+    units = np.eye(before.size)[:: before.size // 12] * 1e-2
+    slopes = np.array([(loss(before + e) - loss(before - e)) / 2e-2 for e in units])
+    moved = step[:: before.size // 12]
+    clear = np.abs(slopes) > 1e-3
+    assert clear.sum() > 3
+    np.testing.assert_allclose(moved[clear], -2e-3 * np.sign(slopes[clear]), rtol=1e-3)
+
+
 def test_an_expert_with_a_memory_is_reset_before_each_round_and_both_kinds_can_teach():
     warm = Receding(pendulum_mpc(horizon=10))
     for expert in (warm, pendulum_expert(pendulum_mpc(horizon=10))):
