@@ -50,6 +50,17 @@ def test_a_push_is_a_constant_in_the_model(coupling):
             np.testing.assert_allclose(controller(s)[0], central.V(theta, s).u0, atol=1e-6)
 
 
+def test_a_readers_own_push_is_asked_with_what_is_told():
+    plant, seen = NetworkParameters(coupling=-0.3), []
+    held = Alone(plant, told=True)
+    own = Alone(plant, told=True, push=lambda coupling, x2: (seen.append(x2), coupling * x2.sum())[1])
+    np.testing.assert_allclose(own(STATES), held(STATES), atol=1e-12)
+    assert own.messages == held.messages == 4
+    np.testing.assert_array_equal(np.concatenate(seen[:3]), STATES[0, [3, 1, 5, 3]])  # neighbours only, in order
+    less = Alone(plant, told=True, push=lambda coupling, x2: 0.0)
+    np.testing.assert_allclose(less(STATES), Alone(plant)(STATES), atol=1e-12)
+
+
 def test_the_true_theta_predicts_the_plant():
     """Without noise but its mean, the central plan's next state is the plant's."""
     theta = true_theta(NET, -0.3)
@@ -90,8 +101,12 @@ def test_a_lost_plant_ends_the_run():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="told or push, not both"):
+    with pytest.raises(ValueError, match="need a function for push"):
         Alone(NetworkParameters(), told=True, push=[0.0] * 3)
+    with pytest.raises(ValueError, match="push is a function of what agents are told"):
+        Alone(NetworkParameters(), push=lambda coupling, x2: 0.0)
+    with pytest.raises(ValueError, match="your push function returned shape"):
+        Alone(NetworkParameters(), told=True, push=lambda coupling, x2: coupling * x2)(np.zeros(6))
     with pytest.raises(ValueError, match="push has shape"):
         Alone(NetworkParameters(), push=[0.0] * 2)
     with pytest.raises(ValueError, match="must be more than settled"):
