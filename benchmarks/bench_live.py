@@ -61,11 +61,11 @@ WIDGETS = (
     Widget("linear", "", ("back-off", "horizon", "discount"), "Learn while you watch", "Reset"),
     Widget("home", "", ("swing of the tariff", "colder by", "weather"), "", "Reset"),
     Widget("critic", "", ("bias", "share", "number of data"), "Improve while you watch", "Reset"),
-    Widget("admm", "", ("penalty", "iteration shown", "messages lost"), "", "New states"),
+    Widget("admm", "", ("penalty", "iteration shown", "coupling", "messages lost"), "", "New states"),
     Widget(
         "power",
         "places.data('power_11.npz')['distributed_theta'][0]",
-        ("load 1", "load 4", "noise"),
+        ("load 1", "load 4", "noise", "tie lines"),
         "",
         "Restart",
     ),

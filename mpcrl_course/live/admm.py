@@ -58,7 +58,7 @@ def agreement(graph: str) -> Agreement:
     """Return the controllers of a graph, one of `GRAPHS`; ValueError for another name."""
     if graph not in GRAPHS:
         raise ValueError(f"graph must be one of {', '.join(GRAPHS)}, not {graph!r}")
-    network = network_mpc(*GRAPHS[graph], order=1)
+    network, central = _network(graph)
 
     def theta_at(coupling, push=None):
         theta = []
@@ -69,7 +69,13 @@ def agreement(graph: str) -> Agreement:
         return np.concatenate(theta)
 
     by = cache(lambda rho: ADMM(network, rho, ITERATIONS, record=True))
-    return Agreement(network, theta_at(COUPLING), Central(network), by, theta_at)
+    return Agreement(network, theta_at(COUPLING), central, by, theta_at)
+
+
+@cache
+def _network(graph: str) -> tuple[Network, Central]:
+    network = network_mpc(*GRAPHS[graph], order=1)
+    return network, Central(network)
 
 
 class ADMMLoop:

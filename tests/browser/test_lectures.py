@@ -193,6 +193,8 @@ def lecture_11(lab):
     check_slider(lab, "penalty ρ", presses=2)
     assert becomes(lambda: "ρ = 10" in lab.words())
     check_slider(lab, "messages lost", presses=3)
+    check_slider(lab, "coupling", presses=2)
+    assert becomes(lambda: "planned alone, nothing sent" in lab.words() and "converged" in lab.words())
     iteration, before = STEPS["11_distributed"][0], lab.number(STEPS["11_distributed"][0])
     lab.button("New states").press("Space")
     assert becomes(lambda: lab.number(iteration) == 0), f"new states begin at iteration 0, not {before}"
