@@ -149,7 +149,7 @@ def test_a_readers_own_push():
     assert "ZeroDivisionError" in live.error
     live.controls["coupling"].value = -0.2
     assert live.error == "" and "planned alone, yours" in live.words.value
-    with pytest.raises(ValueError, match="told must be"):
+    with pytest.raises(ValueError, match="there is no told 'yours'"):
         ADMMLoop().change(told="yours")
 
 
