@@ -52,12 +52,12 @@ class Own(DistributedQLearning):
     """Q-learning of areas that send nothing: each takes its own TD error for all of it."""
 
     def agree(self, terms):
-        """Return every area's own term."""
+        """Return every area's own of the terms."""
         return np.array(terms)
 
 
 def learner(name: str, factor: float, seed: int) -> DistributedQLearning:
-    """Return one of the `LEARNERS`, with the published settings."""
+    """Return one of the `LEARNERS` by `name`, with the published settings; tie lines by a `factor`, and a `seed`."""
     network = power_mpc(ties=factor * WRONG, told=name == "plans")
     return (Own if name == "nothing" else DistributedQLearning)(
         Central(network, RHO),
@@ -73,7 +73,10 @@ def learner(name: str, factor: float, seed: int) -> DistributedQLearning:
 
 
 def evaluate(mpc: MPC, theta, factor: float, seed: int, episodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cost of each episode under an MPC, and its steps beyond a limit, shape (episodes,)."""
+    """Return the cost of each episode under an MPC, and its steps beyond a limit, shape (episodes,).
+
+    `mpc` has the parameters theta, tie lines are `factor` times the published ones, `seed` is that of the noise.
+    """
     system = TRUE.stronger(factor)
     noise = system.draw(seed, episodes, LENGTH)
     found = run(rowwise(lambda s: mpc.V(theta, s).u0), system, np.zeros((episodes, system.n_states)), noise)
@@ -83,7 +86,8 @@ def evaluate(mpc: MPC, theta, factor: float, seed: int, episodes: int) -> tuple[
 def centre(factor: float) -> tuple[MPC, np.ndarray, np.ndarray]:
     """Return the MPC of all areas that knows the plant, its parameters, and its back-offs (2, areas).
 
-    The back-offs are chosen one after the other, twice around, by their cost on noise of their own.
+    The back-offs are chosen one after the other, twice around, by their cost on noise of their own; `factor` is that
+    of the tie lines.
     """
     mpc, back_off = MPC(joint_mpc(TRUE.stronger(factor))), np.zeros(8)
 
@@ -101,7 +105,7 @@ def centre(factor: float) -> tuple[MPC, np.ndarray, np.ndarray]:
 
 
 def known(folder: Path, name: str, make) -> dict[str, np.ndarray]:
-    """Return what is kept of `name` in the folder; made, and kept, if it is not there yet."""
+    """Return what is kept of `name` in the folder; what `make` returns, and keep it, if it is not there yet."""
     path = folder / f"{name}.npz"
     if not path.exists():
         np.savez_compressed(folder / "unfinished.npz", **make())
@@ -111,7 +115,7 @@ def known(folder: Path, name: str, make) -> dict[str, np.ndarray]:
 
 
 def learned(name: str, factor: float, seed: int) -> dict[str, np.ndarray]:
-    """Let areas learn, and evaluate what they have learned."""
+    """Let areas learn, and evaluate what they have learned; name, factor and seed as in `learner`."""
     one = learner(name, factor, seed).run(LENGTH * EPISODES, progress=False)
     mpc, theta = one.controller.network, one.theta
     cost, violated = np.full(EVALUATION[1], np.nan), np.full(EVALUATION[1], LENGTH)
@@ -121,7 +125,7 @@ def learned(name: str, factor: float, seed: int) -> dict[str, np.ndarray]:
 
 
 def not_learned(name: str, factor: float) -> dict[str, np.ndarray]:
-    """Evaluate the centre, or areas that have not learned."""
+    """Evaluate the centre, or areas that have not learned, by `name`; `factor` is that of the tie lines."""
     if name == "centre":
         mpc, theta, back_off = centre(factor)
     else:
