@@ -22,7 +22,7 @@ from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import choice as choices
 from mpcrl_course.live.controls import slider
 from mpcrl_course.live.player import Player
-from mpcrl_course.network import ADMM, Central, Network, NetworkSolution, line, ring, star
+from mpcrl_course.network import ADMM, Central, Duals, Network, NetworkSolution, line, ring, star
 from mpcrl_course.own import checked
 from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.validation import choice, function, real
@@ -115,7 +115,8 @@ class ADMMLoop:
     def __init__(self, graph: str = "line of 3", rho: float = 1.0, seed: int = 0, push: Callable | None = None):
         self._agreement, self.coupling = cache(agreement), COUPLING
         own = {} if push is None else {YOURS: function(push, "push")}
-        self.pushes, self._start = {**TOLD, **own}, None
+        self.pushes: dict[str, Callable] = {**TOLD, **own}
+        self._start: Duals | None = None
         self.told = YOURS if own else "nothing sent"
         self.rng = np.random.default_rng(seed)
         self.rho, self.loss, self.seed, self.t, self._held = float(rho), 0.0, seed, 0, 0
