@@ -21,7 +21,7 @@ STEPS = {
     "06_mpc_as_value": [r"of (\d+) steps", r"of (\d+) steps"],
     "07_aligned_vs_closed_loop": [r"step (\d+) of", r"step (\d+) of"],
     "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
-    "11_distributed": [r"iteration (\d+) of 100", ""],
+    "11_distributed": [r"iteration (\d+) of 100", r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of"],
     "13_mean_field": [r"step (\d+) ·", r"step (\d+) ·"],
 }

@@ -155,6 +155,5 @@ def test_what_a_message_is_worth(shipped):
     np.testing.assert_allclose(ratio["plans"], 1.0, atol=1e-3)
     assert not lost["number"][:4].any() and lost["number"][4] > 10 and not lost["more"][:5].any()
     assert not lost["nothing"][:2].any() and lost["nothing"][3] > 15
-    assert (
-        ratio["number"][2].mean() < 1.1 and ratio["nothing"][0].mean() > 1.1 > 1.0 > ratio["more"][:3].max(axis=1).min()
-    )
+    assert ratio["number"][2].mean() < 1.1 < ratio["nothing"][0].mean()
+    assert (ratio["more"][:4].mean(axis=1) < 1.0).all()
