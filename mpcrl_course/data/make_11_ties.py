@@ -13,7 +13,8 @@ central solve, for speed (power_11.npz has the published 50 iterations). They ar
 know how to reach at the same tie lines, `centre`: one MPC of all areas, with the plant's exact model and the back-offs
 that cost least on other noise. It writes ties_11.npz: ``factor`` (n,); ``back_off`` (n, 2, areas) of the centre's lower
 and upper limits; and of 'centre', 'true' (nothing learned, the true tie lines, with plans), 'initial' (nothing learned,
-the wrong ones, with plans), 'silent' (the same with nothing that is sent) and of the learners
+the wrong ones, with plans), 'silent' (the same with nothing that is sent), 'hand' (that with one back-off of the lower
+limits of areas 3 and 4, ``by_hand`` (n,), set by hand on the other noise), and of the learners
 
 ``<name>_cost`` (n, seeds or 1, episodes)      cost of an episode; nan if learning was given up
 ``<name>_violated`` (n, seeds or 1, episodes)  its steps that end with an angle beyond its limit
@@ -45,7 +46,7 @@ LEARNERS = ("plans", "nothing")
 #: Noise of the evaluation, and of the choice of back-offs: seed and episodes.
 EVALUATION, CHOICE = (2024, 50), (7, 12)
 #: Back-offs that are tried (rad).
-GRID = np.arange(0.0, 0.09, 0.02)
+GRID, BY_HAND = np.arange(0.0, 0.09, 0.02), np.arange(0.0, 0.17, 0.04)
 
 
 class Own(DistributedQLearning):
@@ -130,8 +131,12 @@ def not_learned(name: str, factor: float) -> dict[str, np.ndarray]:
         mpc, theta, back_off = centre(factor)
     else:
         ties = TRUE.stronger(factor).ties() if name == "true" else factor * WRONG
-        network = power_mpc(ties=ties, told=name != "silent")
+        network = power_mpc(ties=ties, told=name not in ("silent", "hand"))
         mpc, theta, back_off = Central(network).mpc, network.parameters.initial(), np.zeros((2, 4))
+        if name == "hand":
+            tried = [network.parameters.pack(angle_lb_3=d, angle_lb_4=d) for d in BY_HAND]
+            theta = min(tried, key=lambda theta: evaluate(mpc, theta, factor, *CHOICE)[0].mean())
+            back_off[0, 2:] = network.parameters.unpack(theta).angle_lb_4
     cost, violated = evaluate(mpc, theta, factor, *EVALUATION)
     return {"cost": cost, "violated": violated, "back_off": back_off}
 
@@ -141,7 +146,7 @@ def main():
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else places.course_folder() / "reproduction" / "ties"
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, list] = {"factor": list(FACTORS), "back_off": []}
-    rest = ("centre", "true", "initial", "silent")
+    rest = ("centre", "true", "initial", "silent", "hand")
     tasks = [(name, factor, 0) for factor in FACTORS for name in rest]
     tasks += [(name, factor, seed) for seed in range(1, SEEDS + 1) for factor in FACTORS for name in LEARNERS]
     found = {}
@@ -152,6 +157,7 @@ def main():
             lambda n=name, f=factor, s=seed: learned(n, f, s) if s else not_learned(n, f),
         )
     arrays["back_off"] = [found["centre", factor, 0]["back_off"] for factor in FACTORS]
+    arrays["by_hand"] = [found["hand", factor, 0]["back_off"][0, 3] for factor in FACTORS]
     for name in (*rest, *LEARNERS):
         seeds = range(1, SEEDS + 1) if name in LEARNERS else [0]
         if name in LEARNERS:
