@@ -64,10 +64,11 @@ WIDGETS = (
     Widget("critic", "", ("bias", "share", "number of data"), "Improve while you watch", "Reset"),
     Widget("race", "who='random'", ("plant: grip", "steering gain", "filter: margin"), "", "Reset"),
     Widget("admm", "", ("penalty", "iteration shown", "messages lost"), "", "New states"),
+    Widget("admm", "", ("penalty", "iteration shown", "coupling", "messages lost"), "", "New states"),
     Widget(
         "power",
         "places.data('power_11.npz')['distributed_theta'][0]",
-        ("load 1", "load 4", "noise"),
+        ("load 1", "load 4", "noise", "tie lines"),
         "",
         "Restart",
     ),

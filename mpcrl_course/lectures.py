@@ -118,7 +118,7 @@ LECTURES = (
     Lecture(
         11,
         "Can many controllers learn without a centre?",
-        "ADMM, consensus, distributed Q-learning",
+        "ADMM, consensus, distributed Q-learning; what messages are worth",
         (6,),
         notebook="11_distributed",
         live=("admm", "power"),

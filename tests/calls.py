@@ -284,7 +284,13 @@ CALLS = {
     "network_mpc": lambda: call(problems.network_mpc, n=2, edges=[(0, 1)], order=2, horizon=2, discount=0.9),
     "pendulum_mpc": lambda: call(problems.pendulum_mpc, model=NOMINAL, horizon=2, solver="ipopt", max_speed=5.0),
     "power_mpc": lambda: call(
-        problems.power_mpc, parameters=envs.PowerParameters(), ties=np.ones((4, 4)), horizon=2, discount=0.9, weight=1.0
+        problems.power_mpc,
+        parameters=envs.PowerParameters(),
+        ties=np.ones((4, 4)),
+        horizon=2,
+        discount=0.9,
+        weight=1.0,
+        told=True,
     ),
     "AngleOnly": lambda: call(policies.AngleOnly, controller=hold, model=NOMINAL),
     "AngleOnly.call": lambda: call(policies.AngleOnly(hold), x=[S]),

@@ -3,7 +3,8 @@
 Run it with `python mpcrl_course/data/make_11_coupling.py` (some minutes of processor time). The controllers are
 those of `mpcrl_course.policies.communication`, none of them learned: all know their own plant. At every coupling all
 meet the same noise. It writes coupling_11.npz: ``coupling`` (n,); ``push`` (n, agents), the mean push; ``iterations``
-(n, 2), of ADMM in a step, mean and most; and of 'central', 'plans', 'number', 'push' and 'nothing' each
+(n, 2), of ADMM in a step, mean and most; and of 'central', 'plans', 'number', 'more' (the push of one number a link
+times `MORE`), 'push' and 'nothing' each
 
 ``<name>_cost`` (n, draws)    mean stage cost of a run of 400 steps, nan if the plant was lost
 ``<name>_ended`` (n, draws)   the step in which it was lost, 400 if it was not
@@ -32,6 +33,8 @@ DRAWS, STEPS, SEED = 20, 400, 11
 REACH = 10.0
 #: Of ADMM: the penalty (at 1 it takes as long, and leaves ten times the error in u), and when it has arrived.
 RHO, TOLERANCE, MOST = 10.0, 1e-4, 20_000
+#: Factor on the push that agents take one number a link for: as it is, they plan as if nobody did anything against it.
+MORE = 1.25
 
 
 def counted(controller: Receding, taken: list):
@@ -59,11 +62,12 @@ def compare(coupling: float) -> tuple[dict, np.ndarray, list[int]]:
         "central": Receding(Central(network), theta),
         "plans": counted(Receding(admm, theta), taken),
         "number": told,
+        "more": Alone(plant, told=True, push=lambda coupling, x2: MORE * coupling * x2.sum()),
         "push": Alone(plant, push=push),
         "nothing": Alone(plant),
     }
     runs = {name: run(controller, plant, starts, noise) for name, controller in controllers.items()}
-    sent = dict.fromkeys(controllers, 0.0) | {"number": float(told.messages)}
+    sent = dict.fromkeys(controllers, 0.0) | dict.fromkeys(("number", "more"), float(told.messages))
     # a message of ADMM is a copy of a neighbour's x_2 at the stages k < N, there and back
     sent["plans"] = float(np.mean(taken) * admm.messages_per_iteration * network.horizon)
     sent["central"] = float(network.n_states + network.n_inputs)  # states to the centre, inputs back

@@ -33,7 +33,7 @@ import numpy as np
 from scipy.linalg import expm
 
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
-from mpcrl_course.validation import asfloats, floats, instance, short, whole
+from mpcrl_course.validation import asfloats, floats, instance, real, short, whole
 
 #: Entries of an area's observation, and how many.
 ENTRIES = ("angle", "omega", "P_m", "P_v", "load")
@@ -129,6 +129,11 @@ class PowerParameters(PlantParameters):
         return np.diag(self.P_tie, 1) + np.diag(self.P_tie, -1)
 
     P = cached_property(ties)
+
+    def stronger(self, factor: float) -> PowerParameters:
+        """Return the same areas with `factor` times as strong tie lines."""
+        factor = real(factor, "factor", 0.0)
+        return replace(self, P_tie=tuple(factor * P for P in self.P_tie))
 
     def draw(self, rng, n: int, steps: int, scenario=None) -> Noise:
         """Draw the noise of n runs of so many `steps`, all with the nominal loads of a scenario; `rng` may be a seed.

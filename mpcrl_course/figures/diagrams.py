@@ -231,6 +231,41 @@ ACTOR_CRITIC: tuple[dict[str, Box], list[Arrow]] = (
 )
 
 
+#: A step of three agents that plan and learn on a line: what is sent over a link, and how often.
+MESSAGES: tuple[dict[str, Box], list[Arrow]] = (
+    {
+        "agent 1": Box(0.85, 1.75, "agent 1\n$\\theta_1$, memory", 1.2, 0.66),
+        "agent 2": Box(3.2, 1.75, "agent 2\n$\\theta_2$, memory", 1.2, 0.66),
+        "agent 3": Box(5.55, 1.75, "agent 3\n$\\theta_3$, memory", 1.2, 0.66),
+        "plant 1": Box(0.85, 0.5, "plant 1", 1.2, 0.46),
+        "plant 2": Box(3.2, 0.5, "plant 2", 1.2, 0.46),
+        "plant 3": Box(5.55, 0.5, "plant 3", 1.2, 0.46),
+    },
+    [
+        Arrow("agent 1", "agent 2", "$c$ there, $z$ back: 50 times", via=((1.1, 2.5), (2.95, 2.5))),
+        Arrow("agent 2", "agent 3", "$c$ there, $z$ back: 50 times", via=((3.45, 2.5), (5.3, 2.5))),
+        Arrow("agent 2", "agent 1", "$\\delta$, 35 times", learns=True),
+        Arrow("agent 3", "agent 2", "$\\delta$, 35 times", learns=True),
+        Arrow("agent 1", "plant 1", "$u$; $x$, $L$"),
+        Arrow("agent 2", "plant 2", "$u$; $x$, $L$"),
+        Arrow("agent 3", "plant 3", "$u$; $x$, $L$"),
+        Arrow("plant 1", "plant 2", "push"),
+        Arrow("plant 2", "plant 3", "push"),
+    ],
+)
+
+
+def message_boxes(lit: str | Sequence[str] = ()) -> None:
+    """Show who sends what to whom in a step of distributed learning; `lit` are boxes of `MESSAGES`."""
+    caption = (
+        "Who sends what to whom, when. In each step every agent measures its own plant, which its neighbours' plants "
+        "push. Then, over every link and both ways: first copies of plans and what was agreed on, c and z, some fifty "
+        "times (ADMM; solid); then shares of the TD error δ, some 35 times (average consensus; dashed). Then each sets "
+        "its own input. Parameters θ, models, costs and memories are never sent, and nobody stands in the middle."
+    )
+    diagram(*MESSAGES, caption, lit)
+
+
 def course_boxes(lit: str | Sequence[str] = ()) -> None:
     """Show the map of the field; `lit` are those of the boxes of `FIELD` that the lecture is about."""
     caption = (

@@ -1,6 +1,7 @@
 """Two controllers of the power system side by side, with the same noise; load steps in the reader's hand (lecture 11).
 
-Both are central solves of the areas' joint problem: what ADMM answers once it has converged.
+They are central solves of the areas' problems: of the joint one, which is what ADMM answers once it has converged, or
+of areas that hear nothing of each other. Or a reader's own function. The tie lines can be made stronger.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,10 +18,12 @@ from mpcrl_course.envs.power import ANGLE_LIMIT, DT, NOISE, SCENARIO, PowerParam
 from mpcrl_course.figures.power import LOOKS, PowerDrawing, describe_power
 from mpcrl_course.figures.style import COLOURS
 from mpcrl_course.live.canvas import Scene
+from mpcrl_course.live.controls import choice as choices
 from mpcrl_course.live.controls import slider
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import Central
 from mpcrl_course.problems.power import power_mpc
+from mpcrl_course.validation import choice, floats
 
 #: Frames from one decision to the next, and seconds of the past that the picture shows.
 PARTS, PAST = 4, 60
@@ -35,15 +39,54 @@ LEGEND = (
 )
 
 
-def central_policy(theta=None) -> Callable:
-    """Return the controller ``x (20,) -> u (4,)`` with parameters theta (122,); by default with the true tie lines.
+#: How many times as strong the tie lines can be made.
+FACTORS = (1, 2, 3, 4)
+_solver = cache(lambda told: Central(power_mpc(told=told)).mpc)
+
+
+def central_policy(theta=None, told: bool = True, factor: float = 1.0) -> Callable:
+    """Return the controller ``x (20,) -> u (4,)`` of areas with parameters theta (122,).
 
     It is one central solve with the first inputs of all areas: where ADMM arrives, in a twentieth of the time.
+
+    Parameters
+    ----------
+    theta : array_like, shape (122,), optional
+        By default nothing is learned, and the strengths of the tie lines are the true ones.
+    told : bool
+        Whether the areas hear of each other; see `power_mpc`.
+    factor : float
+        How many times the published ones the true strengths are.
     """
-    network = power_mpc(ties=PowerParameters().ties()) if theta is None else power_mpc()
-    theta = network.parameters.check(network.parameters.initial() if theta is None else theta)
-    mpc = Central(network).mpc
+    mpc, plant = _solver(told), PowerParameters().stronger(factor)
+    if theta is None:
+        ties = {f"P_tie_{i + 1}": row[row > 0] for i, row in enumerate(plant.ties())}
+        theta = mpc.parameters.pack(**ties)
+    theta = mpc.parameters.check(theta)
     return lambda x: mpc.V(theta, x).u0
+
+
+class Areas(NamedTuple):
+    """Areas with what they have learned.
+
+    Attributes
+    ----------
+    theta : array_like, shape (122,) or (4, 122), optional
+        Of all strengths of the tie lines, or of each of `FACTORS`; None: the true tie lines, and nothing learned.
+    told : bool
+        Whether they hear of each other.
+    """
+
+    theta: Any = None
+    told: bool = True
+
+    def policy(self, factor: float) -> Callable:
+        """Return their controller where the tie lines are `factor` times the published ones."""
+        theta = self.theta
+        if theta is not None:
+            theta = floats(theta, "theta")
+            theta = theta[FACTORS.index(int(factor))] if theta.ndim == 2 else theta
+        return central_policy(theta, self.told, factor)
 
 
 class PowerLoop:
@@ -53,8 +96,8 @@ class PowerLoop:
 
     Parameters
     ----------
-    policies : mapping of str to callable
-        By name: two functions from an observation (20,) to inputs (4,).
+    policies : mapping of str to callable or Areas
+        By name: two functions from an observation (20,) to inputs (4,), or what makes them.
     parameters : PowerParameters
     seed : int
         Of the noise.
@@ -72,6 +115,8 @@ class PowerLoop:
         Seconds, of those that have ended, at whose end some angle was beyond its limit.
     inputs : list of ndarray, shape (8,)
         What acts on each system in this second: u, and the loads with their noise.
+    factor : float
+        How many times as strong as at first the tie lines are.
     count, part : int
         Decisions since the start, and how many quarters of the last one's second have passed.
     seconds : ndarray, shape (2,)
@@ -82,10 +127,22 @@ class PowerLoop:
                  seed: int = 0, noise: float = NOISE):  # fmt: skip
         if len(policies) != 2:
             raise ValueError(f"two policies can be compared here, not {len(policies)}")
-        self.names, self.policies = list(policies), list(policies.values())
-        self.parameters, self.seed, self.noise = parameters, seed, noise
+        self.names, self._given = list(policies), list(policies.values())
+        self._weakest, self.seed, self.noise = parameters, seed, noise
+        self.strengthen(1)
+
+    def strengthen(self, factor: float) -> None:
+        """Make the tie lines `factor` times as strong as at first, and start again from rest with the scenario."""
+        parameters = self._weakest.stronger(factor)
+        self.policies = [one.policy(factor) if isinstance(one, Areas) else one for one in self._given]
+        self.parameters, self.factor = parameters, factor
         self._parts = [held(*continuous(parameters), DT * (k + 1) / PARTS) for k in range(PARTS)]
         self.restart()
+
+    def choose(self, name: str, policy) -> None:
+        """Give the second system another `policy`, called `name`, and start again from rest with the scenario."""
+        self.names[1], self._given[1] = name, policy
+        self.strengthen(self.factor)
 
     def restart(self, scenario=SCENARIO) -> None:
         """Start again from rest, with the same noise and a scenario of loads; see `PowerSystem`."""
@@ -168,7 +225,7 @@ class PowerScene(Scene):
     SHAPE = 0.6
 
     def __init__(self, loop: PowerLoop, width: int = 800):
-        self.names, self.parameters = loop.names, loop.parameters
+        self.names, self.parameters = list(loop.names), loop.parameters
         super().__init__(width)
 
     def _make(self, canvas, width, height):
@@ -202,6 +259,8 @@ class PowerScene(Scene):
 
     def draw(self, loop: PowerLoop) -> bytes:
         """Return the picture as JPEG."""
+        if self.names != loop.names or self.parameters != loop.parameters:  # another picture
+            PowerScene.__init__(self, loop, self.canvas.width)
         angles, costs = (np.array(values)[::-2][::-1] for values in zip(*loop.past))  # every half second will do
         t = 2 * DT / PARTS * np.arange(1 - len(angles), 1)
         top = next((top for top in TOPS if costs.max() <= top), TOPS[-1])
@@ -232,7 +291,7 @@ def _status(loop: PowerLoop) -> str:
     for name, cost, violated, seconds in zip(loop.names, loop.cost, loop.violated, loop.seconds):
         ms = f"{1e3 * seconds:.1f} ms" if np.isfinite(seconds) else "–"
         parts.append(f"<b>{name}</b> cost {cost:.0f}, {violated} s beyond a limit, decision {ms}")
-    return f"second {loop.count} · " + "<br>".join(parts)
+    return f"tie lines × {loop.factor:g} · second {loop.count} · " + "<br>".join(parts)
 
 
 def power_live(learned, nominal=None, *, names=("nominal", "learned"), width: int = 800, **options) -> Player:
@@ -240,9 +299,10 @@ def power_live(learned, nominal=None, *, names=("nominal", "learned"), width: in
 
     Parameters
     ----------
-    learned, nominal : array_like (122,) or callable
+    learned, nominal : array_like (122,), Areas or callable
         Parameters of `power_mpc` for a central solve, or a function from an observation (20,) to inputs (4,). By
-        default the nominal controller knows the true tie lines, and nothing of the noise.
+        default the nominal controller knows the true tie lines, and nothing of the noise. `learned` may be a mapping
+        from names to several of them, to choose from.
     names : pair of str
         Of nominal and learned, as shown.
     width : int
@@ -254,12 +314,17 @@ def power_live(learned, nominal=None, *, names=("nominal", "learned"), width: in
     -----
     Step is a quarter of a second; Restart goes back to rest with the loads as they are, Scenario with the published.
     """
-    policies = [given if callable(given) else central_policy(given) for given in (nominal, learned)]
-    loop = PowerLoop(dict(zip(names, policies, strict=True)), **options)
+    several = dict(learned) if isinstance(learned, Mapping) else {names[1]: learned}
+    several = {name: _driver(each) for name, each in several.items()}
+    first = next(iter(several))
+    loop = PowerLoop({names[0]: _driver(nominal), first: several[first]}, **options)
     scene, n = PowerScene(loop, width), loop.parameters.n_areas
     sliders = [slider(f"load {i + 1} (per unit)", 0.0, -0.3, 0.3, 0.01) for i in range(n)]
     controls = {f"load{i + 1}": sliders[i] for i in range(n)}
     controls["noise"] = slider("noise ± (per unit)", loop.noise, 0.0, 0.2, 0.01)
+    controls["factor"] = slider("tie lines × (–)", FACTORS[0], FACTORS[0], FACTORS[-1])
+    if len(several) > 1:
+        controls["second"] = choices("below", dict.fromkeys(several, ""), first)
 
     def follow():  # the scenario moves the sliders
         for control, load in zip(sliders, loop.loads):
@@ -282,9 +347,26 @@ def power_live(learned, nominal=None, *, names=("nominal", "learned"), width: in
         loop.restart()
         follow()
 
+    def again(change):
+        def changed(value):
+            change(value)
+            follow()
+
+        return changed
+
     actions = {"Restart": restart, "Scenario": scenario}
     player = Player(loop, scene, _status, controls, step=step, actions=actions, label=130, width=width)
     for control in sliders:
         player.watch(control, set_loads)
     player.watch(controls["noise"], loop.set_noise)
+    player.watch(controls["factor"], again(loop.strengthen))
+    if len(several) > 1:
+        player.watch(
+            controls["second"], again(lambda name: loop.choose(choice(name, tuple(several), "name"), several[name]))
+        )
     return player
+
+
+def _driver(given):
+    """Return what drives: the areas with parameters theta, or what is given, if it is a function or areas already."""
+    return given if callable(given) or isinstance(given, Areas) else Areas(given)

@@ -5,6 +5,7 @@ the mean -0.05 of e_i, and keep off the bound on x_i1 by 0.05. They differ in wh
 
     plans       the neighbours' plans, agreed on by ADMM: a vector over every edge both ways, hundreds of times a step
     one number  the neighbours' x_j2 now: one number over every edge both ways, once a step; f_i is held for all stages
+                (or a reader's own function makes f_i of them)
     mean push   one number an agent, once and for all: what f_i is on average under the best controller
     nothing     f_i = 0
 
@@ -21,6 +22,7 @@ from mpcrl_course.envs.linear import START, A, B
 from mpcrl_course.envs.network import NetworkParameters
 from mpcrl_course.mpc import Solution, shift
 from mpcrl_course.network import Central, Network
+from mpcrl_course.own import checked
 from mpcrl_course.policies.receding import Receding, improve
 from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.validation import flag, instance, real, reals, whole
@@ -77,8 +79,9 @@ class Alone:
         Its neighbours and coupling; its noise and weight are not looked at.
     told : bool
         Whether every agent is told its neighbours' second states before it plans, and holds their push for all stages.
-    push : array_like, shape (M,), optional
-        What agents who are told nothing take for the push on each; by default 0.
+    push : array_like, shape (M,), or callable (coupling, x2) -> float, optional
+        What agents who are told nothing take for the push on each; by default 0. Of agents who are told: what one takes
+        for it when x2 are its neighbours' second states; by default ``coupling * x2.sum()``.
     back_off : float
         How far x_i1 is kept off its lower bound.
 
@@ -94,9 +97,12 @@ class Alone:
 
     def __init__(self, plant: NetworkParameters, told: bool = False, push=None, back_off: float = BACK_OFF):
         self.plant, self.told = instance(plant, NetworkParameters, "plant"), flag(told, "told")
-        self.push = np.zeros(plant.n_agents) if push is None else reals(push, "push", (plant.n_agents,))
-        if told and push is not None:
-            raise ValueError("push is for agents who are told nothing: give told or push, not both")
+        if told and push is not None and not callable(push):
+            raise ValueError("agents who are told need a function for push: give told or numbers, not both")
+        if not told and callable(push):
+            raise ValueError("push is a function of what agents are told: give told=True with it")
+        self.rule = push if told else None
+        self.push = np.zeros(plant.n_agents) if told or push is None else reals(push, "push", (plant.n_agents,))
         self.messages = int(plant.adjacency.sum()) if told else 0
         alone = network_mpc(1)
         self.mpc, self.theta = Central(alone).mpc, true_theta(alone, 0.0, back_off)
@@ -118,14 +124,21 @@ class Alone:
         y = measured(y, self.plant.n_states)
         x = y.reshape(len(y), -1, 2)
         # of all that is measured, an agent uses its own state, and its neighbours' second ones if it is told them
-        push = (
-            self.plant.coupling * x[..., 1] @ self.plant.adjacency.T if self.told else np.tile(self.push, (len(y), 1))
-        )
+        push = np.array([self._pushes(states) for states in x[..., 1]]).reshape(len(y), -1)
         old: list = self.plans if len(self.plans) == len(y) else [[None] * self.plant.n_agents for _ in y]
         self.plans = [
             [self._plan(x[i, j], push[i, j], old[i][j]) for j in range(self.plant.n_agents)] for i in range(len(y))
         ]
         return np.array([[plan.u0[0] for plan in plans] for plans in self.plans])
+
+    def _pushes(self, x2):
+        """Return what each agent of a plant takes for the push on it; x2 (M,) are the second states."""
+        if not self.told:
+            return self.push
+        if self.rule is None:
+            return self.plant.coupling * self.plant.adjacency @ x2
+        told = [x2[own == 1] for own in self.plant.adjacency]
+        return [float(checked("push", self.rule(self.plant.coupling, each), ())) for each in told]
 
     def _plan(self, s, push: float, old: Solution | None) -> Solution:
         theta = self.theta.copy()

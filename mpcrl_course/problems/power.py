@@ -31,7 +31,7 @@ from mpcrl_course.envs import power as plant
 from mpcrl_course.envs.power import ANGLE_LIMIT, DISCOUNT, DT, N_X, WEIGHT, PowerParameters, area, continuous, held
 from mpcrl_course.mpc import OptimalControlProblem, Parameters, Rows
 from mpcrl_course.network import Agent, Network, line
-from mpcrl_course.validation import floats, instance, real, share, whole
+from mpcrl_course.validation import flag, floats, instance, real, share, whole
 
 #: The initial, wrong strengths of the tie lines: what area i (row) takes that to area j (column) to be.
 WRONG = np.array([[0.0, 4.768, 0.0, 0.0], [3.262, 0.0, 2.746, 0.0], [0.0, 3.339, 0.0, 0.073], [0.0, 0.0, 3.001, 0.0]])
@@ -80,6 +80,7 @@ def power_mpc(
     horizon: int = 5,
     discount: float = DISCOUNT,
     weight: float = WEIGHT,
+    told: bool = True,
 ) -> Network:
     """Return the network of the areas' MPCs.
 
@@ -93,20 +94,24 @@ def power_mpc(
     discount : float
     weight : float
         Cost of a radian of violation.
+    told : bool
+        Whether areas hear of their neighbours' angles. If not, each takes them to be 0, where they should be: the
+        problem of all falls apart into those of the areas.
     """
+    told = flag(told, "told")
     n, weight = instance(parameters, PowerParameters, "parameters").n_areas, real(weight, "weight", 0.0)
     horizon, discount = whole(horizon, "horizon", 1), share(discount, "discount")
     ties = floats(WRONG if ties is None else ties, "ties")
     if ties.shape != (n, n) or not np.isfinite(ties).all():
         raise ValueError(f"ties must be finite, of shape ({n}, {n}), not of shape {ties.shape}")
     agents = [
-        _agent(i, ties[i][[j for j in (i - 1, i + 1) if 0 <= j < n]], parameters, horizon, discount, weight)
+        _agent(i, ties[i][[j for j in (i - 1, i + 1) if 0 <= j < n]], parameters, horizon, discount, weight, told)
         for i in range(n)
     ]
     return Network(agents, line(n))
 
 
-def _agent(i, ties, physical, horizon, discount, weight) -> Agent:
+def _agent(i, ties, physical, horizon, discount, weight, told) -> Agent:
     parameters = Parameters(
         V0=0.0, angle_lb=0.0, angle_ub=0.0, b=np.zeros(4), f_x=np.zeros(4), f_u=0.0, W_x=W_X, W_u=W_U, P_tie=ties,
     )  # fmt: skip
@@ -120,7 +125,8 @@ def _agent(i, ties, physical, horizon, discount, weight) -> Agent:
 
     def dynamics(x, u, neighbours, p):
         A, B = model(p.P_tie)
-        arrives = sum((p.P_tie[j] * x_j[0] for j, x_j in enumerate(neighbours)), -x[4])
+        angles = [x_j[0] for x_j in neighbours if told]
+        arrives = sum((p.P_tie[j] * angle for j, angle in enumerate(angles)), -x[4])
         return ca.vertcat(A @ x[:4] + B @ ca.vertcat(u, arrives) + B_SCALE * p.b, x[4])
 
     def stage_cost(k, x, u, neighbours, p):
@@ -148,7 +154,8 @@ def joint_mpc(
 
     `parameters` are the plant's, `horizon` is N, `discount` is gamma, `weight` is w. Other than the learnable one it
     has the plant's weights, a terminal cost gamma^N (z_N - z_o)'W_x (z_N - z_o), and slack at the stages 1 … N - 1
-    only, for gamma^k w each. Its one parameter, an offset of all loads, is 0.
+    only, for gamma^k w each. Its parameters, an offset of all loads and the back-offs `angle_lb` and `angle_ub` of the
+    areas' limits, are 0.
     """
     instance(parameters, PowerParameters, "parameters")
     weight, discount = real(weight, "weight", 0.0), share(discount, "discount")
@@ -171,11 +178,12 @@ def joint_mpc(
 
     def angle_bounds(k, x, u, p):
         if 0 < k < horizon:
-            return Rows(x[::N_X], -ANGLE_LIMIT, ANGLE_LIMIT, weight=weight * discount**k)
+            return Rows(x[::N_X], p.angle_lb - ANGLE_LIMIT, p.angle_ub + ANGLE_LIMIT, weight=weight * discount**k)
 
     limit = np.array(parameters.limit)
     return OptimalControlProblem(
-        n_states=N_X * n, n_inputs=n, horizon=horizon, parameters=Parameters(offset=0.0), dynamics=dynamics,
+        n_states=N_X * n, n_inputs=n, horizon=horizon, dynamics=dynamics,
+        parameters=Parameters(offset=0.0, angle_lb=np.zeros(n), angle_ub=np.zeros(n)),
         stage_cost=lambda k, x, u, p: states(k, x) + discount**k * plant.W_U * ca.sumsqr(u - split(x)[1]),
         terminal_cost=lambda x, p: states(horizon, x), input_lower=-limit, input_upper=limit,
         constraints={"angle": angle_bounds}, discount=discount,

@@ -24,6 +24,7 @@ STEPS = {
     "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
     "10_around_the_policy": [r"(\d+) frames", r"(\d+) frames"],
     "11_distributed": [r"iteration (\d+) of 100", ""],
+    "11_distributed": [r"iteration (\d+) of 100", r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of"],
     "13_mean_field": [r"step (\d+) ·", r"step (\d+) ·"],
 }
@@ -195,6 +196,8 @@ def lecture_11(lab):
     check_slider(lab, "penalty ρ", presses=2)
     assert becomes(lambda: "ρ = 10" in lab.words())
     check_slider(lab, "messages lost", presses=3)
+    check_slider(lab, "coupling", presses=2)
+    assert becomes(lambda: "planned alone, nothing sent" in lab.words() and "converged" in lab.words())
     iteration, before = STEPS["11_distributed"][0], lab.number(STEPS["11_distributed"][0])
     lab.button("New states").press("Space")
     assert becomes(lambda: lab.number(iteration) == 0), f"new states begin at iteration 0, not {before}"

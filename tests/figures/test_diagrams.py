@@ -12,10 +12,19 @@ import numpy as np
 import pytest
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from mpcrl_course.figures import Arrow, Box, actor_critic_boxes, closed_loop_boxes, course_boxes, diagram, style
-from mpcrl_course.figures.diagrams import ACTOR_CRITIC, FIELD, LOOP, draw, route
+from mpcrl_course.figures import (
+    Arrow,
+    Box,
+    actor_critic_boxes,
+    closed_loop_boxes,
+    course_boxes,
+    diagram,
+    message_boxes,
+    style,
+)
+from mpcrl_course.figures.diagrams import ACTOR_CRITIC, FIELD, LOOP, MESSAGES, draw, route
 
-SHARED = {"field": FIELD, "loop": LOOP, "actor and critic": ACTOR_CRITIC}
+SHARED = {"field": FIELD, "loop": LOOP, "actor and critic": ACTOR_CRITIC, "messages": MESSAGES}
 each = pytest.mark.parametrize(
     ("boxes", "arrows", "lit"),
     [
@@ -102,6 +111,7 @@ def test_the_caption_of_the_map_says_what_is_drawn_and_what_is_lit(shown):
 def test_the_shared_diagrams_are_shown_with_their_words(shown):
     closed_loop_boxes(lit="plant")
     actor_critic_boxes()
+    message_boxes(lit="agent 2")
     assert "The closed loop" in shown[0]["text/plain"] and "Actor and critic" in shown[1]["text/plain"]
 
 

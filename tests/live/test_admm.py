@@ -8,7 +8,18 @@ import pytest
 from PIL import Image
 
 from mpcrl_course.envs.network import LinearNetwork
-from mpcrl_course.live.admm import CUT_AT, GRAPHS, HOLD, ITERATIONS, RHOS, ADMMLoop, ADMMScene, admm_live, positions
+from mpcrl_course.live.admm import (
+    CUT_AT,
+    GRAPHS,
+    HOLD,
+    ITERATIONS,
+    RHOS,
+    ADMMLoop,
+    ADMMScene,
+    admm_live,
+    off,
+    positions,
+)
 from mpcrl_course.network import ADMM
 from tests.live.helpers import alt, ticking, turn
 
@@ -93,11 +104,82 @@ def test_scene_draws_a_picture_of_its_size_and_describes_it():
     assert "Link 2 – 3 is cut" in scene.describe(loop) and "25 % are lost" in scene.describe(loop)
 
 
-@pytest.mark.parametrize("name", ["rho", "t", "loss", "cut", "graph"])
+def test_at_another_coupling_the_centre_still_predicts_the_plant():
+    loop = ADMMLoop()
+    loop.change(coupling=-0.4)
+    plant = LinearNetwork(noise=0.0, start=loop.s, coupling=-0.4)
+    x = plant.step(loop.optimum.u0)[0]
+    z = [loop.optimum.duals.z[own].reshape(-1, 2) for own in loop.admm.z_of]
+    np.testing.assert_allclose(np.concatenate([trajectory[1] for trajectory in z]), x, atol=1e-9)
+
+
+def test_what_is_planned_alone_knows_of_the_others_what_it_is_told():
+    """Without coupling it is the optimum; else nothing sent looks at no other agent, one number at its neighbours."""
+    loop = ADMMLoop()
+    loop.change(coupling=0.0)
+    for told in ("nothing sent", "one number a link"):
+        loop.change(told=told)
+        assert off(loop, loop.alone) < 1e-9
+    loop.change(coupling=-0.3)
+    number = loop.alone.u0
+    assert off(loop, loop.alone) > 1e-3
+    loop.change(told="nothing sent")
+    nothing = loop.alone.u0
+    loop.s = loop.s.copy()
+    loop.s[3] += 0.2  # x_2 of agent 2, the neighbour of both others
+    loop.solve()
+    np.testing.assert_allclose(loop.alone.u0[[0, 2]], nothing[[0, 2]], atol=1e-9)
+    loop.change(told="one number a link")
+    assert (np.abs(loop.alone.u0[[0, 2]] - number[[0, 2]]) > 1e-4).any()
+
+
+def test_a_readers_own_push():
+    asked = []
+    loop = ADMMLoop(push=lambda c, x2: (asked.append((c, x2)), c * x2.sum())[1])
+    own = loop.alone.u0
+    assert [len(x2) for _, x2 in asked[:3]] == [1, 2, 1] and asked[0][0] == -0.1
+    np.testing.assert_array_equal(asked[1][1], loop.s[[1, 5]])
+    loop.change(told="one number a link")
+    np.testing.assert_allclose(loop.alone.u0, own, atol=1e-12)
+    with pytest.raises(ValueError, match="your push function returned shape"):
+        admm_live(lambda c, x2: x2, width=640)
+    live = admm_live(lambda c, x2: 0.0 if c > -0.3 else 1 / 0, width=640)
+    assert live.controls["told"].value == "yours" and live.error == ""
+    live.controls["coupling"].value = -0.4
+    assert "ZeroDivisionError" in live.error
+    live.controls["coupling"].value = -0.2
+    assert live.error == "" and "planned alone, yours" in live.words.value
+    with pytest.raises(ValueError, match="there is no told 'yours'"):
+        ADMMLoop().change(told="yours")
+
+
+def test_a_step_later_admm_starts_where_it_stood():
+    """The state is where the plants go without noise; from a warm start fewer iterations are needed."""
+    loop = ADMMLoop()
+    plant = LinearNetwork(noise=0.0, start=loop.s)
+    x = plant.step(loop.solution.u0)[0]
+    loop.advance()
+    np.testing.assert_allclose(loop.s, x, atol=1e-12)
+    assert loop.warm and loop.t == 0
+    warm = int(np.argmax(loop.distance < 1e-3))
+    np.testing.assert_array_equal(loop.copies()[1], loop._start.z)
+    loop._start = None
+    loop.solve()
+    assert warm < int(np.argmax(loop.distance < 1e-3))
+    loop.advance()
+    loop.renew()
+    assert not loop.warm
+
+
+@pytest.mark.parametrize("name", ["rho", "t", "loss", "cut", "graph", "coupling", "told"])
 def test_every_control_over_its_range(live, name):
     control = live.controls[name]
     options = getattr(control, "options", None)
-    if options is None:
+    if name == "told":
+        values = list(control.options)
+    elif name == "coupling":
+        values = [control.min, control.max, -0.25]
+    elif options is None:
         values = [control.min, control.max, 0.4 * control.max]
         values = [type(control.value)(value) for value in values]
     else:
@@ -114,7 +196,8 @@ def test_every_control_over_its_range(live, name):
     assert len(set(pictures)) == len(values) if name != "t" else len(set(pictures)) >= 2
     assert name == "t" or getattr(live.loop, name) == values[-1]
     assert control.description
-    control.value = {"rho": 1.0, "t": 0, "loss": 0.0, "cut": None, "graph": "line of 3"}[name]
+    first = {"rho": 1.0, "t": 0, "loss": 0.0, "cut": None, "graph": "line of 3", "coupling": -0.1}
+    control.value = (first | {"told": "nothing sent"})[name]
 
 
 def test_the_links_that_can_be_cut_are_those_of_the_graph(live):
@@ -161,3 +244,14 @@ def test_the_alt_text_says_the_state(live):
     live.buttons["Step"].click()
     assert alt(live) == live.scene.describe(live.loop)
     assert "messages each" in live.words.value
+
+
+def test_it_says_whether_it_has_converged_and_from_where_it_started(live):
+    live.controls["rho"].value = 1.0
+    live.buttons["New states"].click()
+    assert live.loop.solution.converged and "from a cold start: converged" in live.words.value
+    live.buttons["A step later"].click()
+    assert live.error == "" and "from a warm start: converged" in live.words.value
+    live.controls["cut"].value = (0, 1)
+    assert not live.loop.solution.converged and "<b>not converged</b>" in live.words.value
+    live.controls["cut"].value = None

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mpcrl_course.envs.power import ANGLE_LIMIT, SCENARIO, PowerParameters, PowerSystem
 from mpcrl_course.figures.power import describe_power
-from mpcrl_course.live.power import PARTS, TOPS, PowerLoop, PowerScene, central_policy, power_live
+from mpcrl_course.live.power import PARTS, TOPS, Areas, PowerLoop, PowerScene, central_policy, power_live
 from mpcrl_course.network import ADMM
 from mpcrl_course.problems.power import power_mpc
 from tests.live.helpers import alt
@@ -262,6 +262,52 @@ def test_a_slider_moved_on_the_way_takes_the_loads_over(live):
     np.testing.assert_allclose(live.loop.loads, [0.15, 0.0, 0.2, 0.0])
 
 
+def test_stronger_tie_lines_are_of_the_plant_and_of_who_knows_them():
+    loop = PowerLoop({"true": Areas(), "learned": Areas(np.stack([THETA, THETA + 0.01, THETA, THETA]))})
+    assert loop.policies[0](np.zeros(20)).shape == (4,)
+    for _ in range(30 * PARTS):
+        loop.step()
+    before = loop.x.copy()
+    loop.strengthen(2)
+    assert loop.factor == 2 and loop.count == 0 and not loop.x.any()
+    env = PowerSystem(P.stronger(2))
+    env.reset(seed=0)
+    ties = {f"P_tie_{i + 1}": row[row > 0] for i, row in enumerate(2 * P.ties())}
+    known = central_policy(power_mpc().parameters.pack(**ties))
+    for _ in range(30):
+        env.step(known(env.x.ravel()))
+        seconds(loop, 1)
+    np.testing.assert_allclose(loop.x[0], env.x, atol=1e-9)
+    assert np.abs(loop.x - before).max() > 1e-3
+    other = central_policy(THETA + 0.01)
+    s = loop.envs[1].x.ravel()
+    np.testing.assert_allclose(loop.policies[1](s), other(s), atol=1e-12)  # those of this strength
+
+
+def test_who_is_told_nothing_and_who_is_chosen():
+    several = {"plans": Areas(THETA), "nothing sent": Areas(THETA, told=False), "mine": follows}
+    live = power_live(several, width=640)
+    for name, policy in (("plans", LEARNED), ("nothing sent", central_policy(THETA, told=False)), ("mine", follows)):
+        live.controls["second"].value = name
+        assert live.error == "" and live.loop.count == 0 and live.loop.names == ["nominal", name]
+        env = PowerSystem()
+        env.reset(seed=0)
+        for _ in range(7):
+            env.step(policy(env.x.ravel()))
+        for _ in range(7 * PARTS):
+            live.buttons["Step"].click()
+        np.testing.assert_allclose(live.loop.x[1], env.x, atol=1e-9)
+        assert f"<b>{name}</b> cost" in live.words.value and live.scene.names == live.loop.names
+    pictures = []
+    for factor in (4, 1):
+        live.controls["factor"].value = factor
+        for _ in range(6 * PARTS):
+            live.buttons["Step"].click()
+        assert live.error == "" and live.loop.factor == factor and f"tie lines × {factor}" in live.words.value
+        pictures.append(live.picture.value)
+    assert pictures[0] != pictures[1]
+
+
 def test_what_fails_is_shown_and_the_widget_goes_on(live):
     def mine(s):
         raise ZeroDivisionError("my own mistake")
@@ -292,4 +338,6 @@ def test_the_alt_text_says_the_state(live):
     for _ in range(3):
         live.buttons["Step"].click()
     assert alt(live) == live.scene.describe(live.loop)
-    assert re.search(r"second 1 · <b>nominal</b> cost \d+, 0 s beyond a limit, decision \d+\.\d ms", live.words.value)
+    assert re.search(
+        r"tie lines × 1 · second 1 · <b>nominal</b> cost \d+, 0 s beyond a limit, decision \d+\.\d ms", live.words.value
+    )

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from mpcrl_course import places
 from mpcrl_course.closed_loop import run
 from mpcrl_course.envs.linear import START
-from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
+from mpcrl_course.envs.network import LinearNetwork, NetworkParameters, Noise
 from mpcrl_course.network import ADMM, Central, line, ring
 from mpcrl_course.policies.communication import Alone, mean_push, true_theta
 from mpcrl_course.policies.receding import Receding
@@ -50,6 +51,17 @@ def test_a_push_is_a_constant_in_the_model(coupling):
             np.testing.assert_allclose(controller(s)[0], central.V(theta, s).u0, atol=1e-6)
 
 
+def test_a_readers_own_push_is_asked_with_what_is_told():
+    plant, seen = NetworkParameters(coupling=-0.3), []
+    held = Alone(plant, told=True)
+    own = Alone(plant, told=True, push=lambda coupling, x2: (seen.append(x2), coupling * x2.sum())[1])
+    np.testing.assert_allclose(own(STATES), held(STATES), atol=1e-12)
+    assert own.messages == held.messages == 4
+    np.testing.assert_array_equal(np.concatenate(seen[:3]), STATES[0, [3, 1, 5, 3]])  # neighbours only, in order
+    less = Alone(plant, told=True, push=lambda coupling, x2: 0.0)
+    np.testing.assert_allclose(less(STATES), Alone(plant)(STATES), atol=1e-12)
+
+
 def test_the_true_theta_predicts_the_plant():
     """Without noise but its mean, the central plan's next state is the plant's."""
     theta = true_theta(NET, -0.3)
@@ -90,8 +102,12 @@ def test_a_lost_plant_ends_the_run():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="told or push, not both"):
+    with pytest.raises(ValueError, match="need a function for push"):
         Alone(NetworkParameters(), told=True, push=[0.0] * 3)
+    with pytest.raises(ValueError, match="push is a function of what agents are told"):
+        Alone(NetworkParameters(), push=lambda coupling, x2: 0.0)
+    with pytest.raises(ValueError, match="your push function returned shape"):
+        Alone(NetworkParameters(), told=True, push=lambda coupling, x2: coupling * x2)(np.zeros(6))
     with pytest.raises(ValueError, match="push has shape"):
         Alone(NetworkParameters(), push=[0.0] * 2)
     with pytest.raises(ValueError, match="must be more than settled"):
@@ -101,3 +117,43 @@ def test_bad_input():
             NetworkParameters(**wrong)
     with pytest.raises(KeyError):
         true_theta(network_mpc(3, line(3), order=1), 0.0)
+
+
+# --- what lecture 11 shows
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    with places.data("coupling_11.npz") as file:
+        return dict(file)
+
+
+def test_the_stored_costs_are_what_the_controllers_cost(shipped):
+    """The first of the twenty noises at -0.2; the run that is lost first at -0.5."""
+    couplings = list(shipped["coupling"])
+    for coupling, who in ((-0.2, 0), (-0.5, int(shipped["more_ended"][-1].argmin()))):
+        i, plant = couplings.index(coupling), NetworkParameters(coupling=coupling, reach=10.0)
+        noise = Noise(plant.draw(11, 20, 400).e[:, who : who + 1])
+        controllers = {
+            "central": Receding(CENTRAL, true_theta(NET, coupling)),
+            "number": Alone(plant, told=True),
+            "more": Alone(plant, told=True, push=lambda c, x2: 1.25 * c * x2.sum()),
+            "push": Alone(plant, push=shipped["push"][i]),
+            "nothing": Alone(plant),
+        }
+        for name, controller in controllers.items():
+            found = run(controller, plant, STARTS[:1], noise)
+            assert found.ended[0] == shipped[f"{name}_ended"][i, who]
+            cost = found.cost.mean() if found.ended[0] == 400 else np.nan
+            np.testing.assert_allclose(shipped[f"{name}_cost"][i, who], cost, rtol=1e-4)
+
+
+def test_what_a_message_is_worth(shipped):
+    """Plans are the centre's; one number a link does down to -0.3, with a factor to -0.4; nothing sent to -0.2."""
+    lost = {name: np.isnan(shipped[f"{name}_cost"]).sum(axis=1) for name in ("plans", "number", "more", "nothing")}
+    ratio = {name: shipped[f"{name}_cost"] / shipped["central_cost"] for name in lost}
+    np.testing.assert_allclose(ratio["plans"], 1.0, atol=1e-3)
+    assert not lost["number"][:4].any() and lost["number"][4] > 10 and not lost["more"][:5].any()
+    assert not lost["nothing"][:2].any() and lost["nothing"][3] > 15
+    assert ratio["number"][2].mean() < 1.1 < ratio["nothing"][0].mean()
+    assert (ratio["more"][:4].mean(axis=1) < 1.0).all()

@@ -191,7 +191,7 @@ def test_the_published_nominal_controller():
     env, no_ties = PowerSystem(noise=0.0, scenario=()), np.zeros((4, 4))
     for _ in range(4):
         s, _ = random_question(rng)
-        solution, total, x = mpc.V(np.zeros(1), s), 0.0, [s.reshape(4, 5)]
+        solution, total, x = mpc.V(mpc.parameters.initial(), s), 0.0, [s.reshape(4, 5)]
         env.reset(options={"x": s})
         for k in range(5):
             total += 0.9**k * plant.stage_cost(x[k], solution.u[k], no_ties, 500.0 * (k > 0)).sum()
@@ -200,7 +200,40 @@ def test_the_published_nominal_controller():
         total += 0.9**5 * plant.stage_cost(x[5], x[5][:, 4], no_ties, 0.0).sum()
         np.testing.assert_allclose(solution.x.reshape(6, 4, 5), x, atol=1e-9)
         assert solution.value == pytest.approx(total, rel=1e-6)
-    assert np.abs(mpc.V([0.1], s).u0 - solution.u0).max() > 1e-3  # other loads are another plan
+    assert np.abs(mpc.V(mpc.parameters.pack(offset=0.1), s).u0 - solution.u0).max() > 1e-3  # other loads: another plan
+
+
+def test_back_offs_of_the_nominal_controller_move_its_limits():
+    """The same plan as with the limits of another plant: all weights are those of angles beside 0."""
+    mpc, s = MPC(joint_mpc()), np.zeros(20)
+    s[4::5] = plant.SCENARIO[-1][1]
+    plain = mpc.V(mpc.parameters.initial(), s).x.reshape(6, 4, 5)[1:5, :, 0]
+    low = plain.min(axis=0) + 0.01  # a hundredth more than its plan reaches by itself
+    moved = mpc.V(mpc.parameters.pack(angle_lb=low + plant.ANGLE_LIMIT), s).x.reshape(6, 4, 5)[1:5, :, 0]
+    assert (moved.min(axis=0) > plain.min(axis=0) + 0.002).any() and np.abs(moved - plain).max() > 0.005
+    upper = mpc.V(mpc.parameters.pack(angle_ub=-0.1 * np.ones(4)), -s).x.reshape(6, 4, 5)[1:5, :, 0]
+    lower = mpc.V(mpc.parameters.pack(angle_lb=0.1 * np.ones(4)), s).x.reshape(6, 4, 5)[1:5, :, 0]
+    np.testing.assert_allclose(upper, -lower, atol=1e-7)  # the problem is symmetric
+
+
+def test_areas_that_are_told_nothing_plan_as_if_their_neighbours_were_at_rest():
+    """Each alone: the joint problem falls apart, an area's plan is that of the told one whose neighbours stay at 0."""
+    alone, told = Central(power_mpc(told=False)), Central(power_mpc())
+    theta, rng = alone.parameters.initial(), np.random.default_rng(8)
+    s, _ = random_question(rng)
+    one = alone.V(theta, s)
+    for i in range(4):
+        other = s.copy().reshape(4, 5)
+        other[np.arange(4) != i] = rng.uniform(-0.05, 0.05, (3, 5))
+        two = alone.V(theta, other.ravel())
+        assert two.u0[i] == pytest.approx(one.u0[i], abs=1e-8) and two.values[i] == pytest.approx(
+            one.values[i], rel=1e-8
+        )
+    assert np.abs(told.V(theta, s).u0 - one.u0).max() > 1e-3
+    for name, one_of in (("P_tie_1", 0), ("P_tie_3", 2)):  # its own idea of the lines' strength still holds its angle
+        stiff = alone.parameters.pack(theta, **{name: 0.0 * theta[alone.parameters.index(name)]})
+        changed = np.abs(alone.V(stiff, s).values - one.values) > 1e-6
+        assert changed[one_of] and changed.sum() == 1
 
 
 def test_wrong_ties_cost_and_a_back_off_helps():

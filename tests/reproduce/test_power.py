@@ -5,8 +5,12 @@ import pytest
 from PIL import Image
 
 from mpcrl_course import places
-from mpcrl_course.envs.power import ANGLE_LIMIT, PowerParameters, PowerSystem
+from mpcrl_course.closed_loop import rowwise, run
+from mpcrl_course.envs.power import ANGLE_LIMIT, TRUE, PowerParameters, PowerSystem
 from mpcrl_course.learners.log import load_state
+from mpcrl_course.mpc import MPC
+from mpcrl_course.network import Central
+from mpcrl_course.problems.power import WRONG, joint_mpc, power_mpc
 from mpcrl_course.reproduce import power as module
 from mpcrl_course.reproduce.power import (
     Evaluation,
@@ -258,3 +262,37 @@ def test_the_published_result_is_reproduced(data):
     assert mean["nominal"] == pytest.approx(349.3, rel=0.05)
     assert mean["distributed"] < mean["scenario"] < mean["nominal"] < mean["true ties"] < mean["initial"]
     assert 315 * 0.95 < mean["scenario"] < 322 * 1.05
+
+
+@pytest.fixture(scope="module")
+def ties():
+    with places.data("ties_11.npz") as file:
+        return dict(file)
+
+
+def test_the_stored_costs_against_tie_lines_are_those_of_their_controllers(ties):
+    """The first of the fifty episodes, of what was learned and of what was not (data/make_11_ties.py)."""
+    for i, factor in enumerate(ties["factor"]):
+        system = TRUE.stronger(factor)
+        noise = system.draw(2024, 50, 100)
+        first = type(noise)(*(part[:, :1] if part.ndim == 3 else part for part in noise))
+        told, silent = (power_mpc(ties=factor * WRONG, told=told) for told in (True, False))
+        joint, hand = MPC(joint_mpc(system)), ties["by_hand"][i]
+        back_off = {"angle_lb": ties["back_off"][i, 0], "angle_ub": -ties["back_off"][i, 1]}
+        for name, mpc, theta in (
+            ("plans", Central(told).mpc, ties["plans_theta"][i]),
+            ("nothing", Central(silent).mpc, ties["nothing_theta"][i]),
+            ("hand", Central(silent).mpc, silent.parameters.pack(angle_lb_3=hand, angle_lb_4=hand)),
+            ("centre", joint, joint.parameters.pack(**back_off)),
+        ):
+            found = run(rowwise(lambda s, mpc=mpc, theta=theta: mpc.V(theta, s).u0), system, np.zeros((1, 20)), first)
+            assert found.cost.sum() == pytest.approx(ties[f"{name}_cost"][i, 0, 0], rel=1e-4)
+
+
+def test_what_messages_are_worth_to_areas_that_learn(ties):
+    """Four to one as published; little where tie lines are stronger; and by hand silence does nearly as well."""
+    least = ties["centre_cost"].mean(axis=2)
+    ratio = {name: ties[f"{name}_cost"].mean(axis=2) / least for name in ("plans", "nothing", "hand", "initial")}
+    assert ratio["plans"].shape[1] >= 5
+    assert ratio["plans"][0].max() < 1.05 and ratio["nothing"][0].min() > 3.5 and ratio["hand"][0, 0] < 1.35
+    assert (ratio["nothing"][2:] < 1.1 * ratio["plans"][2:]).all() and (ratio["hand"][1:] < ratio["plans"][1:]).all()
