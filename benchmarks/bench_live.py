@@ -63,7 +63,6 @@ WIDGETS = (
     Widget("expert", "", ("start: angle", "runs of the teacher"), "Ask by the rule", "Reset"),
     Widget("critic", "", ("bias", "share", "number of data"), "Improve while you watch", "Reset"),
     Widget("race", "who='random'", ("plant: grip", "steering gain", "filter: margin"), "", "Reset"),
-    Widget("admm", "", ("penalty", "iteration shown", "messages lost"), "", "New states"),
     Widget("admm", "", ("penalty", "iteration shown", "coupling", "messages lost"), "", "New states"),
     Widget(
         "power",

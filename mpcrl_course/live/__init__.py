@@ -14,9 +14,8 @@ from mpcrl_course.live.linear import LinearLoop, LinearScene, linear_live
 from mpcrl_course.live.pendulum import pendulum_live
 from mpcrl_course.live.player import Player
 from mpcrl_course.live.population import population_live
-from mpcrl_course.live.power import power_live
-from mpcrl_course.live.race import race_live
 from mpcrl_course.live.power import Areas, power_live
+from mpcrl_course.live.race import race_live
 from mpcrl_course.live.second_order import second_order_live
 from mpcrl_course.live.versus import versus_live
 

@@ -23,7 +23,6 @@ STEPS = {
     "08_expert": [r"step (\d+) ·", r"step (\d+) ·"],
     "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
     "10_around_the_policy": [r"(\d+) frames", r"(\d+) frames"],
-    "11_distributed": [r"iteration (\d+) of 100", ""],
     "11_distributed": [r"iteration (\d+) of 100", r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of"],
     "13_mean_field": [r"step (\d+) ·", r"step (\d+) ·"],
