@@ -2,13 +2,12 @@
 
 Run it with `python mpcrl_course/data/make_12_rows.py` (about fifteen minutes of processor time; what is in the file
 already is not done again). Learning is the published one: 2000 steps, batches of 15, no safeguard, 100 rounds of
-consensus, 100 iterations of ADMM. Four plants:
+consensus, 100 iterations of ADMM. Three plants:
 
     published         equal weights omega, coupling -0.1, from the published first guess
     unequal           omega = (0.05, 1, 0.05), else the same
-    strong            equal weights, coupling -0.3; agents begin with the true model of their own plant (from the
-                      published first guess no way to learn keeps this plant)
-    strong, unequal   both
+    strong, unequal   also coupling -0.3; agents begin with the true model of their own plant (from the published first
+                      guess no way to learn keeps this plant)
 
 and of each way to learn an MPC with weights sqrt(omega_i) W_x, sqrt(omega_i) W_u and omega_i w. Agents who send no
 plans have A_c = 0 and do not learn it. It writes rows_12.npz: ``best`` (plants,), the mean stage cost of an MPC that
@@ -33,7 +32,7 @@ from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.policies.communication import true_theta
 from mpcrl_course.policies.receding import Receding
-from mpcrl_course.problems.network import network_mpc
+from mpcrl_course.problems.network import network_mpc, weighted
 
 STEPS, SEEDS, ALPHA = 2000, range(1, 11), 1e-4
 UNEQUAL = (0.05, 1.0, 0.05)
@@ -41,7 +40,6 @@ UNEQUAL = (0.05, 1.0, 0.05)
 PLANTS = {
     "published": ((1.0, 1.0, 1.0), -0.1, False),
     "unequal": (UNEQUAL, -0.1, False),
-    "strong": ((1.0, 1.0, 1.0), -0.3, True),
     "strong, unequal": (UNEQUAL, -0.3, True),
 }
 P = mixing_matrix(3, line(3), 0.25)
@@ -50,12 +48,12 @@ OWN = ("V0", "f", "x_lb", "x_ub", "b", "W_x", "W_u", "w", "A", "B")
 SILENT = {"own_td": True, "alone": True, "learned": OWN}
 WAYS = {
     "nothing": SILENT,
-    "nothing, α/3": SILENT | {"step_size": ALPHA / 3},
     "δ": {"P": P, "alone": True, "learned": OWN},
-    "δ, α/3": {"P": P, "alone": True, "learned": OWN, "step_size": ALPHA / 3},
     "δ and C": {"P": P, "learned": OWN},
     "centralised": {},
+    "nothing, α/3": SILENT | {"step_size": ALPHA / 3},
     "plans, δ and C": {"P": P},
+    "δ, α/3": {"P": P, "alone": True, "learned": OWN, "step_size": ALPHA / 3},
 }
 #: Beyond it the inputs cannot bring a plant back.
 REACH = 10.0
@@ -67,13 +65,8 @@ def first_guess(omega, coupling: float, own_model: bool) -> np.ndarray:
 
     The `coupling` counts for an MPC that knows the plant; learners have 0.
     """
-    parameters = network_mpc().parameters
-    theta = true_theta(network_mpc(), coupling) if own_model else parameters.initial()
-    blocks = {}
-    for i, weight in enumerate(omega, 1):
-        root = np.sqrt(weight)
-        blocks |= {f"W_x_{i}": np.full(2, root), f"W_u_{i}": [root], f"w_{i}": np.full(2, 500 * weight)}
-    return parameters.pack(theta, **blocks)
+    network = network_mpc()
+    return weighted(network, omega, true_theta(network, coupling) if own_model else None)
 
 
 def beyond(x) -> float:

@@ -260,6 +260,12 @@ def statement(results: Sequence[Results]) -> str:
         f"In {judged - len(outside)} of {judged} windows the published median lies inside the 95 % band of the medians "
         f"of {PUBLISHED_SEEDS} seeds drawn, with replacement, from ours"
     )
+    if judged:
+        lines.append(
+            f"  By chance alone {0.05 * judged:.1f} of {judged} would lie outside, if the windows were independent (they are "
+            "not: |TD| and L are of the same runs). The bands take our seeds for all there are: that other seeds of ours "
+            "would give other bands is not in them."
+        )
     if not judged:
         text = "Whether five seeds of ours could have given the published medians is not judged"
     return "\n".join([text + (":" if outside or lines else "."), *outside, *lines])

@@ -197,6 +197,7 @@ def test_the_statement_counts_and_names_the_windows():
     results = [made_up(method) for method in METHODS]
     assert statement(results).startswith("In 32 of 32 windows") and "Outside" not in statement(results)
     results = [made_up(method, outside={(METHODS[2], 1)}) for method in METHODS]
+    assert "By chance alone 1.6 of 32" in statement(results) and "other seeds of ours" in statement(results)
     text = statement(results)
     assert text.startswith("In 30 of 32 windows") and "distributed, first order, |TD|, 500-600: 10.7 is not in" in text
     few = statement([made_up(METHODS[0], 19), *results[1:]])
