@@ -77,7 +77,6 @@ class SecondOrderLoop:
         self.runs = dict(zip(NAMES, (first, central, self.distributed, alone)))
         self.change(**self.settings)
 
-
     def _learner(self, order: int = 2, **options) -> DistributedQLearning:
         controller, rng = _controller(), np.random.default_rng(self.seed)
         omega = (self.plant["weight"], 1.0, self.plant["weight"])

@@ -407,7 +407,9 @@ def evaluation_table(evaluations: Mapping[tuple[str, int], np.ndarray], steps: i
         if reference is not None and (name, after) != ("distributed", steps) and len(own) > 1:
             away = _interval(own - reference[0].mean(axis=0), "+")
         middle = _interval(own) if len(own) > 1 else f"{own[0]:.4g}"
-        alike = f"{common.mean():.4g} ± {common.std(axis=1, ddof=1).mean():.2g}" if len(own) > 1 else f"{common.mean():.4g}"
+        alike = (
+            f"{common.mean():.4g} ± {common.std(axis=1, ddof=1).mean():.2g}" if len(own) > 1 else f"{common.mean():.4g}"
+        )
         rows.append([label, published, alike, middle, spread, away, f"{100 * violated.mean() / LENGTH:.1f} %"])
     n = next(iter(evaluations.values())).shape[2]
     header = ["controller", "published", "ours, one noise for all agents: mean ± of a run",
