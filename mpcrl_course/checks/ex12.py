@@ -766,7 +766,9 @@ def heard(rounds: int, step: float) -> np.ndarray:
     return TEAM.n_agents * np.linalg.matrix_power(mixing_matrix(TEAM.n_agents, line(TEAM.n_agents), step), rounds)
 
 
-def learn_together(rounds: int, step: float, samples: int, iterations: int, exploration: float, seed: int) -> np.ndarray:
+def learn_together(
+    rounds: int, step: float, samples: int, iterations: int, exploration: float, seed: int
+) -> np.ndarray:
     """Return cost over the team's optimum before each iteration and after the last, infinite once it is lost.
 
     In an iteration all agents record `samples` transitions with `exploration` noise on their inputs, agree on the TD
@@ -854,8 +856,8 @@ design = Design(
     ],
     mistakes=[
         Mistake("nothing sent",
-                "Without a round every agent learns from its own cost alone, and settles where nobody gains by changing "
-                "alone, far from the team's optimum: more samples do not help.",
+                "Without a round every agent learns from its own cost alone, and settles where nobody gains by "
+                "changing alone, far from the team's optimum: more samples do not help.",
                 lambda answer, m: _poor(m) and answer["rounds"] == 0, _answer(rounds=0)),
         Mistake("own cost forgotten",
                 "After this one round an agent counts its neighbours' TD errors and hardly its own: P has next to "
@@ -889,7 +891,7 @@ design = Design(
                 "with so many?", lambda answer, m: _too_much("samples", answer, m), _answer(samples=3000)),
         Mistake("too many iterations", "It has arrived long before: iterations are dear, too.",
                 lambda answer, m: _too_much("iterations", answer, m), _answer(iterations=30)),
-        Mistake("beyond the budget", "Rounds, samples and iterations each cost: all of them are a bit more than needed.",
+        Mistake("beyond the budget", "Rounds, samples and iterations each cost: all are a bit more than needed.",
                 lambda answer, m: _dear(m), _answer(rounds=3, samples=1400, iterations=11)),
     ],
     variants=[

@@ -16,8 +16,8 @@ import numpy as np
 from mpcrl_course import places
 from mpcrl_course.reproduce.automatica import EVALUATIONS, METHODS, PUBLISHED, evaluate, make_policy
 
-#: Noises of the controllers that are quickly asked.
-MANY = 200
+#: Noises of the controllers that are quickly asked, and of what was learned.
+MANY, FEW = 100, 10
 
 
 def main():
@@ -32,7 +32,7 @@ def main():
             theta = file[f"{method}_theta"]
             theta = theta[np.isfinite(theta).all(axis=(1, 2))]
             for when, label in enumerate(("early", "late")):
-                runs = [evaluate(make_policy(str(method), own[when]), common=True)[0] for own in theta]
+                runs = [evaluate(make_policy(str(method), own[when]), FEW, common=True)[0] for own in theta]
                 arrays[f"{method}_{label}"] = np.array(runs)
     np.savez_compressed(places.DATA / "common_11.npz", **{k: v.astype(np.float32) for k, v in arrays.items()})
     for key, value in arrays.items():

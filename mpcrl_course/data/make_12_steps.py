@@ -1,13 +1,13 @@
 """Lecture 12: updates, and numbers sent, until the network without bounds costs at most 1.05 of the team's optimum.
 
-Run it with `python mpcrl_course/data/make_12_steps.py` (a few minutes of processor time). On the unequal network, omega
-= (0.05, 1, 0.05) and coupling -0.3, `DecomposedTD` learns by first order, by second order with the summed delta and
-every agent's own term of C, with delta and C, and with nothing sent. Step size and regularisation of each are those
+Run it with `python mpcrl_course/data/make_12_steps.py` (a few minutes of processor time). On the unequal network, with
+omega = (0.05, 1, 0.05) and coupling -0.3, `DecomposedTD` learns by first order, by second order with summed delta
+and every agent's own term of C, with delta and C, and with nothing sent. Step size and regularisation of each are those
 whose median over three scan seeds is first at 1.05 (of those that never are: whose least cost is lowest); then ten
 other seeds are run. It writes steps_12.npz: ``ways``; ``sigma``, ``alpha``; of the scan, (ways, sigmas, alphas, seeds),
 ``scan_updates`` (infinite: never) and ``scan_lost``; ``chosen`` (ways, 2), sigma and alpha; and of the ten seeds
-``updates`` (ways, seeds), ``ratio`` (ways, seeds, 151), every tenth, infinite once lost, and ``numbers`` (ways,) that an
-update sends with 100 rounds of consensus.
+``updates`` (ways, seeds), ``ratio`` (ways, seeds, 151), every tenth, infinite once lost, and ``numbers`` (ways,) that
+an update sends with 100 rounds of consensus.
 """
 
 import os

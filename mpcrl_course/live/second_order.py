@@ -96,7 +96,7 @@ class SecondOrderLoop:
 
     def step(self) -> None:
         """Make a step of every run that is not over; an error of the reader's function leaves all as they were."""
-        for run in reversed(self.runs.values()):
+        for run in sorted(self.runs.values(), key=lambda run: run is not self.distributed):  # the reader's own first
             if run.k < STEPS and not run.log.stopped:
                 run.careful_step()
                 if not np.abs(run.s).max() < RUNAWAY:

@@ -86,7 +86,8 @@ class Method:
 
 
 METHODS = (Method(True, (0.74, 0.063), (0.61, 0.13)), Method(False, (0.95, 0.054), (0.77, 0.096)))
-#: Published sum of L over 100 steps (one run each, all agents with the same noise); the learned ones by their method's name.
+#: Published sum of L over 100 steps, one run each, all agents with the same noise; the learned ones by their method's
+#: name.
 PUBLISHED = {
     "initial": "312", "nominal": "360", "scenario, wrong model": "24.0", "scenario, true model": "7.67",
 }  # fmt: skip
@@ -392,7 +393,8 @@ def evaluation_table(evaluations: Mapping[tuple[str, int], np.ndarray], steps: i
     Parameters
     ----------
     evaluations : mapping of (name, after) to ndarray, shape (3, seeds, noises)
-        Sums of L, violated steps, and sums of L with one noise for all agents; `after` is the number of steps learned, 0 of those that learned nothing.
+        Sums of L, violated steps, and sums of L with one noise for all agents; `after` is the number of steps learned,
+        0 of those that learned nothing.
     steps : int
         Of learning.
     """
@@ -407,9 +409,9 @@ def evaluation_table(evaluations: Mapping[tuple[str, int], np.ndarray], steps: i
         if reference is not None and (name, after) != ("distributed", steps) and len(own) > 1:
             away = _interval(own - reference[0].mean(axis=0), "+")
         middle = _interval(own) if len(own) > 1 else f"{own[0]:.4g}"
-        alike = (
-            f"{common.mean():.4g} ± {common.std(axis=1, ddof=1).mean():.2g}" if len(own) > 1 else f"{common.mean():.4g}"
-        )
+        alike = f"{common.mean():.4g}"
+        if len(own) > 1:
+            alike += f" ± {common.std(axis=1, ddof=1).mean():.2g}"
         rows.append([label, published, alike, middle, spread, away, f"{100 * violated.mean() / LENGTH:.1f} %"])
     n = next(iter(evaluations.values())).shape[2]
     header = ["controller", "published", "ours, one noise for all agents: mean ± of a run",
@@ -524,9 +526,10 @@ def automatica(
         evaluated = {key: np.array(values).transpose(1, 0, 2) for key, values in found.items()}
         parts.append(str(evaluation_table(evaluated, steps)))
         parts.append(
-            "Published sums are of one run each, in which all agents had the same noise (in learning each had its own): "
-            "compare the column beside them, whose ± is the standard deviation of one run. The published scenario MPC of 24.0 has another wrong model than "
-            "ours (drawn around the true one; ours is what learning starts from)."
+            "Published sums are of one run each, in which all agents had the same noise (in learning each its own): "
+            "compare the column beside them, whose ± is the standard deviation of one run. The published scenario "
+            "MPC of 24.0 has another wrong model than ours (drawn around the true one; ours is what learning starts "
+            "from)."
         )
     parts.append(write(*figure(results, steps), folder / "automatica.png"))
     return report(parts, failed, folder / "automatica.txt")

@@ -263,9 +263,9 @@ def statement(results: Sequence[Results]) -> str:
     )
     if judged:
         lines.append(
-            f"  By chance alone {0.05 * judged:.1f} of {judged} would lie outside, if the windows were independent (they are "
-            "not: |TD| and L are of the same runs). The bands take our seeds for all there are: that other seeds of ours "
-            "would give other bands is not in them."
+            f"  By chance alone {0.05 * judged:.1f} of {judged} would lie outside, if the windows were independent "
+            "(they are not: |TD| and L are of the same runs). The bands take our seeds for all there are: that other "
+            "seeds of ours would give other bands is not in them."
         )
     if not judged:
         text = "Whether five seeds of ours could have given the published medians is not judged"
@@ -282,20 +282,29 @@ def sent_table(found: Mapping[str, np.ndarray], plant: str, ways: Sequence[str])
     plant : str
         One of its plants.
     ways : sequence of str
-        Which of its ways to learn; the first one is what the others are compared with, seed by seed.
+        Which of its ways to learn, those of which there are runs; the first one is what the others are compared with,
+        seed by seed.
     """
-    i, all_ways, lines = list(found["plants"]).index(plant), list(found["ways"]), []
-    base = found["cost"][i, all_ways.index(ways[0])]
-    for j in map(all_ways.index, ways):
-        cost, done = found["cost"][i, j], found["done"][i, j]
+    i, names, lines = list(found["plants"]).index(plant), list(found["ways"]), []
+    base = found["cost"][i, names.index(ways[0])]
+    for j in (names.index(way) for way in ways):
+        done = found["done"][i, j]
+        if not done.any():
+            continue
+        cost, violated, numbers = found["cost"][i, j], found["violated"][i, j][done], found["numbers"][i, j][done]
         kept = done & np.isfinite(cost)
         pairs = kept & np.isfinite(base)
-        apart = difference(cost[pairs], base[pairs]) if j != all_ways.index(ways[0]) and pairs.sum() > 2 else None
-        greedy = found["greedy"][i, j][kept] / found["best"][i]
-        lines.append([all_ways[j], float(np.median(cost[kept])) if kept.any() else None, apart,
-                      100 * float(found["violated"][i, j][done].mean()),
-                      float(np.median(greedy)) if kept.any() else None, f"{(done & ~kept).sum()} of {done.sum()}",
-                      int(np.median(found["numbers"][i, j][done]))])  # fmt: skip
+        apart = difference(cost[pairs], base[pairs]) if names[j] != ways[0] and pairs.sum() > 2 else None
+        learned = found["greedy"][i, j][kept] / found["best"][i]
+        lines.append([
+            names[j],
+            float(np.median(cost[kept])) if kept.any() else None,
+            apart,
+            100.0 * float(violated.mean()) if np.isfinite(violated).all() else None,
+            float(np.median(learned)) if kept.any() and np.isfinite(learned).all() else None,
+            f"{(done & ~kept).sum()} of {done.sum()}",
+            int(np.median(numbers)) if np.isfinite(numbers).all() and numbers.any() or "nothing" in names[j] else None,
+        ])  # fmt: skip
     head = ["sent", "cost, median", f"minus '{ways[0]}', paired, 95 %", "steps beyond a bound (%)",
             "learned / knows the plant", "lost", "numbers a step"]  # fmt: skip
     caption = f"Plant '{plant}': cost of learning over {STEPS} steps, of runs that were not lost; then what was learned"
