@@ -6,8 +6,7 @@ consensus, 100 iterations of ADMM. Three plants:
 
     published         equal weights omega, coupling -0.1, from the published first guess
     unequal           omega = (0.05, 1, 0.05), else the same
-    strong, unequal   also coupling -0.3; agents begin with the true model of their own plant (from the published first
-                      guess no way to learn keeps this plant)
+    strong, unequal   also coupling -0.3; agents begin with the true model of their own plant
 
 and of each way to learn an MPC with weights sqrt(omega_i) W_x, sqrt(omega_i) W_u and omega_i w. Agents who send no
 plans have A_c = 0 and do not learn it. It writes rows_12.npz: ``best`` (plants,), the mean stage cost of an MPC that
