@@ -89,7 +89,7 @@ def evaluate(theta, plant: NetworkParameters) -> tuple[float, float]:
 def learn(way: str, seed: int, omega, coupling: float, own_model: bool) -> dict[str, float]:
     """Return what is kept of a run: see the module's head.
 
-    `way` is one of `WAYS`; `seed` that of plant and learner; the others are those of `PLANTS`.
+    `way` is one of `WAYS`; `seed` that of plant and learner; `omega`, `coupling` and `own_model` are those of `PLANTS`.
     """
     plant = NetworkParameters(omega=omega, coupling=coupling, reach=REACH)
     controller = ADMM(network_mpc()) if way == "plans, δ and C" else Central(network_mpc())

@@ -222,10 +222,10 @@ def test_design_of_the_wrong_form_says_so(change, said):
     ("change", "mistake"),
     [
         ({"rounds": 0}, "nothing sent"),
-        ({"rounds": 0, "samples": 5000, "iterations": 20}, "nothing sent"),
+        ({"rounds": 0, "samples": 1000, "iterations": 20}, "nothing sent"),
         ({"rounds": 1, "step": 0.5}, "own cost forgotten"),
         ({"rounds": 1, "step": 0.25}, "too few rounds"),
-        ({"rounds": 5, "step": 0.1, "samples": 400}, "more than one knob"),
+        ({"rounds": 2, "step": 0.05, "samples": 150, "iterations": 3}, "more than one knob"),
         ({"samples": 100}, "too few samples"),
         ({"iterations": 4}, "too few iterations"),
         ({"exploration": 0.1}, "exploration too quiet"),

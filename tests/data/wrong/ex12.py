@@ -167,7 +167,7 @@ WRONG = [
     ),
     (5, "the latest T", _network(lambda common, seed, i, n, T: np.arange(n - T, n))),
     (5, "own term only", _network(_own, C=lambda terms, i: terms[i])),
-    (6, "no consensus at all", _design(rounds=0, samples=5000)),
+    (6, "no consensus at all", _design(rounds=0, samples=2500)),
     (6, "one round, largest step", _design(rounds=1, step=0.5, samples=2000)),
     (6, "published 100 rounds", _design(rounds=100, step=0.25)),
     (6, "quiet exploration", _design(exploration=0.1)),
