@@ -119,7 +119,7 @@ class DecomposedTD(Learner):
         return np.split(self.flat, self.ends[:-1])
 
     def first_theta(self, i: int) -> np.ndarray:
-        """Return theta_i of the exact Q of the first policy, agent i's: of all costs, or of its own if nothing is sent."""
+        """Return agent i's part of the exact Q of the first policy: of all costs, or of its own if nothing is sent."""
         team, K, m, gamma = self.team, self.K, self.team.n_agents, self.team.discount
         alone = self.sends == "nothing"
         Q, R = (team.Q[i], team.R[i]) if alone else (team.Q.sum(axis=0), team.R.sum(axis=0))
