@@ -294,13 +294,16 @@ def test_the_learning_table_holds_the_published_figures_and_ours():
 
 def test_one_noise_for_all_agents_is_agent_1s():
     """By hand, step by step, for a simple rule."""
-    cost, _ = evaluate(lambda: lambda y: 0.3 - 0.1 * y[:, ::2], 2, common=True)
+
+    def rule(y):
+        return np.clip(-0.3 * y[:, ::2] - 4.5 * y[:, 1::2], -1.0, 1.0)
+
+    cost, _ = evaluate(lambda: rule, 2, common=True)
     plant = NetworkParameters(weight=120.0)
     for n in range(2):
         noise, x, total = plant.draw([module.NOISE_SEED, n], 1, module.LENGTH).e[:, 0, 0], np.tile([0.0, 0.15], 3), 0.0
         for e in noise:
-            u = 0.3 - 0.1 * x[::2]
-            x_next, L, _ = plant.step(x[None], u[None], plant.draw(0, 1, 1)._replace(e=np.full((1, 3), e)))
+            x_next, L, _ = plant.step(x[None], rule(x[None]), plant.draw(0, 1, 1)._replace(e=np.full((1, 3), e)))
             x, total = x_next[0], total + L[0]
         assert cost[n] == pytest.approx(total, rel=1e-9)
 
@@ -411,3 +414,12 @@ def test_the_stored_runs_reach_the_targets_but_for_the_seed_that_is_lost(data):
         assert late.shape == early.shape == (4, 20)
         assert late.mean() < early.mean() < 0.1 * data["nominal_evaluated"].mean()
         assert data["scenario_true_model_evaluated"].mean() < late.mean()
+
+
+def test_the_shipped_evaluations_with_one_noise_for_all_agents():
+    """Two noises of two controllers, and that the published single run of the initial one is not out of the way."""
+    with places.data("common_11.npz") as file:
+        for name in ("initial", "nominal"):
+            np.testing.assert_allclose(file[name][:2], evaluate(make_policy(name), 2, common=True)[0], rtol=1e-5)
+        assert 0.02 < np.mean(file["initial"] <= float(PUBLISHED["initial"])) < 0.3
+        assert file["initial"].std() > 1.3 * file["initial_each"].std()  # a common noise does not average out
