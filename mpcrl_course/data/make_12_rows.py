@@ -56,7 +56,7 @@ WAYS = {
     "plans, δ and C": {"P": P},
 }
 #: Ways that are not tried on all plants, and the numbers of those on which they are.
-ASKED = {"δ": (0, 1), "δ and C": (1, 0, 2), "centralised": (1,), "nothing, α/3": (2,), "plans, δ and C": (1,)}
+ASKED = {"δ and C": (1, 0, 2), "centralised": (1,), "nothing, α/3": (2,), "plans, δ and C": (1,)}
 #: Beyond it the inputs cannot bring a plant back.
 REACH = 10.0
 EVALUATIONS, LENGTH, NOISE = 4, 200, 777
