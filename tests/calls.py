@@ -11,6 +11,7 @@ import numpy as np
 from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, population, problems, statistics
 from mpcrl_course.envs import pendulum
 from mpcrl_course.envs.pendulum import NOMINAL
+from mpcrl_course.learners.distributed import second_order_local
 from mpcrl_course.mlp import MLP
 from mpcrl_course.policies import integrated
 
@@ -985,7 +986,7 @@ CALLS = {
         T=3,
         P=np.full((3, 3), 1 / 3),
         rounds=2,
-        local_step=None,
+        local_step=second_order_local,
     ),
     "LinearTeam": lambda: call(
         problems.LinearTeam, omega=(1.0, 0.5), coupling=-0.1, neighbours=((1,), (0,)), discount=0.9, deviation=0.05

@@ -30,7 +30,7 @@ from mpcrl_course.learners.run import Learner
 from mpcrl_course.network import average
 from mpcrl_course.own import answering
 from mpcrl_course.problems.team import LinearTeam
-from mpcrl_course.validation import choice, instance, real, reals, whole
+from mpcrl_course.validation import choice, function, instance, real, reals, whole
 
 #: Episodes' length; usual sizes of a state and of an input, which features are scaled by; standard deviation of the
 #: noise on inputs; a gain that would change by more than this in an update stays.
@@ -103,7 +103,7 @@ class DecomposedTD(Learner):
         self.eta, self.T, self.rounds = real(eta, "eta", 0.0), whole(T, "T", 1), whole(rounds, "rounds", 0)
         m = team.n_agents
         self.P = P if P is None else reals(P, "P", (m, m))
-        self.local_step = answering("local step", local_step, lambda G, *_: (len(G),))
+        self.local_step = answering("local step", function(local_step, "local_step"), lambda G, *_: (len(G),))
         self.K, self.least = team.start(), team.cost(team.team())
         self.scale = np.concatenate([np.full(2 * m, STATE), np.full(m, INPUT)])
         theta = [self.first_theta(i) for i in range(m)]
