@@ -22,7 +22,7 @@ STEPS = {
     "07_aligned_vs_closed_loop": [r"step (\d+) of", r"step (\d+) of"],
     "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
     "11_distributed": [r"iteration (\d+) of 100", ""],
-    "12_second_order": [r"step (\d+) of"],
+    "12_second_order": [r"step (\d+) of", r"step (\d+) of"],
     "13_mean_field": [r"step (\d+) ·", r"step (\d+) ·"],
 }
 
