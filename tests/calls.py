@@ -11,6 +11,7 @@ import numpy as np
 from mpcrl_course import closed_loop, dp, envs, learners, mpc, network, policies, population, problems, statistics
 from mpcrl_course.envs import pendulum
 from mpcrl_course.envs.pendulum import NOMINAL
+from mpcrl_course.learners.distributed import second_order_local
 from mpcrl_course.mlp import MLP
 from mpcrl_course.policies import integrated
 
@@ -207,6 +208,7 @@ CALLS = {
         recorded=np.zeros((2, 2)),
         coupling=-0.1,
         reach=10.0,
+        omega=[0.5, 1.0],
     ),
     "LinearParameters": lambda: call(envs.LinearParameters, noise=0.1),
     "LinearParameters.draw": lambda: call(envs.LinearParameters().draw, rng=0, n=2, steps=3),
@@ -468,6 +470,7 @@ CALLS = {
         sigma=1.0,
         safeguard=True,
         alone=False,
+        own_td=False,
         behaviour=learners.greedy,
         replay=(4, 2, 1),
         every=1,
@@ -978,6 +981,21 @@ CALLS = {
         exploration=0.5,
         ridge=1e-3,
         K=problems.LinearTeam().start(),
+        heard=np.eye(3),
+    ),
+    "DecomposedTD": lambda: call(
+        learners.DecomposedTD,
+        team=problems.LinearTeam(),
+        rng=rng(),
+        sends="delta",
+        order=2,
+        alpha=0.1,
+        sigma=1.0,
+        eta=0.02,
+        T=3,
+        P=np.full((3, 3), 1 / 3),
+        rounds=2,
+        local_step=second_order_local,
     ),
     "LinearTeam": lambda: call(
         problems.LinearTeam, omega=(1.0, 0.5), coupling=-0.1, neighbours=((1,), (0,)), discount=0.9, deviation=0.05

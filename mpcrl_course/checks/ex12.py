@@ -1,7 +1,7 @@
 """Exercise 12, on whether the network learns faster by a second-order step, and on what is shared for it.
 
-Seven items: numbers sent, the regularised inverse, the matrix C by consensus, the local step, batches with a fault, a
-learner within a budget of numbers, and what a neighbour can see.
+Seven items: numbers sent, the regularised inverse, the matrix C by consensus, the local step, batches with a fault, how
+much agreement is enough, and what a neighbour can see.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy as np
 
 from mpcrl_course.checks.engine import Debug, Design, Exercise, Explain, Fill, Mistake, Predict, close
 from mpcrl_course.learners import distributed as learner
+from mpcrl_course.learners.team import TeamIteration
 from mpcrl_course.network import average, laplacian, line, mixing_matrix, neighbours_of, ring, star
+from mpcrl_course.problems.team import LinearTeam
 
 # ------------------------------------------------------------------------------------------------ 1: numbers sent
 
@@ -636,7 +638,7 @@ debug = Debug(
     variants=[_network_drawn_once, _network_as_one],
 )  # fmt: skip
 
-# --------------------------------------------------------------------- 6: a learner within a budget of numbers
+# --------------------------------------------------- a network that learns its value: what item 5 is pictured with
 
 #: Five agents on a line: x_i - MEAN_i goes to PULL_i times it, plus SPREAD_i e_i, e_i ~ N(0, 1); they pay `task_cost`.
 PULL, SPREAD = np.array([0.9, 0.5, 0.8, 0.3, 0.7]), np.array([0.1, 0.3, 0.15, 0.4, 0.2])
@@ -644,8 +646,6 @@ MEAN = np.array([1.0, -2.0, 1.0, 2.0, -1.0])
 TASK_GAMMA, UPDATES, SAMPLES = 0.5, 60, 400
 EDGES = line(len(PULL))
 NEIGHBOURS = neighbours_of(len(PULL), EDGES)
-ERROR, OFF, BUDGET, MOST = 0.3, 0.05, 20_000, 60
-USUAL = {"sigma": 2.0, "alpha": 0.4, "T": 10}  # with these it learns well
 
 
 def features(x) -> list[np.ndarray]:
@@ -750,121 +750,155 @@ def learn(T: int, sigma: float, alpha: float, P, rounds: int, seed: int, aligned
     return SimpleNamespace(error=np.array([*error, apart()]), off=np.array(off))
 
 
-def measure(T: int, sigma: float, alpha: float, P, rounds: int, seeds) -> dict[str, float]:
-    """Measure a learner: its value's error, how far its steps are from the central ones, and numbers per update.
+# ------------------------------------------------------------------------------- 6: how much agreement is enough
 
-    It learns once with each of `seeds` (the error is a mean over them, the distance the largest); T, `sigma`, `alpha`,
-    P and `rounds` are those of `learn`.
+#: Three agents on a line whose middle one's cost counts twenty times those of the others, and a strong coupling.
+TEAM = LinearTeam((0.05, 1.0, 0.05), -0.35)
+RATIO, WORST, BUDGET, LOUDEST, MOST = 1.05, 1.1, 80_000, 1.0, 20_000
+USUAL = {"rounds": 2, "step": 0.4, "samples": 1000, "iterations": 8, "exploration": 1.0}  # with these it learns well
+
+
+def heard(rounds: int, step: float) -> np.ndarray:
+    """Return how much each agent (row) counts the TD errors of all, shape (3, 3), after `rounds` of consensus.
+
+    The mixing matrix is P = I - step Laplacian; without a round every agent has its own, times 3.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # a learner that diverges is a result, too
-        runs = [learn(T, sigma, alpha, P, rounds, seed) for seed in seeds]
-    links = 2 * len(EDGES)
-    return {
-        "error of the value": float(np.mean([run.error[-1] for run in runs])),
-        "off the central step": float(max(run.off.max() for run in runs)),
-        "numbers per update": float(links * rounds * (T**2 + 1)),
-    }
+    return TEAM.n_agents * np.linalg.matrix_power(mixing_matrix(TEAM.n_agents, line(TEAM.n_agents), step), rounds)
+
+
+def learn_together(
+    rounds: int, step: float, samples: int, iterations: int, exploration: float, seed: int
+) -> np.ndarray:
+    """Return cost over the team's optimum before each of all `iterations` and after the last, infinite once it is lost.
+
+    In an iteration all agents record `samples` transitions with `exploration` noise on their inputs, by the generator
+    of `seed`, agree on the TD error of each by consensus (`rounds` and `step` as in `heard`), evaluate, and improve:
+    `mpcrl_course.learners.team`.
+    """
+    weights, rng = heard(rounds, step), np.random.default_rng(seed)
+    learner = TeamIteration(TEAM, rng, M=samples, exploration=exploration, heard=weights)
+    with np.errstate(over="ignore", invalid="ignore"):  # one that is lost is a result, too
+        found = learner.run(iterations, progress=False).log.ratio
+    return np.concatenate([found, np.full(iterations + 1 - len(found), np.inf)])
+
+
+def numbers_of(rounds: int, samples: int, iterations: int) -> int:
+    """Return how many numbers are sent: `rounds`, over two links, both ways, for all samples of all iterations."""
+    return 4 * rounds * samples * iterations
 
 
 def _hidden(answer, seed: int) -> dict[str, float]:
-    names = {"T": 1.0, "sigma": 0.0, "alpha": 0.0, "rounds": 0.0}
-    if not isinstance(answer, dict) or set(answer) != {*names, "step"}:
-        raise TypeError("give a dict with the keys T, sigma, alpha, step and rounds")
-    value = {name: float(answer[name]) for name in (*names, "step")}
-    for name, least in names.items():
-        if not (np.isfinite(value[name]) and value[name] >= least and (value[name] > 0 or name == "rounds")):
+    if not isinstance(answer, dict) or set(answer) != set(USUAL):
+        raise TypeError(f"give a dict with the keys {', '.join(USUAL)}")
+    design: dict[str, Any] = {name: float(answer[name]) for name in USUAL}
+    for name, value in design.items():
+        if not (np.isfinite(value) and (value > 0 or (name == "rounds" and value == 0))):
             raise ValueError(f"{name} must be a positive number")
-    if any(value[name] != int(value[name]) for name in ("T", "rounds")):
-        raise ValueError("T and rounds are whole numbers")
-    if value["T"] > MOST or value["rounds"] > 1000:
-        raise ValueError(f"a batch of more than {MOST}, or more than 1000 rounds, are far beyond any budget here")
-    design = {name: int(number) if name in ("T", "rounds") else number for name, number in value.items()}
+        if name in ("rounds", "samples", "iterations"):
+            if value != int(value):
+                raise ValueError(f"{name} is a whole number")
+            design[name] = int(value)
+    if design["exploration"] > LOUDEST:
+        raise ValueError(f"inputs are noisy enough with an exploration of {LOUDEST:g}")
+    if design["samples"] * design["iterations"] > MOST or design["rounds"] > 1000:
+        raise ValueError(f"more than {MOST} samples in all, or more than 1000 rounds, are far beyond any budget here")
     measured = _measured(design, seed)
-    if _poor(measured):  # which single change would do?
+    measured["least weight of its own"] = float(np.diag(heard(design["rounds"], design["step"])).min())
+    if _poor(measured) and design["rounds"]:  # which single change would do?
         for name, usual in USUAL.items():
-            measured[f"with {name} = {usual:g}"] = _measured(design | {name: usual}, seed)["error of the value"]
-    if _off(measured):
-        measured["with step = 0.5"] = _measured(design | {"step": 0.5}, seed)["off the central step"]
+            measured[f"with {name} = {usual:g}"] = _measured(design | {name: usual}, seed)["cost over the team's"]
     return measured
 
 
 def _measured(design, seed: int) -> dict[str, float]:
-    others = {name: value for name, value in design.items() if name != "step"}
-    return measure(**others, P=mixing_matrix(len(PULL), EDGES, design["step"]), seeds=range(seed, seed + 4))
+    ends = [learn_together(**design, seed=seed + n)[-1] for n in range(4)]
+    numbers = numbers_of(design["rounds"], design["samples"], design["iterations"])
+    return {"cost over the team's": float(np.mean(ends)), "the worst of four": float(np.max(ends)),
+            "numbers sent": float(numbers)}  # fmt: skip
 
 
-def _answer(T=10, sigma=2.0, alpha=0.4, step=0.5, rounds=18) -> dict[str, Any]:
-    return {"T": T, "sigma": sigma, "alpha": alpha, "step": step, "rounds": rounds}
+def _answer(rounds=2, step=0.4, samples=1000, iterations=8, exploration=1.0) -> dict[str, Any]:
+    return {"rounds": rounds, "step": step, "samples": samples, "iterations": iterations, "exploration": exploration}
 
 
 def _poor(m) -> bool:
-    return not m["error of the value"] <= ERROR
-
-
-def _off(m) -> bool:
-    return not m["off the central step"] <= OFF
+    return not (m["cost over the team's"] <= RATIO and m["the worst of four"] <= WORST)
 
 
 def _dear(m) -> bool:
-    return m["numbers per update"] > BUDGET
+    return m["numbers sent"] > BUDGET
 
 
 def _to_blame(name: str, m) -> bool:
-    return _poor(m) and m[f"with {name} = {USUAL[name]:g}"] <= ERROR
+    return _poor(m) and m[f"with {name} = {USUAL[name]:g}"] <= RATIO
+
+
+def _too_much(name: str, answer, m) -> bool:
+    return _dear(m) and m["numbers sent"] * USUAL[name] <= BUDGET * answer[name]
 
 
 design = Design(
     6,
-    "a budget of numbers",
+    "how much agreement is enough",
     reference=_answer(),
     measure=_hidden,
     targets={
-        "error of the value": ("<=", ERROR),
-        "off the central step": ("<=", OFF),
-        "numbers per update": ("<=", BUDGET),
+        "cost over the team's": ("<=", RATIO),
+        "the worst of four": ("<=", WORST),
+        "numbers sent": ("<=", BUDGET),
     },
-    when_right="A small batch costs T² numbers only, and more regularisation or a shorter step makes up for its noise.",
+    when_right="A round or two do what a hundred do: whoever counts the others' costs at all pushes them no longer.",
     hints=[
-        "The budget first: 8 messages a round, T² + 1 numbers in each. Which pairs of T and rounds fit?",
-        "The rate of P decides how many rounds it takes: compare rate(mixing_matrix(5, EDGES, step)) for a few steps "
-        "up to 0.5. About fifteen rounds do for the best of them.",
-        "With a T of about 10, try ς between 1 and 5, and α between 0.3 and 0.6.",
+        "After R rounds agent i learns from the sum of 3 (P^R)_ij δ_j: look at `heard(rounds, step)`. Whose costs must "
+        "the agents at both ends count, and what if the middle one does not count its own?",
+        "The budget: 4 · rounds · samples · iterations. The policy goes half of the way to the better one in an "
+        "iteration, and 46 weights are fitted to the samples of one.",
+        "Two rounds with a step of about 0.4, a thousand samples, eight iterations, the loudest exploration.",
     ],
     mistakes=[
-        Mistake("steps too short", "α is small: after sixty updates it has not arrived.",
-                lambda answer, m: _to_blame("alpha", m) and answer["alpha"] < USUAL["alpha"], _answer(alpha=0.02)),
-        Mistake("too much regularisation",
-                "ς is so large that the step is a first-order one, and a short one: after sixty updates it has hardly "
-                "arrived.", lambda answer, m: _to_blame("sigma", m) and answer["sigma"] > USUAL["sigma"],
-                _answer(sigma=500.0)),
-        Mistake("too little regularisation",
-                "ς is small: a step fits the batch and its noise, and the next batch undoes it.",
-                lambda answer, m: _to_blame("sigma", m) and answer["sigma"] < USUAL["sigma"],
-                _answer(sigma=0.001)),
-        Mistake("steps too long",
-                "α is large: every batch's noise goes into θ with its full length, or the steps overshoot.",
-                lambda answer, m: _to_blame("alpha", m) and answer["alpha"] > USUAL["alpha"], _answer(alpha=6.0)),
-        Mistake("batch of few samples",
-                "With so few samples a batch says little: what it learns is mostly noise.",
-                lambda answer, m: _to_blame("T", m) and answer["T"] < USUAL["T"], _answer(T=1, sigma=4.0)),
+        Mistake("nothing sent",
+                "Without a round every agent learns from its own cost alone, and settles where nobody gains by "
+                "changing alone, far from the team's optimum: more samples do not help.",
+                lambda answer, m: _poor(m) and answer["rounds"] == 0, _answer(rounds=0)),
+        Mistake("own cost forgotten",
+                "After this one round an agent counts its neighbours' TD errors and hardly its own: P has next to "
+                "nothing on the diagonal. See `heard(rounds, step)`.",
+                lambda answer, m: _poor(m) and m["least weight of its own"] < 0.25, _answer(rounds=1, step=0.5)),
+        Mistake("too few rounds",
+                "Another round would do: the agents still count each other's costs too little.",
+                lambda answer, m: _to_blame("rounds", m) and answer["rounds"] < USUAL["rounds"],
+                _answer(rounds=1, step=0.25)),
         Mistake("P too slow",
-                "P mixes slowly: its step is small, and much of what an agent knows stays where it is.",
-                lambda answer, m: _off(m) and m["with step = 0.5"] <= OFF, _answer(step=0.1)),
-        Mistake("too few rounds", "The agents' C differ still: too few rounds for any P.",
-                lambda answer, m: _off(m), _answer(rounds=6)),
+                "P mixes slowly: after these rounds the agents still count mostly their own cost. Its step is small.",
+                lambda answer, m: _to_blame("step", m) and answer["step"] < USUAL["step"], _answer(step=0.05)),
+        Mistake("exploration too quiet",
+                "With so little noise on the inputs the data hardly show what another input would have cost.",
+                lambda answer, m: _to_blame("exploration", m), _answer(exploration=0.1)),
+        Mistake("too few samples",
+                "Of so few samples an iteration learns mostly noise, and the policy jumps about.",
+                lambda answer, m: _to_blame("samples", m) and answer["samples"] < USUAL["samples"],
+                _answer(samples=150)),
+        Mistake("too few iterations",
+                "The policy is still on its way: it goes half of the remaining way in an iteration.",
+                lambda answer, m: _to_blame("iterations", m) and answer["iterations"] < USUAL["iterations"],
+                _answer(iterations=3)),
         Mistake("more than one knob",
-                "The error of the value is missed, and no single knob would mend it. ς keeps a step from fitting the "
-                "noise of a batch, α < 1 averages over batches, but sixty steps have to arrive.",
-                lambda answer, m: _poor(m), _answer(sigma=0.001, alpha=1e-4)),
-        Mistake("batch too large", "T is dear: C has T² entries. Does it learn so much better with this T?",
-                lambda answer, m: _dear(m) and 8 * 15 * (answer["T"] ** 2 + 1) > BUDGET, _answer(T=20)),
-        Mistake("too many rounds", "More rounds than the target asks for.",
-                lambda answer, m: _dear(m), _answer(rounds=60)),
+                "The cost is missed, and no single knob would mend it. Begin with the rounds and the step: whose costs "
+                "do the agents count? Then samples and exploration, then iterations.",
+                lambda answer, m: _poor(m), _answer(samples=150, iterations=3)),
+        Mistake("too many rounds", "More rounds than are needed: the agents agree long before, and each costs as much "
+                "as the first.", lambda answer, m: _too_much("rounds", answer, m), _answer(rounds=20)),
+        Mistake("too many samples", "Samples are dear: the TD error of each is agreed on. Does it learn so much better "
+                "with so many?", lambda answer, m: _too_much("samples", answer, m), _answer(samples=2400)),
+        Mistake("too many iterations", "It has arrived long before: iterations are dear, too.",
+                lambda answer, m: _too_much("iterations", answer, m), _answer(iterations=20)),
+        Mistake("beyond the budget", "Rounds, samples and iterations each cost: all are a bit more than needed.",
+                lambda answer, m: _dear(m), _answer(rounds=3, samples=1400, iterations=11)),
     ],
     variants=[
-        _answer(T=8, sigma=3.0, alpha=0.5, rounds=25),
-        _answer(T=12, sigma=1.0, alpha=0.3, rounds=17),
-        _answer(T=9, sigma=4.0, alpha=0.5, step=0.45, rounds=28),
+        _answer(rounds=4, step=0.5, samples=500, iterations=7),
+        _answer(rounds=1, samples=2000),
+        _answer(rounds=3, step=0.3, samples=700, iterations=8),
     ],
 )  # fmt: skip
 

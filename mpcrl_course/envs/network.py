@@ -18,7 +18,7 @@ import numpy as np
 
 from mpcrl_course.envs.linear import LOWER, START, UPPER, A, B, Noise
 from mpcrl_course.envs.plant import PlantEnv, PlantParameters
-from mpcrl_course.validation import asfloats, floats, real, short, whole
+from mpcrl_course.validation import asfloats, floats, real, reals, short, whole
 
 COUPLING = -0.1
 WEIGHT = 500.0
@@ -68,6 +68,8 @@ class NetworkParameters(PlantParameters):
         What a neighbour's second state counts in an agent's own; -0.1 as published.
     reach : float, optional
         A run ends where an entry of the state is beyond it: the agents have lost the plant. By default never.
+    omega : sequence of float, optional
+        What each agent's cost counts in the network's, > 0; by default 1 for all, as published.
     """
 
     neighbours: Sequence[Sequence[int]] = LINE
@@ -75,6 +77,7 @@ class NetworkParameters(PlantParameters):
     weight: float = WEIGHT
     coupling: float = COUPLING
     reach: float | None = None
+    omega: Sequence[float] | None = None
     n_agents = property(lambda self: len(self.neighbours))
     n_states = property(lambda self: 2 * self.n_agents)
     limit = property(lambda self: self.n_agents * (1.0,))
@@ -96,6 +99,11 @@ class NetworkParameters(PlantParameters):
         real(self.coupling, "coupling")
         if self.reach is not None:
             real(self.reach, "reach", 0.0, strict=True)
+        if self.omega is not None:
+            omega = reals(self.omega, "omega", (self.n_agents,))
+            if not (omega > 0.0).all():
+                raise ValueError(f"omega must be positive, but is {omega}")
+            object.__setattr__(self, "omega", tuple(omega.tolist()))
 
     @cached_property
     def adjacency(self) -> np.ndarray:
@@ -114,6 +122,11 @@ class NetworkParameters(PlantParameters):
         x[..., 1] += push
         return x
 
+    def costs(self, x, u) -> np.ndarray:
+        """Return what each agent's cost counts, omega_i L_i, shape (…, M), at states x (…, M, 2), inputs u (…, M)."""
+        costs = stage_cost(x, u, self.weight)
+        return costs if self.omega is None else np.array(self.omega) * costs
+
     def lost(self, x) -> np.ndarray:
         """Return which of the states x (…, 2 M) have an entry beyond the reach, shape (…)."""
         return np.abs(x).max(axis=-1) > (np.inf if self.reach is None else self.reach)
@@ -124,7 +137,7 @@ class NetworkParameters(PlantParameters):
         x (n, 2 M) are the states before, agent by agent, `noise` is that of this step.
         """
         agents = x.reshape(*x.shape[:-1], -1, 2)
-        cost = stage_cost(agents, u, self.weight).sum(-1)
+        cost = self.costs(agents, u).sum(-1)
         x = self.move(agents, u, noise).reshape(x.shape)
         return x, cost, self.lost(x)
 
@@ -136,7 +149,7 @@ class LinearNetwork(PlantEnv):
 
     Parameters
     ----------
-    neighbours, noise, weight, coupling, reach
+    neighbours, noise, weight, coupling, reach, omega
         See `NetworkParameters`.
     steps, recorded
         See `PlantEnv`.
@@ -154,14 +167,15 @@ class LinearNetwork(PlantEnv):
         recorded=None,
         coupling=COUPLING,
         reach=None,
+        omega=None,
     ):
-        parameters = NetworkParameters(neighbours, noise, weight, coupling, reach)
+        parameters = NetworkParameters(neighbours, noise, weight, coupling, reach, omega)
         start = floats(start, "start")
         start = np.tile(start, parameters.n_agents) if start.shape == (2,) else start
         super().__init__(parameters, steps, start, shape=(-1, 2), recorded=recorded)
 
     def _move(self, u):
         p = self.parameters
-        costs = stage_cost(self.x, u, p.weight)
+        costs = p.costs(self.x, u)
         self.x = p.move(self.x, u, Noise(self._uniform(-p.noise, 0.0)))
         return float(costs.sum()), bool(p.lost(self.x.reshape(-1))), {"costs": costs}

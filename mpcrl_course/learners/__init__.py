@@ -6,6 +6,7 @@ from mpcrl_course.learners.blended_target import BlendedDDPG
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy, pendulum_value
+from mpcrl_course.learners.decomposed import DecomposedTD
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step, distributed_step
 from mpcrl_course.learners.guided import Demonstrated, Guided, SkipPolicy, transitions
 from mpcrl_course.learners.identification import identify
@@ -52,6 +53,7 @@ __all__ = [
     "BlendedDDPG",
     "BlendedIteration",
     "CrossEntropy",
+    "DecomposedTD",
     "DistributedQLearning",
     "LatentLearning",
     "LatentModel",

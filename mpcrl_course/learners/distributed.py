@@ -295,6 +295,9 @@ class DistributedQLearning(Learner):
         Whether agents make an indefinite matrix definite (see `regularised_inverse`); the published runs do not.
     alone : bool
         Whether every agent takes its own term for C, so that no matrix is sent at all.
+    own_td : bool
+        Whether every agent learns from its own TD error, so that none is sent; with `alone` and a model without
+        coupling (A_c = 0, not learned) nothing is sent at all. The log's td is the sum in any case.
     behaviour : callable
         How to act; see `mpcrl_course.learners.behaviour`.
     replay : (size, batch, latest)
@@ -348,6 +351,7 @@ class DistributedQLearning(Learner):
         sigma: float = 1e-3,
         safeguard: bool = True,
         alone: bool = False,
+        own_td: bool = False,
         behaviour: Callable = greedy,
         replay: tuple[int, int, int] = (100, 15, 10),
         every: int = 1,
@@ -378,7 +382,7 @@ class DistributedQLearning(Learner):
                 raise ValueError(f"what agent makes has a theta of shape {found}, but needs {theta[own].shape}")
         super().__init__(env, rng, theta=theta)
         self.controller, self.P, self.rounds, self.every = controller, P, rounds, every
-        self.alone = flag(alone, "alone")
+        self.alone, self.own_td = flag(alone, "alone"), flag(own_td, "own_td")
         self.alpha, self.order, self.safeguard = (
             as_schedule(step_size, "step_size"),
             order,
@@ -427,14 +431,15 @@ class DistributedQLearning(Learner):
                     f"the answer is refused: its relative residuals are {primal:.2g} (primal) and {dual:.2g} (dual)"
                 )
                 unsure[0].question.fail("not converged", reason)
-            agreed = self.agree(target - q.values)
+            terms = target - q.values
+            agreed = terms if self.own_td else self.agree(terms)
             for i, agent in enumerate(self.agents):
                 agent.remember(agreed[i], self.gradient(q, i), q.hessian(i) if self.order == 2 else None)
             if (k + 1) % self.every == 0:
                 alpha, share = at(self.alpha, self.updates, "step_size"), list if self.alone else self.agree
                 self.C = update(self.agents, alpha, share, self.order, self.sigma, self.safeguard)
                 self.updates += 1
-            td = agreed.mean()
+            td = terms.sum() if self.own_td else agreed.mean()
         except (SolverError, np.linalg.LinAlgError, FloatingPointError) as error:
             trouble = error
         failed = trouble is not None

@@ -50,6 +50,9 @@ class TeamIteration(Learner):
     rng : numpy.random.Generator
     summed : bool
         Whether the agents learn from the sum of their TD errors, or each from its own.
+    heard : array_like, shape (M, M), optional
+        What each agent (row) learns from instead, as weights of all TD errors: after R rounds of average consensus
+        with the mixing matrix P it is M P^R.
     M : int
         Transitions of an iteration, in episodes of 20.
     exploration, ridge : float
@@ -79,8 +82,12 @@ class TeamIteration(Learner):
         exploration: float = 0.5,
         ridge: float = 1e-9,
         K=None,
+        heard=None,
     ):
-        self.team, self.summed = instance(team, LinearTeam, "team"), flag(summed, "summed")
+        self.team, m = instance(team, LinearTeam, "team"), team.n_agents
+        self.heard = np.ones((m, m)) if flag(summed, "summed") else np.eye(m)
+        if heard is not None:
+            self.heard = reals(heard, "heard", (m, m))
         self.episodes = -(-whole(M, "M", 1) // LENGTH)
         self.exploration, self.ridge = real(exploration, "exploration", 0.0), real(ridge, "ridge", 0.0)
         self.K = team.start() if K is None else reals(K, "K", team.B.T.shape)
@@ -97,9 +104,8 @@ class TeamIteration(Learner):
         x, u, x_next = self.collect()
         z, z_next = products(x, u), products(x_next, -x_next @ K.T)
         costs = np.array([((x @ Q) * x).sum(axis=1) + ((u @ R) * u).sum(axis=1) for Q, R in zip(team.Q, team.R)])
-        if self.summed:
-            costs[:] = costs.sum(axis=0)
-        self.K = np.array([0.5 * (K[i] + self.greedy(i, z, z_next, cost)) for i, cost in enumerate(costs)])
+        learned_from = self.heard @ costs
+        self.K = np.array([0.5 * (K[i] + self.greedy(i, z, z_next, cost)) for i, cost in enumerate(learned_from)])
         ratio = self.ratio()
         if ratio == np.inf:
             self.log.stopped = "the policy no longer stabilises the network"

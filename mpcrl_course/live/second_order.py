@@ -1,4 +1,4 @@
-"""First and second order side by side on the network of linear plants, learning while you watch (lecture 12)."""
+"""First and second order, and nothing sent, side by side on the network of linear plants (lecture 12)."""
 
 from __future__ import annotations
 
@@ -20,21 +20,26 @@ from mpcrl_course.live.canvas import Scene
 from mpcrl_course.live.controls import slider, toggle
 from mpcrl_course.live.player import Player
 from mpcrl_course.network import Central, line, mixing_matrix
-from mpcrl_course.problems.network import network_mpc
+from mpcrl_course.problems.network import network_mpc, weighted
 
 #: Steps of a run, as published; the published step sizes, by order; a run ends early with a state so large.
 STEPS, STEP_SIZE, RUNAWAY = 2000, {1: 1e-8, 2: 1e-4}, 1e6
-NAMES = ("first order", "second order, centralised", "second order, distributed")
-LOOKS = {NAMES[0]: ("green", "-."), NAMES[1]: ("vermilion", "--"), NAMES[2]: ("blue", "-")}
+NAMES = ("first order", "second order, centralised", "second order, distributed", "second order, nothing sent")
+LOOKS = {NAMES[0]: ("green", "-."), NAMES[1]: ("vermilion", "--"), NAMES[2]: ("blue", "-"), NAMES[3]: ("black", ":")}
+#: What the plant is at first: the weight of the costs of the agents at both ends, and the coupling.
+PLANT = {"weight": 1.0, "coupling": -0.1}
+#: Blocks of theta_i that agents learn who know nothing of each other: all but A_c.
+OWN = ("V0", "f", "x_lb", "x_ub", "b", "W_x", "W_u", "w", "A", "B")
 #: Steps over which curves are averaged, seconds of a frame that are left for learning, steps of a frame at most, and
 #: steps with which the live picture begins: as many as make the largest batch, so that every control shows in C.
 WINDOW, BUDGET, AT_MOST, BEGIN = 25, 0.012, 6, 30
 
 
 class SecondOrderLoop:
-    """The same network three times, with the same noise: first order, second order, and second order by consensus.
+    """The same network four times, with the same noise: first order, and second order by a centre, consensus, or alone.
 
-    V and Q come from one central solve, which is where ADMM converges to.
+    V and Q come from one central solve, which is where ADMM converges to. In the fourth network nothing is sent: every
+    agent learns from its own TD error with its own term of C, and its model has no coupling.
 
     Parameters
     ----------
@@ -51,11 +56,14 @@ class SecondOrderLoop:
         The third network.
     settings : dict
         What was adjusted: see `change`.
+    plant : dict
+        From the next reset on: `weight` of the costs of the agents at both ends, and `coupling`.
     """
 
     def __init__(self, seed: int = 1, local_step: Callable | None = None):
         self._own: dict[str, Any] = {} if local_step is None else {"second_order": local_step}
         self.settings: dict[str, Any] = {}
+        self.plant = dict(PLANT)
         self.seed = seed
         self.reset()
 
@@ -65,13 +73,16 @@ class SecondOrderLoop:
         first, central = self._learner(order=1), self._learner(agent=FaultyLearner)
         own = partial(FaultyLearner, **self._own)
         self.distributed = self._learner(agent=own, P=mixing_matrix(3, line(3), 0.25))
-        self.runs = dict(zip(NAMES, (first, central, self.distributed)))
+        alone = self._learner(own_td=True, alone=True, learned=OWN)
+        self.runs = dict(zip(NAMES, (first, central, self.distributed, alone)))
         self.change(**self.settings)
 
     def _learner(self, order: int = 2, **options) -> DistributedQLearning:
-        rng = np.random.default_rng(self.seed)
-        return DistributedQLearning(_controller(), LinearNetwork(), rng, order=order, step_size=STEP_SIZE[order],
-                                    safeguard=False, **options)  # fmt: skip
+        controller, rng = _controller(), np.random.default_rng(self.seed)
+        omega = (self.plant["weight"], 1.0, self.plant["weight"])
+        env = LinearNetwork(coupling=self.plant["coupling"], omega=omega)
+        options |= {"order": order, "step_size": STEP_SIZE[order], "safeguard": False}
+        return DistributedQLearning(controller, env, rng, weighted(controller.network, omega), **options)
 
     @property
     def count(self) -> int:
@@ -85,7 +96,7 @@ class SecondOrderLoop:
 
     def step(self) -> None:
         """Make a step of every run that is not over; an error of the reader's function leaves all as they were."""
-        for run in reversed(self.runs.values()):
+        for run in sorted(self.runs.values(), key=lambda run: run is not self.distributed):  # the reader's own first
             if run.k < STEPS and not run.log.stopped:
                 run.careful_step()
                 if not np.abs(run.s).max() < RUNAWAY:
@@ -98,21 +109,21 @@ class SecondOrderLoop:
         `alpha_first`: first order; `rounds`, and the two mistakes `misaligned` and `mean`: the distributed run.
         """
         self.settings |= changes
-        first, central, third = (self.runs[name] for name in NAMES)
+        first, central, third, alone = (self.runs[name] for name in NAMES)
         for name, value in changes.items():
             if name == "batch":
-                for agent in (*first.agents, *central.agents, *third.agents):
+                for agent in (agent for run in self.runs.values() for agent in run.agents):
                     agent.replay.batch, agent.replay.latest = value, round(2 * value / 3)
             elif name == "alpha_first":
                 first.alpha = constant(value)
             elif name == "alpha":
-                central.alpha = third.alpha = constant(value)
+                central.alpha = third.alpha = alone.alpha = constant(value)
             elif name == "misaligned":
                 misalign(third, value)
             elif name == "mean":
                 take_mean(third, value)
             else:
-                for run in (third,) if name == "rounds" else (central, third):
+                for run in (third,) if name == "rounds" else (central, third, alone):
                     setattr(run, name, value)
 
     def apart(self) -> float:
@@ -193,7 +204,7 @@ class SecondOrderScene(Scene):
             for name in NAMES:
                 wide_line = 2.6 if name == NAMES[2] else 1.7  # a dashed line on top of it stays visible
                 self._curves[name].append(self.canvas.curve(ax, *LOOKS[name], linewidth=wide_line, label=name))
-        self.canvas.legend([self._curves[name][0] for name in NAMES], 8, height, ncols=3, columnspacing=1.2)
+        self.canvas.legend([self._curves[name][0] for name in NAMES], 8, height, ncols=4, columnspacing=1.0)
 
     def _make_matrices(self, width, height, side):
         self.images: list[Pixels] = []
@@ -234,7 +245,7 @@ class SecondOrderScene(Scene):
             for curve, values in zip(self._curves[name], (np.abs(run.log.last("td")), run.log.last("cost"))):
                 means = binned(values)
                 curve.set_data(np.minimum((np.arange(len(means)) + 0.5) * WINDOW, len(values)), np.maximum(means, 1e-9))
-        curves = [self._curves[name][row] for row in (0, 1) for name in (NAMES[0], NAMES[2], NAMES[1])]
+        curves = [self._curves[name][row] for row in (0, 1) for name in (NAMES[0], NAMES[3], NAMES[2], NAMES[1])]
         seen = next_C(loop.distributed)
         if seen is None:
             return self.canvas.frame(curves)
@@ -246,7 +257,7 @@ class SecondOrderScene(Scene):
 
     def describe(self, loop: SecondOrderLoop) -> str:
         """Return the picture of a loop in words."""
-        parts = [f"Three networks with the same noise (seed {loop.seed}) after {loop.count} of {STEPS} steps."]
+        parts = [f"Four networks with the same noise (seed {loop.seed}) after {loop.count} of {STEPS} steps."]
         for name, run in loop.runs.items():
             if run.k:
                 td, cost = binned(np.abs(run.log.td))[-1], binned(run.log.cost)[-1]
@@ -278,6 +289,8 @@ def second_order_live(*, local_step: Callable | None = None, seed: int = 1, widt
         "alpha": slider("step α, 2nd order (–)", 1e-4, -6, -2, 0.25, ".1e", log=True),
         "alpha_first": slider("step α, 1st order (–)", 1e-8, -10, -5, 0.25, ".1e", log=True),
         "rounds": slider("consensus (rounds)", 100, 0, 100),
+        "weight": slider("weight ω of the ends (–)", PLANT["weight"], 0.05, 1.0, 0.05),
+        "coupling": slider("coupling c (–)", PLANT["coupling"], -0.3, 0.0, 0.05),
         "misaligned": toggle("Misalign the batches", "random"),
         "mean": toggle("Mean for sum", "percent"),
         "safeguard": toggle("Safeguard", "shield"),
@@ -289,14 +302,16 @@ def second_order_live(*, local_step: Callable | None = None, seed: int = 1, widt
         if loop.done:
             player.pause()
 
-    def begin(seed=None):
+    def begin(seed=None, **plant):
+        loop.plant |= plant
         loop.reset(seed)
         for _ in range(BEGIN):
             loop.step()
 
     actions = {"Restart": begin, "Next seed": lambda: begin(loop.seed + 1)}
     player = Player(loop, scene, _status, controls, step=step, actions=actions, label=170, width=width)
-    player.connect(loop.change, *controls)
+    player.connect(loop.change, *(name for name in controls if name not in PLANT))
+    player.connect(begin, *PLANT)
     player.guard(begin)
     player.refresh()
     return player

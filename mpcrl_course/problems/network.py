@@ -26,7 +26,7 @@ import numpy as np
 from mpcrl_course.mpc import Parameters, Rows
 from mpcrl_course.network import Agent, Network, line, neighbours_of
 from mpcrl_course.network.graph import Edges
-from mpcrl_course.validation import choice, share, whole
+from mpcrl_course.validation import choice, instance, reals, share, whole
 
 LOWER, UPPER = np.array([0.0, -1.0]), np.array([1.0, 1.0])
 #: The initial, wrong model of a plant.
@@ -61,6 +61,27 @@ def network_mpc(
     """
     edges = line(whole(n, "n", 1)) if edges is None else edges
     return Network([agent(len(own), order, horizon, discount) for own in neighbours_of(n, edges)], edges)
+
+
+def weighted(network: Network, omega, theta=None) -> np.ndarray:
+    """Return theta of a second-order `network` with every agent's weights such that its cost counts omega_i times.
+
+    Parameters
+    ----------
+    network : Network
+    omega : array_like, shape (M,)
+        Positive.
+    theta : array_like, optional
+        All but the weights; by default the initial parameters.
+    """
+    omega = reals(omega, "omega", (instance(network, Network, "network").n_agents,))
+    if not (omega > 0.0).all():
+        raise ValueError(f"omega must be positive, but is {omega}")
+    blocks: dict[str, np.ndarray] = {}
+    for i, weight in enumerate(omega, 1):
+        root = np.sqrt(weight)
+        blocks |= {f"W_x_{i}": np.full(2, root), f"W_u_{i}": np.array([root]), f"w_{i}": np.full(2, WEIGHT[2] * weight)}
+    return network.parameters.pack(theta, **blocks)
 
 
 @cache

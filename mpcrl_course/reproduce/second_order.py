@@ -13,7 +13,7 @@ How runs are saved, taken up and done in parallel: `mpcrl_course.reproduce.runs`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,7 @@ from mpcrl_course.learners.log import saved_log
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.reproduce.runs import Job, finish, median, ours, report, run_all, write
+from mpcrl_course.statistics import difference
 
 #: Steps over which |TD| and L are averaged.
 WINDOWS = ((0, 100), (500, 600), (1000, 1100), (1900, 2000))
@@ -260,9 +261,54 @@ def statement(results: Sequence[Results]) -> str:
         f"In {judged - len(outside)} of {judged} windows the published median lies inside the 95 % band of the medians "
         f"of {PUBLISHED_SEEDS} seeds drawn, with replacement, from ours"
     )
+    if judged:
+        lines.append(
+            f"  By chance alone {0.05 * judged:.1f} of {judged} would lie outside, if the windows were independent "
+            "(they are not: |TD| and L are of the same runs). The bands take our seeds for all there are: that other "
+            "seeds of ours would give other bands is not in them."
+        )
     if not judged:
         text = "Whether five seeds of ours could have given the published medians is not judged"
     return "\n".join([text + (":" if outside or lines else "."), *outside, *lines])
+
+
+def sent_table(found: Mapping[str, np.ndarray], plant: str, ways: Sequence[str]) -> Table:
+    """Tabulate what the published learners reach, by what is sent, on one of the plants of data/make_12_rows.py.
+
+    Parameters
+    ----------
+    found : mapping of str to ndarray
+        The content of rows_12.npz.
+    plant : str
+        One of its plants.
+    ways : sequence of str
+        Which of its ways to learn, those of which there are runs; the first one is what the others are compared with,
+        seed by seed.
+    """
+    i, names, lines = list(found["plants"]).index(plant), list(found["ways"]), []
+    base = found["cost"][i, names.index(ways[0])]
+    for j in (names.index(way) for way in ways):
+        done = found["done"][i, j]
+        if not done.any():
+            continue
+        cost, violated, numbers = found["cost"][i, j], found["violated"][i, j][done], found["numbers"][i, j][done]
+        kept = done & np.isfinite(cost)
+        pairs = kept & np.isfinite(base)
+        apart = difference(cost[pairs], base[pairs]) if names[j] != ways[0] and pairs.sum() > 2 else None
+        learned = found["greedy"][i, j][kept] / found["best"][i]
+        lines.append([
+            names[j],
+            float(np.median(cost[kept])) if kept.any() else None,
+            apart,
+            100.0 * float(violated.mean()) if np.isfinite(violated).all() else None,
+            float(np.median(learned)) if kept.any() and np.isfinite(learned).all() else None,
+            f"{(done & ~kept).sum()} of {done.sum()}",
+            int(np.median(numbers)) if np.isfinite(numbers).all() and numbers.any() or "nothing" in names[j] else None,
+        ])  # fmt: skip
+    head = ["sent", "cost, median", f"minus '{ways[0]}', paired, 95 %", "steps beyond a bound (%)",
+            "learned / knows the plant", "lost", "numbers a step"]  # fmt: skip
+    caption = f"Plant '{plant}': cost of learning over {STEPS} steps, of runs that were not lost; then what was learned"
+    return Table(caption, head, lines, dict(zip(head[1:5], (".0f", "+.0f", ".0f", ".2f"))))
 
 
 # --- the figures --------------------------------------------------------------------------------------------------

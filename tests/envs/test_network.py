@@ -8,7 +8,7 @@ import pytest
 
 from mpcrl_course.envs import linear, network
 from mpcrl_course.envs.linear import Noise
-from mpcrl_course.envs.network import LinearNetwork
+from mpcrl_course.envs.network import LinearNetwork, NetworkParameters
 
 DATA = np.load(Path(__file__).parents[1] / "data" / "second_order_network.npz")
 LINE, RING = [[1], [0, 2], [1]], [[1, 4], [0, 2], [1, 3], [2, 4], [0, 3]]
@@ -135,3 +135,23 @@ def test_the_coupling_and_the_reach():
         assert env.step(np.zeros(3))[2] is ends
         plant = env.parameters
         assert plant.step(x[None], np.zeros((1, 3)), Noise(np.zeros((1, 3))))[2].tolist() == [ends]
+
+
+def test_weights_count_every_agent_s_cost():
+    rng = np.random.default_rng(0)
+    x, u = rng.uniform(-0.5, 1.5, (4, 3, 2)), rng.uniform(-1.0, 1.0, (4, 3))
+    omega = (0.05, 1.0, 2.0)
+    plain, weighed = NetworkParameters(), NetworkParameters(omega=omega)
+    np.testing.assert_allclose(weighed.costs(x, u), omega * plain.costs(x, u))
+    noise = plain.draw(0, 4, 1)
+    step = type(noise)(noise.e[0])
+    found = weighed.step(x.reshape(4, 6), u, step)
+    np.testing.assert_allclose(found[1], (omega * plain.costs(x, u)).sum(axis=1))
+    np.testing.assert_allclose(found[0], plain.step(x.reshape(4, 6), u, step)[0])
+    env = LinearNetwork(omega=omega, start=x[0].ravel())
+    env.reset(seed=0)
+    *_, info = env.step(u[0])
+    np.testing.assert_allclose(info["costs"], omega * plain.costs(x[0], u[0]))
+    for wrong in ((1.0, 1.0), (1.0, 0.0, 1.0), (1.0, np.nan, 1.0)):
+        with pytest.raises(ValueError, match="omega"):
+            NetworkParameters(omega=wrong)

@@ -8,6 +8,7 @@ import scipy.linalg
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from mpcrl_course.envs import linear
 from mpcrl_course.envs.network import LinearNetwork
 from mpcrl_course.learners.behaviour import perturbed_cost
 from mpcrl_course.learners.distributed import (
@@ -398,3 +399,23 @@ def test_refused_answers_end_a_run_that_has_no_others():
     theta = NET.parameters.pack(**{f"A_c_{i}": -0.1 for i in (1, 2, 3)})
     log = run(ADMM(NET, iterations=1), 220, theta=theta, refuse=True)
     assert log.steps == 200 and "the answer is refused" in log.stopped
+
+
+def test_agents_who_send_nothing_are_learners_by_themselves():
+    """Own TD errors, own terms of C, no model of the others: the first agent learns as if it were the only one."""
+    own = ["V0", "f", "x_lb", "x_ub", "b", "W_x", "W_u", "w", "A", "B"]
+    env = LinearNetwork(coupling=0.0)
+    three = DistributedQLearning(CENTRAL, env, np.random.default_rng(4), alone=True, own_td=True, learned=own)
+    log = three.run(40, progress=False).log
+    recorded = np.array([
+        x_next[0] - (linear.A @ x[:2] + linear.B * u[0])[0] for x, x_next, u in zip(log.x, log.x[1:], log.u)
+    ])  # fmt: skip  # one agent alone meets agent 1's noise
+    alone = Central(network_mpc(1))
+    single = DistributedQLearning(alone, LinearNetwork(((),), recorded=recorded[:, None]), np.random.default_rng(4),
+                                  alone=True, learned=own)  # fmt: skip
+    single.run(39, progress=False)
+    np.testing.assert_allclose(log.theta[39][:22], single.theta, rtol=1e-6, atol=1e-8)
+    assert log.consensus_numbers.sum() == 0
+    td = log.td[5]
+    v, q = CENTRAL.V(log.theta[5], log.x[6]), CENTRAL.Q(log.theta[5], log.x[5], log.u[5])
+    assert td == pytest.approx(log.cost[5] + 0.9 * v.value - q.value, abs=1e-8)  # the log has the sum

@@ -17,6 +17,7 @@ from mpcrl_course.learners.blended_target import BlendedDDPG
 from mpcrl_course.learners.constrained import PrimalDual
 from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG
+from mpcrl_course.learners.decomposed import DecomposedTD
 from mpcrl_course.learners.distributed import DistributedQLearning
 from mpcrl_course.learners.guided import Demonstrated, Guided, transitions
 from mpcrl_course.learners.imitation import DAgger, hanging
@@ -120,6 +121,7 @@ LEARNERS = {
     "blended": lambda rng: BlendedIteration(*biased(1.0), rng, beta=exponential(1.0, 0.998), M=lambda j: 200 + 20 * j),
     "blended, lengths": lambda rng: BlendedIteration(*biased(1.0), rng, beta=0.8, M=100, lengths=5),
     "team": lambda rng: TeamIteration(LinearTeam(), rng, M=300),
+    "decomposed": lambda rng: DecomposedTD(LinearTeam(), rng, P=mixing_matrix(3, line(3), 0.25), rounds=3, T=5),
     "DDPG, blended target": lambda rng: BlendedDDPG(
         LinearEpisodes(), rng, MPC10, beta=exponential(0.7, 0.99), state=lambda s: s / 4.0, huber=1.0, **SMALL
     ),

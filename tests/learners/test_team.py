@@ -5,6 +5,7 @@ import pytest
 from scipy.linalg import solve_discrete_lyapunov
 
 from mpcrl_course.learners.team import TeamIteration, products, symmetric
+from mpcrl_course.network import line, mixing_matrix
 from mpcrl_course.problems.team import LinearTeam
 from mpcrl_course.statistics import interval
 
@@ -71,3 +72,18 @@ def test_a_policy_that_does_not_stabilise_ends_the_run():
     learner.run(200, progress=False)
     assert learner.log.stopped == "the policy no longer stabilises the network" and np.isinf(learner.log.ratio[-1])
     assert learner.k < 200
+
+
+def test_what_is_heard_weighs_the_td_errors():
+    """Ones are the sum, the identity each agent's own; after some rounds of consensus the cost lies between."""
+    team = LinearTeam((0.05, 1.0, 0.05), -0.3)
+
+    def learned(summed=True, **options):
+        return TeamIteration(team, np.random.default_rng(1), summed, M=2000, **options).run(8, progress=False).K
+
+    np.testing.assert_allclose(learned(heard=np.ones((3, 3))), learned(), rtol=1e-12)
+    np.testing.assert_allclose(learned(heard=np.eye(3)), learned(False), rtol=1e-12)
+    np.testing.assert_allclose(learned(heard=5 * np.eye(3)), learned(False), rtol=1e-6)  # a factor changes no minimum
+    P = mixing_matrix(3, line(3), 0.25)
+    costs = [team.cost(learned(heard=3 * np.linalg.matrix_power(P, rounds))) for rounds in (0, 1, 4)]
+    assert costs[0] > 1.2 * costs[1] and costs[1] > 1.01 * costs[2]

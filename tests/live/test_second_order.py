@@ -1,4 +1,4 @@
-"""Three networks that learn: the loop against the learner, what the switches do to C, and every control."""
+"""Four networks that learn: the loop against the learner, what the switches do to C, and every control."""
 
 import asyncio
 import io
@@ -18,13 +18,14 @@ from mpcrl_course.live.second_order import (
     BEGIN,
     BUDGET,
     NAMES,
+    OWN,
     SecondOrderLoop,
     SecondOrderScene,
     binned,
     second_order_live,
 )
 from mpcrl_course.network import Central, line, mixing_matrix
-from mpcrl_course.problems.network import network_mpc
+from mpcrl_course.problems.network import network_mpc, weighted
 from tests.live.helpers import alt, ticking
 
 
@@ -52,7 +53,9 @@ def press(live, text, times=1):
 
 def test_the_runs_are_the_published_ones_step_by_step():
     loop = learned(25)
-    for name, options in zip(NAMES, ({"order": 1, "step_size": 1e-8}, {}, {"P": mixing_matrix(3, line(3), 0.25)})):
+    silent = {"own_td": True, "alone": True, "learned": OWN}
+    ways = {"order": 1, "step_size": 1e-8}, {}, {"P": mixing_matrix(3, line(3), 0.25)}, silent
+    for name, options in zip(NAMES, ways, strict=True):
         options |= {"rng": np.random.default_rng(1), "safeguard": False}
         log = DistributedQLearning(Central(network_mpc()), LinearNetwork(), **options).run(25, progress=False).log
         for series in ("x", "u", "cost", "td", "theta"):
@@ -76,16 +79,16 @@ def test_a_changed_setting_of_second_order_is_that_of_the_learner():
     np.testing.assert_allclose(loop.runs[NAMES[1]].theta, learner.run(25, progress=False).theta, atol=1e-12)
 
 
-def test_the_three_have_the_same_noise_and_distributed_is_centralised_to_rounding():
+def test_the_four_have_the_same_noise_and_distributed_is_centralised_to_rounding():
     loop = SecondOrderLoop(seed=3)
     for _ in range(15):
         loop.step()
-    first, central, distributed = (loop.runs[name] for name in NAMES)
+    first, central, distributed, _ = (loop.runs[name] for name in NAMES)
     np.testing.assert_allclose(distributed.s, central.s, atol=1e-8)
     assert loop.apart() < 1e-8 and loop.wrong() < 1e-9
     assert np.abs(first.theta - central.theta).max() > 1e-6
     e = [run.env.np_random.bit_generator.state for run in loop.runs.values()]
-    assert e[0] == e[1] == e[2]
+    assert e[0] == e[1] == e[2] == e[3]
 
 
 def test_reset_gives_the_same_run_again_and_another_seed_does_not():
@@ -165,12 +168,12 @@ def test_every_slider_over_its_range(live, name, values):
         assert live.error == "" and live.message.value == ""
         pictures.append(live.picture.value)
     assert len(set(pictures)) == 3
-    first, central, third = (live.loop.runs[key] for key in NAMES)
+    first, central, third, alone = (live.loop.runs[key] for key in NAMES)
     batches = [agent.replay.batch for run in live.loop.runs.values() for agent in run.agents]
     reached = {
         "batch": batches,
-        "sigma": [central.sigma, third.sigma],
-        "alpha": [central.alpha(0), third.alpha(0)],
+        "sigma": [central.sigma, third.sigma, alone.sigma],
+        "alpha": [central.alpha(0), third.alpha(0), alone.alpha(0)],
         "alpha_first": [first.alpha(0)],
         "rounds": [third.rounds],
     }[name]
@@ -179,6 +182,22 @@ def test_every_slider_over_its_range(live, name, values):
         assert len(third.C[0]) == 7
     assert first.alpha(0) == (values[-1] if name == "alpha_first" else 1e-8) and central.P is None
     assert slider.description and slider.readout and re.search(r"\(.+\)", slider.description)  # with its unit
+
+
+@pytest.mark.parametrize(("name", "value"), [("weight", 0.05), ("coupling", -0.3)])
+def test_another_plant_begins_anew_and_keeps_what_was_adjusted(live, name, value):
+    live.controls["rounds"].value = 5
+    press(live, "Step", 3)
+    live.controls[name].value = value
+    assert live.error == "" and live.loop.count == BEGIN and live.loop.distributed.rounds == 5
+    plant = live.loop.plant
+    omega = (plant["weight"], 1.0, plant["weight"])
+    env = LinearNetwork(coupling=plant["coupling"], omega=omega)
+    options = {"theta": weighted(network_mpc(), omega), "safeguard": False}
+    learner = DistributedQLearning(Central(network_mpc()), env, np.random.default_rng(1), **options)
+    np.testing.assert_allclose(live.loop.runs[NAMES[1]].theta, learner.run(BEGIN, progress=False).theta, atol=1e-12)
+    press(live, "Restart")
+    assert live.loop.plant[name] == value  # as the dial says
 
 
 @pytest.mark.parametrize("name", ["misaligned", "mean", "safeguard"])
@@ -263,7 +282,7 @@ def test_a_failing_function_is_shown_and_the_widget_goes_on(function, message):
     answers[0] = second_order_local
     press(live, "Step")
     assert live.error == "" and live.message.value == ""
-    assert [run.k for run in live.loop.runs.values()] == [1, 1, 1]  # a failed attempt changed none
+    assert [run.k for run in live.loop.runs.values()] == [1, 1, 1, 1]  # a failed attempt changed none
 
 
 def test_the_alt_text_says_the_state(live):

@@ -116,3 +116,16 @@ def test_with_the_true_model_the_prediction_is_the_plant():
         for i, own in enumerate(plan.local):
             np.testing.assert_allclose(own.x[k], s[2 * i : 2 * i + 2], atol=1e-10)
         s = env.step([own.u[k, 0] for own in plan.local])[0]
+
+
+def test_a_weight_counts_the_whole_cost_of_an_agent():
+    """With weights omega_i the value of a network without coupling is the sum of omega_i times each agent's own."""
+    network, omega = network_mpc(), (0.05, 1.0, 3.0)
+    s = np.array([0.2, 0.1, -0.1, 0.3, 0.6, -0.2])
+    plain = Central(network).V(network.parameters.initial(), s).values
+    theta = module.weighted(network, omega)
+    np.testing.assert_allclose(Central(network).V(theta, s).values, omega * plain, rtol=1e-6)
+    np.testing.assert_allclose(module.weighted(network, [1, 1, 1], theta), network.parameters.initial())
+    for wrong in ((1.0, 1.0), (1.0, -1.0, 1.0)):
+        with pytest.raises(ValueError, match="omega"):
+            module.weighted(network, wrong)

@@ -292,21 +292,38 @@ def test_the_learning_table_holds_the_published_figures_and_ours():
     assert rows[2][2:6] == ["1 … 1", "0.05 … 0.07", "1 … 1", "0.1 … 0.2"]
 
 
+def test_one_noise_for_all_agents_is_agent_1s():
+    """By hand, step by step, for a simple rule."""
+
+    def rule(y):
+        return np.clip(-0.3 * y[:, ::2] - 4.5 * y[:, 1::2], -1.0, 1.0)
+
+    cost, _ = evaluate(lambda: rule, 2, common=True)
+    plant = NetworkParameters(weight=120.0)
+    for n in range(2):
+        noise, x, total = plant.draw([module.NOISE_SEED, n], 1, module.LENGTH).e[:, 0, 0], np.tile([0.0, 0.15], 3), 0.0
+        for e in noise:
+            x_next, L, _ = plant.step(x[None], rule(x[None]), plant.draw(0, 1, 1)._replace(e=np.full((1, 3), e)))
+            x, total = x_next[0], total + L[0]
+        assert cost[n] == pytest.approx(total, rel=1e-9)
+
+
 def test_the_evaluation_table_pairs():
     """What is the same for every noise cancels: a constant difference has no width, whatever the noises do."""
     noise = np.random.default_rng(0).uniform(0.0, 100.0, (1, 10))
     evaluations = {
-        ("initial", 0): np.array([noise + 5.0, 0 * noise + 25]),
-        ("distributed", 1000): np.array([np.concatenate([noise + 1.0, noise + 3.0]), np.zeros((2, 10))]),
-        ("distributed", STEPS): np.array([noise, 0 * noise]),
+        ("initial", 0): np.array([noise + 5.0, 0 * noise + 25, noise + 8.0]),
+        ("distributed", 1000): np.array([np.concatenate([noise + 1, noise + 3]), np.zeros((2, 10)), np.ones((2, 10))]),
+        ("distributed", STEPS): np.array([noise, 0 * noise, noise]),
     }
     rows = evaluation_table(evaluations, STEPS).rows
-    assert rows[0][:2] == ["initial", "312"] and rows[0][4:] == ["+5 [+5, +5]", "25.0 %"]
-    assert rows[1][:2] == ["learned, distributed, 1000 steps", "22.2"] and rows[1][4] == "+2 [+2, +2]"
+    assert rows[0][:2] == ["initial", "312"] and rows[0][5:] == ["+5 [+5, +5]", "25.0 %"]
+    assert rows[1][:2] == ["learned, distributed, 1000 steps", "22.2"] and rows[1][5] == "+2 [+2, +2]"
+    assert rows[0][2] == f"{noise.mean() + 8:.4g} ± {noise.std(ddof=1):.2g}" and rows[1][2] == "1 ± 0"
     low, high = noise.mean() + 1, noise.mean() + 3
-    assert rows[1][3] == f"{low:.4g} … {high:.4g}"
-    assert rows[2][1] == "10.2" and rows[2][4] == "-"
-    middle, low, high = (float(part.strip("[],")) for part in rows[2][2].split())
+    assert rows[1][4] == f"{low:.4g} … {high:.4g}"
+    assert rows[2][1] == "10.2" and rows[2][5] == "-"
+    middle, low, high = (float(part.strip("[],")) for part in rows[2][3].split())
     assert middle == pytest.approx(noise.mean(), abs=0.05) and high - low > 20.0
     assert list(PUBLISHED) == ["initial", "nominal", "scenario, wrong model", "scenario, true model"]
 
@@ -397,3 +414,12 @@ def test_the_stored_runs_reach_the_targets_but_for_the_seed_that_is_lost(data):
         assert late.shape == early.shape == (4, 20)
         assert late.mean() < early.mean() < 0.1 * data["nominal_evaluated"].mean()
         assert data["scenario_true_model_evaluated"].mean() < late.mean()
+
+
+def test_the_shipped_evaluations_with_one_noise_for_all_agents():
+    """Two noises of two controllers, and that the published single run of the initial one is not out of the way."""
+    with places.data("common_11.npz") as file:
+        for name in ("initial", "nominal"):
+            np.testing.assert_allclose(file[name][:2], evaluate(make_policy(name), 2, common=True)[0], rtol=1e-5)
+        assert 0.02 < np.mean(file["initial"] <= float(PUBLISHED["initial"])) < 0.3
+        assert file["initial"].std() > 1.3 * file["initial_each"].std()  # a common noise does not average out

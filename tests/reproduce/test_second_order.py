@@ -22,6 +22,7 @@ from mpcrl_course.reproduce.second_order import (
     run,
     runs,
     second_order,
+    sent_table,
     state_path,
     statement,
     tables,
@@ -197,6 +198,7 @@ def test_the_statement_counts_and_names_the_windows():
     results = [made_up(method) for method in METHODS]
     assert statement(results).startswith("In 32 of 32 windows") and "Outside" not in statement(results)
     results = [made_up(method, outside={(METHODS[2], 1)}) for method in METHODS]
+    assert "By chance alone 1.6 of 32" in statement(results) and "other seeds of ours" in statement(results)
     text = statement(results)
     assert text.startswith("In 30 of 32 windows") and "distributed, first order, |TD|, 500-600: 10.7 is not in" in text
     few = statement([made_up(METHODS[0], 19), *results[1:]])
@@ -265,3 +267,15 @@ def test_bad_requests(tmp_path, monkeypatch, capsys, arguments, words):
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert main(["reproduce", "second-order", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_what_is_sent_is_compared_seed_by_seed_and_lost_runs_are_counted():
+    found = {
+        "plants": np.array(["one", "other"]), "ways": np.array(["nothing", "all", "never run"]),
+        "best": np.array([1.0, 2.0]), "done": np.array([[[True] * 4, [True] * 4, [False] * 4]] * 2),
+        "cost": np.array([[[1, 2, 3, np.inf], [3, 4, 5, 9], [np.nan] * 4]] * 2),
+        "violated": np.full((2, 3, 4), 0.25), "greedy": np.full((2, 3, 4), 3.0), "numbers": np.full((2, 3, 4), 7.0),
+    }  # fmt: skip
+    nothing, everything = sent_table(found, "other", ["nothing", "all", "never run"]).rows
+    assert list(nothing[:3]) == ["nothing", 2.0, None] and list(nothing[3:]) == [25.0, 1.5, "1 of 4", 7]
+    assert everything[1] == 4.5 and everything[2].mean == pytest.approx(2.0) and everything[5] == "0 of 4"

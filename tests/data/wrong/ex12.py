@@ -128,8 +128,8 @@ def _own(common, seed, i, n, T):
 # ------------------------------------------------------------------------------------------------------- item 6
 
 
-def _design(T=12, sigma=0.3, alpha=0.3, step=0.5, rounds=17):
-    return dict(T=T, sigma=sigma, alpha=alpha, step=step, rounds=rounds)
+def _design(rounds=3, step=0.33, samples=800, iterations=8, exploration=1.0):
+    return dict(rounds=rounds, step=step, samples=samples, iterations=iterations, exploration=exploration)
 
 
 WRONG = [
@@ -167,8 +167,10 @@ WRONG = [
     ),
     (5, "the latest T", _network(lambda common, seed, i, n, T: np.arange(n - T, n))),
     (5, "own term only", _network(_own, C=lambda terms, i: terms[i])),
-    (6, "alpha too small", _design(alpha=0.01)),
-    (6, "published step 1/4", _design(step=0.25)),
+    (6, "no consensus at all", _design(rounds=0, samples=2500)),
+    (6, "one round, largest step", _design(rounds=1, step=0.5, samples=2000)),
+    (6, "published 100 rounds", _design(rounds=100, step=0.25)),
+    (6, "quiet exploration", _design(exploration=0.1)),
     (7, "only a mixed sum arrives", ("b", [4])),
     (7, "the right claim, and too much", ("a", [1, 3, 5, 6])),
 ]
@@ -184,7 +186,7 @@ RIGHT = [
     (4, "a column, C overwritten", a_column),
     (5, "rng in the loop", _network(_own)),
     (5, "permutation", _network(lambda common, seed, i, n, T: np.random.default_rng(seed).permutation(n)[:T])),
-    (6, "T 10, 24 rounds", _design(T=10, sigma=0.1, rounds=24)),
-    (6, "T 8, 38 rounds", _design(T=8, sigma=1.0, rounds=38)),
+    (6, "3 rounds", _design()),
+    (6, "2 rounds, 10 iterations", _design(rounds=2, iterations=10, samples=900)),
     (7, "in words", ("A)", "(1), (3) and (6)")),
 ]
