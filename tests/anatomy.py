@@ -8,9 +8,6 @@ import sys
 
 from tests.notebooks import load
 
-#: Lectures of before this was asked for; every other one is held to it, and none is to be added.
-BEFORE = {12}
-BEFORE = {1, 2, 3, 4, 6, 11}
 ROLES = {"slide", "subslide", "fragment", "skip", "notes"}
 #: So many cells stand on a slide, those that are skipped or are notes not counted.
 MOST = 4

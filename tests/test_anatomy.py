@@ -8,19 +8,16 @@ import sys
 import pytest
 
 from mpcrl_course.lectures import LECTURES
-from tests.anatomy import BEFORE, offences, only_plots
+from tests.anatomy import offences, only_plots
 from tests.notebooks import ROOT, load
 
 THERE = {lecture.number: ROOT / "lectures" / f"{lecture.notebook}.ipynb" for lecture in LECTURES if lecture.notebook}
 
 
 @pytest.mark.parametrize("number", sorted(THERE))
-def test_a_lecture_has_the_anatomy_or_is_one_of_before(number):
+def test_a_lecture_has_the_anatomy(number):
     found = offences(load(THERE[number]))
-    if number in BEFORE:
-        assert found, f"lecture {number:02d} has the anatomy now: take it off the list BEFORE"
-    else:
-        assert found == [], "\n".join(found)
+    assert found == [], "\n".join(found)
 
 
 PLOT = "fig, ax = plt.subplots()\nax.plot(run.x)\nax.legend()\nshow(fig, f'{run.x[-1]:.1f}')"

@@ -24,8 +24,6 @@ STEPS = {
     "09_critic": [r"step (\d+) ·", r"step (\d+) ·"],
     "10_around_the_policy": [r"(\d+) frames", r"(\d+) frames"],
     "11_distributed": [r"iteration (\d+) of 100", r"iteration (\d+) of 100", ""],
-    "12_second_order": [r"step (\d+) of"],
-    "11_distributed": [r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of", r"step (\d+) of"],
     "13_mean_field": [r"step (\d+) ·", r"step (\d+) ·"],
 }
