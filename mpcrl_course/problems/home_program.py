@@ -22,6 +22,7 @@ Computation 10, 2018 (HiGHS).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from scipy.sparse import block_diag, csr_matrix, hstack, vstack
 from mpcrl_course.envs.home import DT, NOMINAL, HomeParameters, Weather
 from mpcrl_course.mpc import Question, SolverError
 from mpcrl_course.problems.home import N_Z, C, D, HomeMPC, Q
-from mpcrl_course.validation import flag, generator, real, reals, whole
+from mpcrl_course.validation import flag, generator, instance, real, reals, sequence, whole
 
 
 class HomePlan(NamedTuple):
@@ -101,7 +102,7 @@ class HomeProgram:
         self.run_time, self.forecasts = whole(run_time, "run_time", 1), whole(forecasts, "forecasts", 1)
         self.gap, self.seed = real(gap, "gap", 0.0), whole(seed, "seed", 0)
 
-    def plan(self, s, on: bool = False, left: int = 0) -> HomePlan:
+    def plan(self, s, on: bool = False, left: int = 0, known: Sequence[Weather] | None = None) -> HomePlan:
         """Return the best plan from a state.
 
         Parameters
@@ -111,6 +112,8 @@ class HomeProgram:
             Whether the heat pump is on in the step before.
         left : int
             Steps that it still has to run.
+        known : sequence of Weather, optional
+            What is planned for, in the place of `forecasts` that are drawn; all equally likely.
 
         Raises
         ------
@@ -119,11 +122,12 @@ class HomeProgram:
         """
         theta = self.mpc.parameters.initial()
         s, on, left = reals(s, "s", (5,)), flag(on, "on"), whole(left, "left", 0)
-        question, N, n = Question(theta, s, None), self.horizon, self.forecasts
-        every: list[Weather | None] = [None]
-        if n > 1:
+        question, N = Question(theta, s, None), self.horizon
+        every = [self.mpc.known(s)] if known is None else [instance(w, Weather, "known") for w in sequence(known, "known")]
+        if known is None and self.forecasts > 1:
             rng = np.random.default_rng([self.seed, abs(round(s[3])), abs(round(s[4]))])
-            every = list(weathers(self.mpc.known(s), n, rng))
+            every = weathers(every[0], self.forecasts, rng)
+        n = len(every)
         data = [self.mpc.data(question, w) for w in every]
         switches = self.decided if self.on_off else 0
         rows = [self.mpc.rows(d) for d in data]
@@ -188,7 +192,7 @@ def _sparse(rows: list[dict], size: int) -> csr_matrix:
 
 
 def weathers(known: Weather, n: int, rng) -> list[Weather]:
-    """Return n weathers that a forecast may turn out to be, with errors as those of `envs.home.Days` (its law, not its draw).
+    """Return n weathers that a forecast may turn out to be, with errors of about the law of `Days`.
 
     Parameters
     ----------
