@@ -108,8 +108,9 @@ def cartpole_run(name, seed):
         return objective(Receding(mpc, tuned_theta(mpc, z), first=guess), starts)
 
     taught, tested = hanging_starts(2, 1400 + seed), hanging_starts(10, 14)
-    learner = TUNERS[name](lambda z, rng: judged(z, taught), CART_LOWER, CART_UPPER,
-                           np.random.default_rng([3, seed]), first=np.zeros(6))  # fmt: skip
+    learner = TUNERS[name](
+        lambda z, rng: judged(z, taught), CART_LOWER, CART_UPPER, np.random.default_rng([3, seed]), first=np.zeros(6)
+    )
     log = learner.run(EVALUATIONS, progress=False).log
     test = tests_of(log.at[np.array(CART_TESTS) - 1], lambda z: judged(z, tested))
     return {"cost": log.cost, "test": test, "z": learner.z}
@@ -119,9 +120,15 @@ def main():
     """Make what the file does not have yet."""
     jobs = [(f"linear {name}", linear_run, (name,), SEEDS) for name in TUNERS]
     jobs += [(f"learner {name}", learner_run, (name,), SEEDS) for name in ("Q-learning", "policy gradient")]
-    jobs += [(f"short {length} {name}", short_run, (name, length), SEEDS)
-             for length in LENGTHS for name in ("cross-entropy",)]  # fmt: skip
-    jobs += [(f"cartpole {name}", cartpole_run, (name,), CART_SEEDS) for name in ("random search", "cross-entropy", "surrogate")]
+    jobs += [
+        (f"short {length} {name}", short_run, (name, length), SEEDS)
+        for length in LENGTHS
+        for name in ("cross-entropy",)
+    ]
+    jobs += [
+        (f"cartpole {name}", cartpole_run, (name,), CART_SEEDS)
+        for name in ("random search", "cross-entropy", "surrogate")
+    ]
     found = dict(np.load(FILE)) if FILE.exists() else {}
     for key, function, arguments, seeds in tqdm(jobs):
         if not any(known.startswith(key + " ") for known in found):

@@ -53,8 +53,8 @@ def logged(found: Run) -> Logged:
     steps, n = found.cost.shape
     k = np.arange(steps)[:, None]
     made = (k <= found.ended).T  # of run i in step k
-    swap = [np.swapaxes(part, 0, 1)[made] for part in (found.x[:-1], found.u, found.cost, found.x[1:])]
-    return Logged(*swap, (k == found.ended).T[made])
+    s, a, cost, s_next = (np.swapaxes(part, 0, 1)[made] for part in (found.x[:-1], found.u, found.cost, found.x[1:]))
+    return Logged(s, a, cost, s_next, (k == found.ended).T[made])
 
 
 def targets(cost, value_next, terminated, gamma: float) -> np.ndarray:
@@ -153,8 +153,19 @@ class FittedQ(Learner):
     name = "fitted Q"
     kept = ("theta",)
 
-    def __init__(self, mpc: MPC, data: Logged, rng, theta=None, *, batch: int = 1000, step_size=0.5, sigma: float = 1e-3,
-                 lower=None, upper=None):  # fmt: skip
+    def __init__(
+        self,
+        mpc: MPC,
+        data: Logged,
+        rng,
+        theta=None,
+        *,
+        batch: int = 1000,
+        step_size=0.5,
+        sigma: float = 1e-3,
+        lower=None,
+        upper=None,
+    ):
         self.mpc, self.data = instance(mpc, MPC, "mpc"), instance(data, Logged, "data")
         if not len(self.data.cost):
             raise ValueError("data has no transition to learn from")

@@ -209,8 +209,13 @@ class CMAES(Tuner):
 
     def _begin(self) -> None:
         own = np.random.default_rng(self.seed)
-        options = {"bounds": [0.0, 1.0], "verbose": -9, "popsize": self.population, "seed": np.nan,
-                   "randn": lambda *shape: own.standard_normal(shape)}  # fmt: skip
+        options = {
+            "bounds": [0.0, 1.0],
+            "verbose": -9,
+            "popsize": self.population,
+            "seed": np.nan,
+            "randn": lambda *shape: own.standard_normal(shape),
+        }
         self._strategy = self._cma.CMAEvolutionStrategy(self.unit(self.first), 0.25, options)
         self._waiting = self._strategy.ask()
 
@@ -268,9 +273,13 @@ class BayesianSearch(Tuner):
             return super().ask()
         names = [f"x{i:03d}" for i in range(self.first.size)]  # in the order of their names
         found = self._bayes.BayesianOptimization(
-            None, dict.fromkeys(names, (0.0, 1.0)), verbose=0, random_state=int(self.rng.integers(2**31)),
-            acquisition_function=self._bayes.acquisition.ExpectedImprovement(xi=0.0), allow_duplicate_points=True,
-        )  # fmt: skip
+            None,
+            dict.fromkeys(names, (0.0, 1.0)),
+            verbose=0,
+            random_state=int(self.rng.integers(2**31)),
+            acquisition_function=self._bayes.acquisition.ExpectedImprovement(xi=0.0),
+            allow_duplicate_points=True,
+        )
         for x, cost in zip(self.unit(self.log.z), self.log.cost, strict=True):
             found.register(dict(zip(names, x, strict=True)), -cost)
         asked = found.suggest()

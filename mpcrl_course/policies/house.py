@@ -92,7 +92,7 @@ def _own_use(plant: HomeParameters, y, P) -> np.ndarray:
 
 
 class Programmed:
-    """A program of the house as a controller of n houses; a plan is made `every` steps, and followed until the next one.
+    """A program of the house as a controller of n houses; a plan is made `every` steps, and followed till the next.
 
     Another number of houses than last time starts anew, as `reset` does.
 
@@ -116,7 +116,8 @@ class Programmed:
 
     def reset(self) -> None:
         """Forget plans; all heat pumps are off."""
-        self.k, self.ran, self.plans, self.gaps = 0, np.zeros(0, dtype=int), np.zeros((0, 0, 2)), []
+        self.k, self.ran, self.plans = 0, np.zeros(0, dtype=int), np.zeros((0, 0, 2))
+        self.gaps: list[float] = []
 
     def __call__(self, y) -> np.ndarray:
         """Return inputs (n, 2) for what is measured, y (n, 5)."""
@@ -135,9 +136,12 @@ class Programmed:
 
 
 class Switched:
-    """Another controller of n houses whose heat pump is on, at full power, where it asks for half of it or more.
+    """Another controller of n houses whose heat pump is on, at full power, or off: what it owes is carried on.
 
-    Once on, the pump runs for `run_time` steps at least. Another number of houses than last time starts anew.
+        owed += P asked;    on where owed >= half the full power, or where it has run for less than run_time steps;
+        owed -= full power where it is on
+
+    Another number of houses than last time starts anew.
 
     Parameters
     ----------
@@ -145,25 +149,30 @@ class Switched:
         From what is measured, (n, 5), to inputs (n, 2).
     plant : HomeParameters
     run_time : int
+        Steps that the pump runs at least, once on.
     """
 
     def __init__(self, controller: Controller, plant: HomeParameters = NOMINAL, run_time: int = 1):
         self.controller, self.plant = function(controller, "controller"), instance(plant, HomeParameters, "plant")
         self.run_time = whole(run_time, "run_time", 1)
-        self.ran = np.zeros(0, dtype=int)
+        self._forget(0)
+
+    def _forget(self, n: int) -> None:
+        self.ran, self.owed = np.zeros(n, dtype=int), np.zeros(n)
 
     def reset(self) -> None:
         """Switch all heat pumps off, and reset the controller."""
-        self.ran = np.zeros(0, dtype=int)
+        self._forget(0)
         if hasattr(self.controller, "reset"):
             self.controller.reset()
 
     def __call__(self, y) -> np.ndarray:
         """Return inputs (n, 2) for what is measured, y (n, 5)."""
-        y = measured(y, 5)
+        y, most = measured(y, 5), self.plant.limit[0]
         if len(self.ran) != len(y):
-            self.ran = np.zeros(len(y), dtype=int)
+            self._forget(len(y))
         u = inputs(self.controller(y), len(y), 2)
-        on = (u[:, 0] >= 0.5 * self.plant.limit[0]) | ((self.ran > 0) & (self.ran < self.run_time))
-        self.ran = np.where(on, self.ran + 1, 0)
-        return np.column_stack([self.plant.limit[0] * on, u[:, 1]])
+        self.owed = self.owed + u[:, 0]
+        on = (self.owed >= 0.5 * most) | ((self.ran > 0) & (self.ran < self.run_time))
+        self.ran, self.owed = np.where(on, self.ran + 1, 0), self.owed - most * on
+        return np.column_stack([most * on, u[:, 1]])

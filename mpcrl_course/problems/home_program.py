@@ -123,7 +123,9 @@ class HomeProgram:
         theta = self.mpc.parameters.initial()
         s, on, left = reals(s, "s", (5,)), flag(on, "on"), whole(left, "left", 0)
         question, N = Question(theta, s, None), self.horizon
-        every = [self.mpc.known(s)] if known is None else [instance(w, Weather, "known") for w in sequence(known, "known")]
+        every = (
+            [self.mpc.known(s)] if known is None else [instance(w, Weather, "known") for w in sequence(known, "known")]
+        )
         if known is None and self.forecasts > 1:
             rng = np.random.default_rng([self.seed, abs(round(s[3])), abs(round(s[4]))])
             every = weathers(every[0], self.forecasts, rng)
@@ -147,17 +149,25 @@ class HomeProgram:
         high = np.concatenate([*(d.high.ravel() for d in data), np.ones(2 * switches)])
         cost = np.concatenate([*(d.c.ravel() / n for d in data), none, none])
         integer = np.repeat([0, 1, 0], [n * N * N_Z, switches, switches])  # starts are whole by themselves
-        found = milp(cost, integrality=integer, bounds=Bounds(low, np.where(high > 1e20, np.inf, high)),
-                     constraints=constraints, options={"mip_rel_gap": self.gap})  # fmt: skip
+        found = milp(
+            cost,
+            integrality=integer,
+            bounds=Bounds(low, np.where(high > 1e20, np.inf, high)),
+            constraints=constraints,
+            options={"mip_rel_gap": self.gap},
+        )
         if found.x is None:
             raise SolverError("not converged", f"milp: {found.message}", s, None, theta)
         z = found.x[: n * N * N_Z].reshape(n, N, N_Z)
         P = z[:, :, Q] / np.array([d.cop for d in data])
         bound = found.fun if found.mip_dual_bound is None else found.mip_dual_bound
         return HomePlan(
-            float(found.fun), float(bound), np.stack([P, z[:, :, C] - z[:, :, D]], axis=2), z,
+            float(found.fun),
+            float(bound),
+            np.stack([P, z[:, :, C] - z[:, :, D]], axis=2),
+            z,
             found.x[n * N * N_Z :][:switches] > 0.5,
-        )  # fmt: skip
+        )
 
     def _stage_one(self, data, switches: int) -> csr_matrix:
         """Return rows whose product with the unknowns is 0: what all forecasts have in common in stage one."""
@@ -210,9 +220,12 @@ def weathers(known: Weather, n: int, rng) -> list[Weather]:
         found.append(
             Weather(
                 known.outdoor + 1.5 * np.sqrt(np.arange(N) * DT / 24.0) * warmer,
-                0.25 + (known.gain - 0.25) * sunnier, known.pv * sunnier, known.load * grown, known.price,
+                0.25 + (known.gain - 0.25) * sunnier,
+                known.pv * sunnier,
+                known.load * grown,
+                known.price,
             )
-        )  # fmt: skip
+        )
     return found
 
 

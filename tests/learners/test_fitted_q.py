@@ -75,7 +75,9 @@ def test_more_data_cost_less_and_a_narrow_log_more():
         except quadratic.NoLeastAction:
             return np.inf
 
-    median = {key: np.median([ratio(*key, seed) for seed in range(11)]) for key in ((200, 0.5), (4000, 0.5), (200, 0.02))}
+    median = {
+        key: np.median([ratio(*key, seed) for seed in range(11)]) for key in ((200, 0.5), (4000, 0.5), (200, 0.02))
+    }
     behaviour = quadratic.expected_cost(K, NO_OFFSET) / quadratic.least_cost()
     assert 1.0 <= median[4000, 0.5] < median[200, 0.5] < behaviour < median[200, 0.02]
 
@@ -101,7 +103,7 @@ def test_a_step_is_that_of_gauss_and_newton():
 
 
 def test_it_learns_from_a_log_what_its_behaviour_did_not_know():
-    """Initial MPC with noise; V0 and the five numbers that are tuned are learned, the rest stays. Judged on fresh noise."""
+    """V0 and the five numbers that are tuned are learned, the rest stays; judged on fresh noise."""
     mpc = linear_mpc()
     first, box = mpc.parameters.initial(), ((LINEAR_LOWER, -20.0), (LINEAR_UPPER, 20.0))
     low, high = (mpc.parameters.pack(linear_theta(mpc, z), V0=V0) for z, V0 in box)

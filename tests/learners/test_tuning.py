@@ -105,8 +105,9 @@ def test_a_readers_acquisition_decides_where_to_ask():
         told.append(best)
         return deviation
 
-    tuner = SurrogateSearch(lambda z, rng: float(z[0]), [0.0], [1.0], np.random.default_rng(0), first=[0.02],
-                            begin=3, acquisition=curious).run(3, progress=False)  # fmt: skip
+    tuner = SurrogateSearch(
+        lambda z, rng: float(z[0]), [0.0], [1.0], np.random.default_rng(0), first=[0.02], begin=3, acquisition=curious
+    ).run(3, progress=False)
     surrogate = GaussianProcess(tuner.log.z, tuner.log.cost)
     asked, grid = surrogate(tuner.ask()[None])[1], surrogate(np.linspace(0.0, 1.0, 500)[:, None])[1]
     assert asked[0] > 0.97 * grid.max() > 0.0 and told == [0.02]

@@ -108,7 +108,7 @@ def test_weathers_err_as_forecasts_do():
     missed = [np.subtract(days.forecast(0, DAY).outdoor, days.true.outdoor[:DAY])[-1] for days in map(Days, range(300))]
     assert spread == pytest.approx(np.std(missed), rel=0.15) and spread == pytest.approx(1.5, rel=0.1)
     for w in drawn[:5]:
-        assert [part[0] for part in w] == [part[0] for part in NOMINAL.forecast(0, 5, DAY)]  # of now, nothing is unknown
+        assert [part[0] for part in w] == [part[0] for part in NOMINAL.forecast(0, 5, DAY)]
         assert min(part.min() for part in w[1:]) >= 0.0
 
 
