@@ -114,6 +114,20 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the deployments (default 0)")
     many.add_argument("--out", type=Path, metavar="FOLDER", help="default: reproduction/NAME in the course's folder")
     many.set_defaults(command=_population)
+
+    new = commands.add_parser("new-plant", help="write a plant of your own, twenty lines that work, to be changed")
+    new.add_argument("name", help="a word, such as boat: the file is my_plants/boat.py in the course's folder")
+    new.add_argument("--overwrite", action="store_true", help="also if there is such a file")
+    new.set_defaults(command=_new_plant)
+
+    own = commands.add_parser("try-plant", help="compare LQR, MPC, Q-learning and DDPG on a plant of your own")
+    own.add_argument("plant", help="its file, or its name in my_plants/")
+    own.add_argument("--starts", type=_count, default=20, metavar="N", help="runs of each controller (default 20)")
+    own.add_argument("--steps", type=int, default=5000, metavar="N", help="of each training (default 5000; 0: none)")
+    own.add_argument("--trainings", type=_count, default=1, metavar="N", help="with seeds of their own (default 1)")
+    own.add_argument("--seed", type=int, default=0, metavar="SEED", help="the first one (default 0)")
+    own.add_argument("--csv", type=Path, metavar="FILE", help="write the table there, too")
+    own.set_defaults(command=_try_plant)
     return parser
 
 
@@ -326,6 +340,37 @@ def _population(arguments: argparse.Namespace) -> int:
             population(config, ks, folder, arguments.samples, arguments.seed)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    return 0
+
+
+def _new_plant(arguments: argparse.Namespace) -> int:
+    from .bring import OwnPlantError, new_plant
+
+    try:
+        path = new_plant(arguments.name, places.working_folder(), arguments.overwrite)
+    except (OwnPlantError, OSError) as error:
+        raise UsageError(str(error)) from None
+    print(f"wrote {path}")
+    print(f"Change it, and try it:  mpcrl-course try-plant {arguments.name}")
+    return 0
+
+
+def _try_plant(arguments: argparse.Namespace) -> int:
+    from .bring import OwnPlantError, find, report
+
+    path = find(arguments.plant, places.working_folder())
+    try:
+        found = report(
+            path, starts=arguments.starts, steps=arguments.steps, trainings=arguments.trainings, seed=arguments.seed
+        )
+        if arguments.csv:
+            found.table.to_csv(arguments.csv)
+    except OwnPlantError as error:
+        print(f"{path.name}: {error}.", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from None
+    print(found)
     return 0
 
 
