@@ -1,6 +1,7 @@
 """Bring your own: a plant of the reader's, from twenty lines, on which the course's ways are compared."""
 
 from mpcrl_course.bring.files import EXAMPLES, find, new_plant
+from mpcrl_course.bring.learner import interact
 from mpcrl_course.bring.plant import InUnits, OwnPlant, OwnPlantEnv, OwnPlantError, read
 from mpcrl_course.bring.report import Report, own_mpc, report
 
@@ -12,6 +13,7 @@ __all__ = [
     "OwnPlantError",
     "Report",
     "find",
+    "interact",
     "new_plant",
     "own_mpc",
     "read",
