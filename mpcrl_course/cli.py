@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per cell (default 600)")
     run.set_defaults(command=_run)
 
+    talk = commands.add_parser("slides", help="run a lecture and write it as slides, one file that needs no network")
+    talk.add_argument("lecture", help="a path, or a lecture's number or name")
+    talk.add_argument("--html", type=Path, metavar="OUT", help="the file (default: slides/NAME.html in the course)")
+    talk.add_argument("--no-run", action="store_true", help="only what the notebook holds already")
+    talk.add_argument("--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per cell (default 600)")
+    talk.set_defaults(command=_slides)
+
     again = commands.add_parser("reproduce", help="make a published result again, and print it beside ours")
     again.add_argument(
         "result",
@@ -286,6 +293,30 @@ def _run(arguments: argparse.Namespace) -> int:
     return 1 if troubles else 0
 
 
+def _slides(arguments: argparse.Namespace) -> int:
+    from .slides import deck
+
+    path = _find(arguments.lecture, "lectures")
+    out = arguments.html or _folder(_course() / "slides") / f"{path.stem}.html"
+    if not out.resolve().parent.is_dir() or out.is_dir():
+        raise UsageError(f"cannot write {out}: name a file in a folder that exists")
+    if arguments.no_run:
+        notebook, troubles = _notebook(path), list[str]()
+    else:
+        notebook, troubles = _execute(path, arguments.timeout, {})
+    made = deck(notebook, path.stem)
+    out.write_text(made.html, encoding="utf-8")
+    for trouble in troubles:
+        print(trouble)
+    if made.without_role:
+        print(
+            f"{path.stem} says of {made.without_role} of its {len(notebook.cells)} cells nothing about slides: there a"
+            " slide begins at each heading, after four cells, and where it would be too full; nothing is left out."
+        )
+    print(f"wrote {out.resolve()}: {made.slides} slides. Open it in a browser; S shows the notes for the speaker.")
+    return 1 if troubles else 0
+
+
 def _reproduce(arguments: argparse.Namespace) -> int:
     if arguments.result != "automatica" and arguments.example:
         raise UsageError(f"only automatica has examples to choose from, not {arguments.result}")
@@ -404,6 +435,17 @@ def _find(name: str, folder: str) -> Path:
     raise UsageError(f"no notebook {name!r}. In {folder}/ there are: {listed}.")
 
 
+def _notebook(path: Path) -> Any:
+    import nbformat
+
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # no JSON, no notebook, or not to be read: nbformat has a dozen ways to say so
+        raise UsageError(f"{path} is not a notebook ({' '.join(str(error).split())[:120]})") from None
+    return notebook
+
+
 def _execute(path: Path, timeout: float, environment: dict[str, str]) -> tuple[Any, list[str]]:
     """Run all cells of a notebook in its folder; a cell that fails or hangs does not stop the others.
 
@@ -414,16 +456,11 @@ def _execute(path: Path, timeout: float, environment: dict[str, str]) -> tuple[A
     troubles
         One short line per failed cell.
     """
-    import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
     from tqdm import tqdm
 
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
-    except Exception as error:  # no JSON, no notebook, or not to be read: nbformat has a dozen ways to say so
-        raise UsageError(f"{path} is not a notebook ({' '.join(str(error).split())[:120]})") from None
+    notebook = _notebook(path)
     total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
     with tqdm(total=total, desc=path.stem, unit="cell", disable=None) as bar:
         client = NotebookClient(
