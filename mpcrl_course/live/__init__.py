@@ -15,6 +15,7 @@ from mpcrl_course.live.player import Player
 from mpcrl_course.live.population import population_live
 from mpcrl_course.live.power import power_live
 from mpcrl_course.live.second_order import second_order_live
+from mpcrl_course.live.tuner import tuner_live
 from mpcrl_course.live.versus import versus_live
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "population_live",
     "power_live",
     "second_order_live",
+    "tuner_live",
     "versus_live",
 ]
