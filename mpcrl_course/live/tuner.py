@@ -125,7 +125,7 @@ class TunerLoop:
 
 
 class TunerScene(Scene):
-    """Draws a `TunerLoop`: above the evaluations and the surrogate, below the acquisition; `truth` shows the long test."""
+    """Draws a `TunerLoop`: evaluations and surrogate above the acquisition; `truth` shows the long test."""
 
     SHAPE = 0.6
 
@@ -171,8 +171,8 @@ class TunerScene(Scene):
         """Return the picture of a loop in words."""
         at = int(np.argmax(loop.worth))
         return (
-            f"{len(loop.asked)} evaluations of a back-off between {LOWER} and {UPPER}; the best so far, "
-            f"{loop.best:.3f}, costs {10 ** min(loop.cost):.3f} a step. The surrogate would ask next at {loop.next:.3f}, "
+            f"{len(loop.asked)} evaluations of a back-off in [{LOWER}, {UPPER}]; the best so far, {loop.best:.3f}, "
+            f"costs {10 ** min(loop.cost):.3f} a step. The surrogate would ask next at {loop.next:.3f}, "
             f"where it expects {10 ** loop.mean[at]:.3f}, give or take a factor of {10 ** (2 * loop.deviation[at]):.2f}."
         )
 
