@@ -43,7 +43,7 @@ SEEDS, EVALUATIONS = 12, 40
 SHORT, LONG = (2, 200), (20, 200)
 #: Transitions of a shorter test than that of "linear" (400), and its runs and steps.
 LENGTHS = {25: (1, 25), 50: (1, 50), 100: (1, 100)}
-LEARNER_SEEDS, TRANSITIONS, EVERY = 10, 8000, 400
+LEARNER_SEEDS, TRANSITIONS, EVERY = 10, 6400, 400
 CART_SEEDS, CART_TESTS = 10, (1, 40)
 CART_LOWER, CART_UPPER = np.array([-1.0, 0.0, -2.0, -2.0, -2.0, -2.0]), np.array([1.0, 3.0, 2.0, 2.0, 2.0, 2.0])
 
