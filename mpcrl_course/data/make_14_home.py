@@ -26,7 +26,10 @@ RUN_TIME = 4
 
 
 def modulating(forecasts=1, decided=0, every=1, **options):
-    """Return a linear program as a controller; decided in stage one, if there are several forecasts."""
+    """Return a linear program as a controller that plans `every` so many steps.
+
+    With several `forecasts` the first `decided` steps are stage one; `options` are those of `HomeProgram`.
+    """
     return Programmed(HomeProgram(decided=decided, on_off=False, forecasts=forecasts, **options), every)
 
 

@@ -41,9 +41,9 @@ FILE = places.DATA / "tuning_14.npz"
 SEEDS, EVALUATIONS = 12, 40
 #: Of an evaluation on the linear plant, and of the long test, whose noise no tuner meets: runs and steps.
 SHORT, LONG = (2, 200), (20, 200)
-#: Transitions of a test, and its runs and steps.
-LENGTHS = {25: (1, 25), 50: (1, 50), 100: (1, 100), 400: (2, 200), 1600: (8, 200)}
-TRANSITIONS, EVERY = 16000, 800
+#: Transitions of a shorter test than that of "linear" (400), and its runs and steps.
+LENGTHS = {25: (1, 25), 50: (1, 50), 100: (1, 100)}
+LEARNER_SEEDS, TRANSITIONS, EVERY = 10, 6400, 400
 CART_SEEDS, CART_TESTS = 10, (1, 40)
 CART_LOWER, CART_UPPER = np.array([-1.0, 0.0, -2.0, -2.0, -2.0, -2.0]), np.array([1.0, 3.0, 2.0, 2.0, 2.0, 2.0])
 
@@ -56,7 +56,7 @@ def made():
 
 
 def closed_loop_cost(theta, size, seed):
-    """Return the mean stage cost of the linear plant under its MPC with theta; size: runs and steps."""
+    """Return the mean stage cost of the linear plant under its MPC with theta; size: runs and steps; seed: of noise."""
     mpc, starts = made()[0], np.tile(START, (size[0], 1))
     # many runs go quicker in a batch
     controller = Receding(mpc, theta) if size[0] < 5 else lambda y: mpc.values(theta, y)[1]
@@ -70,7 +70,10 @@ def tests_of(points, test):
 
 
 def linear_run(name, seed, size=SHORT, after=None):
-    """Tune the linear plant's MPC; return costs, and tests of the best so far (or only `after` some evaluations)."""
+    """Tune the linear plant's MPC by the tuner `name` with a seed, by tests of a size (runs, steps).
+
+    Returns costs, and tests of the best so far (or only `after` some evaluations).
+    """
     mpc = made()[0]
 
     def cost(z, rng):
@@ -84,24 +87,28 @@ def linear_run(name, seed, size=SHORT, after=None):
 
 
 def learner_run(name, seed):
-    """Learn all of theta by gradients; return the long test of theta after each `EVERY` transitions."""
+    """Learn all of theta by the learner `name`, with a seed; return the long test after each `EVERY` transitions."""
     rng, mpc = np.random.default_rng([2, seed]), made()[0]
     if name == "Q-learning":
         learner = QLearning(mpc, LinearPlant(), rng)
     else:
         learner = PolicyGradient(mpc, LinearPlant(steps=100), rng)
-    theta = learner.run(TRANSITIONS, progress=False).log.theta[::EVERY]
-    return {"test": np.array([closed_loop_cost(each, LONG, 0) for each in theta])}
+    theta = learner.run(TRANSITIONS, progress=False).log.theta
+    theta = theta[np.minimum(np.arange(0, TRANSITIONS + 1, EVERY), len(theta) - 1)]  # of one that stopped, the last
+    return {"test": tests_of(theta, lambda each: closed_loop_cost(each, LONG, 0))}
 
 
 def short_run(name, seed, length):
-    """Tune by a test of so many transitions; return the best cost on it, and on the long one."""
+    """Tune, by the tuner `name` with a seed, on a test of `length` transitions; return its best, and the long test."""
     found = linear_run(name, seed, LENGTHS[length], after=[EVALUATIONS])
     return {"best": found["cost"].min(), "test": found["test"][0]}
 
 
 def cartpole_run(name, seed):
-    """Tune six numbers of the cart-pole's MPC from two starts; return costs, and tests from ten others."""
+    """Tune six numbers of the cart-pole's MPC by the tuner `name` with a seed.
+
+    Returns the costs from two starts, which differ by seed, and tests from ten others.
+    """
     _, mpc, guess = made()
 
     def judged(z, starts):
@@ -119,7 +126,7 @@ def cartpole_run(name, seed):
 def main():
     """Make what the file does not have yet."""
     jobs = [(f"linear {name}", linear_run, (name,), SEEDS) for name in TUNERS]
-    jobs += [(f"learner {name}", learner_run, (name,), SEEDS) for name in ("Q-learning", "policy gradient")]
+    jobs += [(f"learner {name}", learner_run, (name,), LEARNER_SEEDS) for name in ("Q-learning", "policy gradient")]
     jobs += [
         (f"short {length} {name}", short_run, (name, length), SEEDS)
         for length in LENGTHS

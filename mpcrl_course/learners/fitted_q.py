@@ -67,13 +67,16 @@ def targets(cost, value_next, terminated, gamma: float) -> np.ndarray:
     terminated : array_like of bool, shape (M,)
     gamma : float
     """
-    cost = reals(cost, "cost", (None,))
-    value, ended = reals(value_next, "value_next", cost.shape), reals(terminated, "terminated", cost.shape)
+    cost, value = reals(cost, "cost", (None,)), reals(value_next, "value_next", (None,))
+    ended = reals(terminated, "terminated", (None,))
+    if not cost.shape == value.shape == ended.shape:
+        shapes = f"{cost.shape}, {value.shape} and {ended.shape}"
+        raise ValueError(f"cost, value_next and terminated are of the same transitions, not of shapes {shapes}")
     return cost + real(gamma, "gamma", 0.0, 1.0) * np.where(ended > 0.0, 0.0, value)
 
 
 def gauss_newton(gradients, error, sigma: float = 1e-3) -> np.ndarray:
-    """Return (G'G / m + sigma I)^-1 G'e / m, for gradients G (m, n_theta) and errors e (m,)."""
+    """Return (G'G / m + sigma I)^-1 G'e / m, for `gradients` G (m, n_theta) and the `error` e (m,)."""
     G = reals(gradients, "gradients", (None, None))
     e = reals(error, "error", (len(G),))
     return np.linalg.solve(G.T @ G / len(G) + real(sigma, "sigma", 0.0) * np.eye(G.shape[1]), G.T @ e / len(G))

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import ndtr
 
-from mpcrl_course.validation import real, reals
+from mpcrl_course.validation import real, reals, short
 
 #: Among these the most likely is taken; of the box, and of the variance of what is modelled.
 LENGTHS, NOISES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0), (1e-6, 1e-3, 1e-2, 1e-1)
@@ -81,10 +81,9 @@ def expected_improvement(mean, deviation, best: float) -> np.ndarray:
     best : float
         Least value so far.
     """
-    mean, best = reals(mean, "mean"), real(best, "best")
-    deviation = reals(deviation, "deviation", mean.shape)
-    if (deviation < 0.0).any():
-        raise ValueError("a deviation is not negative")
+    mean, deviation, best = reals(mean, "mean", (None,)), reals(deviation, "deviation", (None,)), real(best, "best")
+    if deviation.shape != mean.shape or (deviation < 0.0).any():
+        raise ValueError(f"each mean has a deviation that is not negative, unlike {short(deviation)} of {short(mean)}")
     gain, spread = best - mean, np.where(deviation > 0.0, deviation, 1.0)
     z = gain / spread
     density = np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi)

@@ -58,9 +58,9 @@ class Tuner(Learner):
 
     def __init__(self, cost: Callable, lower, upper, rng: np.random.Generator, *, first=None):
         self.cost = function(cost, "cost")
-        self.lower = reals(lower, "lower", (None,))
-        self.upper = reals(upper, "upper", self.lower.shape)
-        if not self.lower.size or not (self.lower < self.upper).all():
+        self.lower, self.upper = reals(lower, "lower", (None,)), reals(upper, "upper", (None,))
+        same = self.lower.shape == self.upper.shape
+        if not same or not self.lower.size or not (self.lower < self.upper).all():
             raise ValueError(f"lower and upper make no box: {self.lower} and {self.upper}")
         middle = 0.5 * (self.lower + self.upper)
         self.first = middle if first is None else reals(first, "first", self.lower.shape)

@@ -139,7 +139,9 @@ class Switched:
     """Another controller of n houses whose heat pump is on, at full power, or off: what it owes is carried on.
 
         owed += P asked;    on where owed >= half the full power, or where it has run for less than run_time steps;
-        owed -= full power where it is on
+        owed -= full power where it is on;    of what is owed, either way, at most half the full power is carried on
+
+    It is what a reviewer would try first. The plan that it rounds does not know that it is rounded.
 
     Another number of houses than last time starts anew.
 
@@ -174,5 +176,6 @@ class Switched:
         u = inputs(self.controller(y), len(y), 2)
         self.owed = self.owed + u[:, 0]
         on = (self.owed >= 0.5 * most) | ((self.ran > 0) & (self.ran < self.run_time))
-        self.ran, self.owed = np.where(on, self.ran + 1, 0), self.owed - most * on
+        self.ran = np.where(on, self.ran + 1, 0)
+        self.owed = np.clip(self.owed - most * on, -0.5 * most, 0.5 * most)
         return np.column_stack([most * on, u[:, 1]])

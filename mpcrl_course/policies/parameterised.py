@@ -60,7 +60,7 @@ LINEAR_LOWER, LINEAR_UPPER = np.array([-0.1, -0.15, -0.15, 0.1, 0.1]), np.array(
 
 
 def linear_theta(mpc: MPC, z) -> np.ndarray:
-    """Return theta of the MPC of `linear_mpc` for five numbers z (5,) = (x_lb1, b_1, b_2, A_12, B_2)."""
+    """Return theta of the mpc, one of `linear_mpc`, for five numbers z (5,) = (x_lb1, b_1, b_2, A_12, B_2)."""
     z = reals(z, "z", (LINEAR_FIRST.size,))
     p = instance(mpc, MPC, "mpc").parameters.unpack(mpc.parameters.initial())
     A = np.array([[p.A[0, 0], z[3]], p.A[1]])

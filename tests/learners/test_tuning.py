@@ -149,7 +149,7 @@ def test_it_tunes_the_mpc_of_lecture_06():
 
 def test_what_makes_no_tuner_is_named():
     rng = np.random.default_rng(0)
-    for lower, upper, says in (([], [], "no box"), ([1.0], [0.0], "no box"), ([0.0], [1.0, 2.0], "upper")):
+    for lower, upper, says in (([], [], "no box"), ([1.0], [0.0], "no box"), ([0.0], [1.0, 2.0], "no box")):
         with pytest.raises(ValueError, match=says):
             Tuner(bowl, lower, upper, rng)
     with pytest.raises(ValueError, match="first must lie"):

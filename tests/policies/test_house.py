@@ -72,8 +72,8 @@ def test_a_switched_pump_carries_on_what_it_owes():
     rule = Switched(lambda y: np.tile([next(asked), 1.0], (len(y), 1)), run_time=2)
     at = np.array([[20.0, 20.0, 4.0, 40.0, 3.0]])
     u = np.array([rule(at)[0] for _ in range(9)])
-    # owed: .5, 1, 1.5 -> on, -1 -> goes on, -3.5, -3.5, -1, -1, -1
-    np.testing.assert_array_equal(u[:, 0] / 2.5, [0, 0, 1, 1, 0, 0, 0, 0, 0])
+    # owed: .5, 1, 1.5 and on, -1 and goes on, -1.25, -1.25, 1.25 and on, -1.25 and goes on, -1.25
+    np.testing.assert_array_equal(u[:, 0] / 2.5, [0, 0, 1, 1, 0, 0, 1, 1, 0])
     assert (u[:, 1] == 1.0).all()
 
 
