@@ -13,6 +13,13 @@ function fit() {
   const slide = Reveal.getCurrentSlide();
   const box = slide && slide.querySelector(":scope > .fit");
   if (!box || box.dataset.fitted) return;
+  // what is too wide is made narrower, too: formulas (their MathML for screen readers has no size), and tables
+  for (const wide of box.querySelectorAll(".katex-display .katex-html, table")) {
+    const room = wide.matches("table") ? wide.parentElement : wide;
+    for (let i = 0; i < 20 && wide.scrollWidth > room.clientWidth + 4; i++) {
+      wide.style.fontSize = `${0.95 * parseFloat(getComputedStyle(wide).fontSize)}px`;
+    }
+  }
   const height = () => box.getBoundingClientRect().height / Reveal.getScale();
   let zoom = 1;
   box.style.zoom = zoom;

@@ -6,7 +6,8 @@ have their roles from the notebook (slide, subslide, fragment, notes, skip). Of 
     a heading of the first or second order begins a slide, one of a lower order a slide below it;
     any other cell follows the one before.
 
-In either case there are four cells at most on a slide, and a new one begins where it would be too full.
+A cell without a role that only imports is left out. In either case there are four cells at most on a slide, and a new
+one begins where it would be too full.
 
 Code that only plots (folded in the notebook), or only calls what shows something, is left out, and what it shows stays;
 of printed output `LONGEST` lines. A widget stands as it stood when the lecture had run, a progress bar not at all. What
@@ -115,6 +116,15 @@ def only_shows(source: str) -> bool:
     return name in SHOWS or name.endswith("_live")
 
 
+def only_imports(source: str) -> bool:
+    """Return whether the `source` of a cell does nothing but import, and choose the style of figures."""
+    try:
+        lines = ast.parse(source).body
+    except SyntaxError:
+        return False
+    return all(isinstance(line, (ast.Import, ast.ImportFrom)) or ast.unparse(line) == "use_style()" for line in lines)
+
+
 def _give_roles(cells) -> int:
     """Give a role to each cell that has none, and begin a slide anew after four cells; return how many had none."""
     without, on_slide, lines = 0, 0, 0
@@ -128,8 +138,9 @@ def _give_roles(cells) -> int:
                 role = "slide"
             elif heading or lines + size > LINES:
                 role = "subslide"
-            elif not cell.get("outputs") and cell.metadata.get("transient"):
-                role = "skip"  # folded, and nothing to see
+            elif cell.cell_type == "code" and not cell.get("outputs"):
+                if cell.metadata.get("transient") or only_imports(cell.source):
+                    role = "skip"  # nothing to see
         if role in ("fragment", "-") and (on_slide >= CELLS or lines + size > FULL):
             role = "subslide"
         if role in ("slide", "subslide"):

@@ -19,6 +19,14 @@ NEXT = """() => {
 }"""
 #: By how many pixels the present slide is too tall, as it is shown.
 TOO_TALL = """() => Reveal.getCurrentSlide().querySelector('.fit').getBoundingClientRect().bottom - innerHeight"""
+#: By how many pixels something on it is too wide.
+TOO_WIDE = """() => {
+  const parts = [...Reveal.getCurrentSlide().querySelectorAll('.fit, .katex-display .katex-html, table, pre, img')];
+  return Math.max(0, ...parts.map(part => {
+    const { left, width } = part.getBoundingClientRect();
+    return left + width * Math.max(1, part.scrollWidth / (part.clientWidth || part.scrollWidth || 1)) - innerWidth;
+  }));
+}"""
 #: A figure, a long listing and a long text, which need to be made smaller.
 TALL = (
     '<img alt=\'tall\' src=\'data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg" width="600" height="900"/>\'>'
@@ -70,7 +78,8 @@ def test_a_lecture(opened, path):
     seen = 1
     while page.evaluate(NEXT):
         seen += 1
-        assert page.evaluate(TOO_TALL) <= 0, f"slide {seen} is cut off"
+        assert page.evaluate(TOO_TALL) <= 0, f"slide {seen} is cut off below"
+        assert page.evaluate(TOO_WIDE) == 0, f"slide {seen} is cut off at the right"
     assert seen == page.evaluate("Reveal.getTotalSlides()")
 
 

@@ -55,10 +55,12 @@ def test_roles_are_those_of_the_notebook():
 
 
 def test_without_roles_a_slide_begins_at_a_heading_after_four_cells_and_before_it_is_full():
-    cells = [text("# Title"), text("## First"), *[text(f"Line {k}.") for k in range(6)], text("### Under")]
+    start = [text("# Title"), code("import numpy as np\n\nuse_style()"), text("## First")]
+    cells = [*start, *[text(f"Line {k}.") for k in range(6)], text("### Under")]
     made = deck(new_notebook(cells=[*cells, text("long\n\n" * 24), text("more\n\n" * 10)]), "99")
     assert made.without_role == len(cells) + 2
     found = slides(made)
+    assert "use_style" not in made.html
     assert ["Title" in found[0], "First" in found[1], "Line 2." in found[1], "Line 3." in found[2]] == [True] * 4
     assert "Under" in found[3] and "long" in found[3] and "more" in found[4] and len(found) == 5
     assert made.html.count("\n<section>\n<section>") == 2  # the title, and First with all that is below it
