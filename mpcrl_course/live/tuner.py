@@ -132,7 +132,7 @@ class TunerScene(Scene):
     def _make(self, canvas, width, height):
         self.truth, self.here = False, 0.1
         top, wide = 0.5 * height, width - 92
-        ax = canvas.axes(66, height - top - 34, wide, top, pads=(4, 4, 6))
+        ax = canvas.axes(66, height - top - 46, wide, top, pads=(4, 4, 6))
         ax.set(xlim=(LOWER, UPPER), ylim=(-1.7, 0.6), ylabel="log₁₀ of the mean stage cost")
         self._mean = canvas.curve(ax, "blue", linewidth=2, label="surrogate")
         self._band = [
