@@ -104,9 +104,9 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert cli.main(["try-plant", "boat", "--starts", "2", "--steps", "0", "--csv", "boat.csv"]) == 0
     said = capsys.readouterr().out
     assert "boat: sum of costs" in said and "LQR" in said
-    assert (tmp_path / "boat.csv").read_text().startswith("controller,knows,transitions,cost")
+    assert (tmp_path / "boat.csv").read_text(encoding="utf-8").startswith("controller,knows,transitions,cost")
     assert cli.main(["new-plant", "boat"]) == 2 and "there already" in capsys.readouterr().err
-    path.write_text(path.read_text().replace("-2.0, 2.0", "2.0, -2.0"))
+    path.write_text(path.read_text(encoding="utf-8").replace("-2.0, 2.0", "2.0, -2.0"), encoding="utf-8")
     assert cli.main(["try-plant", str(path)]) == 1
     assert capsys.readouterr().err.startswith("boat.py: limits are 2, -2: the lowest input comes first")
     assert cli.main(["try-plant", "ship"]) == 1 and "there is no file" in capsys.readouterr().err
