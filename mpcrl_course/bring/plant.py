@@ -411,30 +411,32 @@ class OwnPlantEnv(PlantEnv):
     parameters : OwnPlant
     steps, start
         See `PlantEnv`; by default the plant's steps, and random starts.
-    units : bool
-        Whether observation, action and reward are in the plant's own units (see above), as learners like them.
+    units : bool or OwnPlant
+        Whether observation, action and reward are in the plant's own units (see above), as learners like them; or the
+        plant whose units they are in, a model of this one.
     """
 
-    def __init__(self, parameters: OwnPlant, steps: int | None = None, start=None, units: bool = False):
+    def __init__(self, parameters: OwnPlant, steps: int | None = None, start=None, units: bool | OwnPlant = False):
         instance(parameters, OwnPlant, "parameters")
-        self.units = flag(units, "units")
+        own = parameters if not isinstance(units, OwnPlant) and flag(units, "units") else None
+        self.units: OwnPlant | None = units if isinstance(units, OwnPlant) else own
         random = lambda rng: parameters.random_starts(1, rng)[0]  # noqa: E731
         super().__init__(parameters, parameters.steps if steps is None else steps, start, random)
-        if self.units:
-            low, high = ((bound - parameters.rest) / parameters.half for bound in parameters.limits)
+        if p := self.units:
+            low, high = ((bound - p.rest) / p.half for bound in p.limits)
             self.action_space = gym.spaces.Box(low, high, (1,), np.float64)
 
     def step(self, action):
         """Apply an action (1,), in the plant's units if `units`; see `PlantEnv.step`."""
-        if not self.units:
+        p = self.units
+        if p is None:
             return super().step(action)
-        p = self.parameters
         seen, reward, *rest = super().step(p.rest + p.half * floats(action, "action"))
         return seen, reward / p.unit, *rest
 
     def _look(self):
-        p = self.parameters
-        return ((self.x - p.set_point) / p.scale if self.units else self.x.flatten()), {}
+        p = self.units
+        return ((self.x - p.set_point) / p.scale if p else self.x.flatten()), {}
 
 
 class InUnits:

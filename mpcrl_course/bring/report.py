@@ -132,6 +132,7 @@ class Report:
 def report(
     plant: OwnPlant | str | os.PathLike,
     *,
+    truth: OwnPlant | None = None,
     starts: int = 20,
     steps: int = 5000,
     trainings: int = 1,
@@ -144,6 +145,9 @@ def report(
     ----------
     plant : OwnPlant or path
         Of a reader's file: see `read`.
+    truth : OwnPlant, optional
+        What is really there, where the plant is only a model of it: what is controlled, what pays and what learners
+        meet. Of as many states, with the same limits.
     starts : int
         How many runs, from random starts.
     steps : int
@@ -162,6 +166,9 @@ def report(
     plant = plant if isinstance(plant, OwnPlant) else read(plant)
     starts, steps, trainings = whole(starts, "starts", 2), whole(steps, "steps", 0), whole(trainings, "trainings", 1)
     seed, progress = whole(seed, "seed", 0), flag(progress, "progress")
+    real = plant if truth is None else instance(truth, OwnPlant, "truth")
+    if (real.n_states, real.limits) != (plant.n_states, plant.limits):
+        raise ValueError(f"truth has {real.n_states} states and limits {real.limits}, the model others")
     notes: list[str] = []
     learners: dict[str, Learner] = {}
     rows: dict[str, tuple[str, int, list[Callable]]] = {
@@ -171,12 +178,12 @@ def report(
     linear = own_mpc(plant, linear=True)
     if plant.linear and plant.quadratic:
         rows["MPC"] = "the model", 0, [InUnits(Receding(linear), plant)]
-        notes.append("The plant is linear: the linear MPC is the MPC, and Q-learning begins with the true model.")
+        notes.append("The model is linear: the linear MPC is the MPC, and Q-learning begins with it.")
     else:
         rows["linear MPC"] = "A, B, limits", 0, [InUnits(Receding(linear), plant)]
         rows["MPC"] = "the model", 0, [InUnits(Receding(own_mpc(plant)), plant)]
     if steps and plant.quadratic:
-        found = [_q_learning(plant, linear, steps, seed + i, progress) for i in range(trainings)]
+        found = [_q_learning(plant, real, linear, steps, seed + i, progress) for i in range(trainings)]
         learners["Q-learning"] = found[0]
         rows["Q-learning on the linear MPC"] = (
             "A, B, limits", steps, [InUnits(Receding(linear, one.theta), plant) for one in found],
@@ -185,7 +192,7 @@ def report(
     elif steps:
         notes.append("The cost is not quadratic, so that the linear MPC is no quadratic problem: no Q-learning on it.")
     if steps:
-        agents = [_ddpg(plant, steps, seed + i, progress) for i in range(trainings)]
+        agents = [_ddpg(plant, real, steps, seed + i, progress) for i in range(trainings)]
         learners["DDPG"] = agents[0]
         rows["DDPG"] = "nothing", steps, [InUnits(one.agent.policy, plant) for one in agents]
         notes += [f"DDPG stopped: {one.log.stopped}." for one in agents if one.log.stopped]
@@ -194,11 +201,11 @@ def report(
             f"What learns had {steps} transitions and {few} with settings that were not tuned: no promise. "
             + ("With trainings=3 the intervals hold for other trainings, too." if trainings == 1 else "")
         )
-    return _compared(plant, rows, starts, seed, notes, learners)
+    return _compared(plant, real, rows, starts, seed, notes, learners)
 
 
-def _q_learning(plant: OwnPlant, mpc: MPC, steps: int, seed: int, progress: bool) -> QLearning:
-    env, theta = OwnPlantEnv(plant, units=True), mpc.parameters.initial()
+def _q_learning(plant: OwnPlant, real: OwnPlant, mpc: MPC, steps: int, seed: int, progress: bool) -> QLearning:
+    env, theta = OwnPlantEnv(real, units=plant), mpc.parameters.initial()
     spread = np.full(theta.size, 0.3)  # theta stays where the model is still one of this plant
     spread[mpc.parameters.index("V0")] = np.inf
     rng, explore = np.random.default_rng(seed), perturbed_cost(0.3, 0.5)
@@ -207,20 +214,21 @@ def _q_learning(plant: OwnPlant, mpc: MPC, steps: int, seed: int, progress: bool
     return learner.run(steps, progress=progress)
 
 
-def _ddpg(plant: OwnPlant, steps: int, seed: int, progress: bool) -> DDPG:
-    learner = DDPG(OwnPlantEnv(plant, units=True), np.random.default_rng(seed), gamma=plant.discount, huber=10.0)
+def _ddpg(plant: OwnPlant, real: OwnPlant, steps: int, seed: int, progress: bool) -> DDPG:
+    env, rng = OwnPlantEnv(real, units=plant), np.random.default_rng(seed)
+    learner = DDPG(env, rng, gamma=plant.discount, huber=10.0)
     return learner.run(steps, progress=progress)
 
 
-def _compared(plant, rows, starts, seed, notes, learners) -> Report:
+def _compared(plant, real, rows, starts, seed, notes, learners) -> Report:
     """Drive every controller from the same starts with the same noise, and make the table."""
-    begin, noise = plant.random_starts(starts, seed + 100), plant.draw(seed + 200, starts, plant.steps)
-    found = {name: [run(one, plant, begin, noise) for one in ways] for name, (_, _, ways) in rows.items()}
+    begin, noise = real.random_starts(starts, seed + 100), real.draw(seed + 200, starts, real.steps)
+    found = {name: [run(one, real, begin, noise) for one in ways] for name, (_, _, ways) in rows.items()}
     costs = {name: np.array([one.cost.sum(axis=0) for one in runs]) for name, runs in found.items()}
     table = []
     for name, (knows, transitions, ways) in rows.items():
         runs = found[name]
-        left = np.mean([one.ended < plant.steps for one in runs])
+        left = np.mean([one.ended < real.steps for one in runs])
         failed = int(sum((one.status == "failed").sum() for one in runs))
         if failed:
             notes.append(f"{name}: {failed} of {sum(one.status.size for one in runs)} decisions found no plan.")
@@ -228,7 +236,8 @@ def _compared(plant, rows, starts, seed, notes, learners) -> Report:
         ms = 1e3 * float(np.median(decision_seconds(ways[0], runs[0].x[:-1, 0])))
         table.append([name, knows, transitions, bootstrap(costs[name]), apart, 100.0 * left, ms])
     header = ["controller", "knows", "transitions", "cost", "minus the MPC's", "left (%)", "a decision (ms)"]
-    caption = f"{plant.name}: sum of costs over {plant.steps} steps, mean and 95 % interval over {starts} paired starts"
+    name = plant.name if real is plant else f"{real.name}, of which {plant.name} is the model"
+    caption = f"{name}: sum of costs over {real.steps} steps, mean and 95 % interval over {starts} paired starts"
     some = Table(caption, header, table, formats={"left (%)": ".0f"})
     controllers = {name: ways[0] for name, (_, _, ways) in rows.items()}
     return Report(plant, some, notes, controllers, {name: runs[0] for name, runs in found.items()}, learners)

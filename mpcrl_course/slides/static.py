@@ -18,7 +18,7 @@ def states_of(notebook) -> dict[str, Any]:
 
 
 def shown(number: str, states: dict[str, Any]) -> str:
-    """Return the widget `number` as HTML: pictures, words, and choices as a list; '' for a progress bar."""
+    """Return the widget `number` of `states` as HTML: pictures, words, choices as a list; '' for a progress bar."""
     if any(one in BARS for one in _kinds(number, states)):
         return ""
     inside = _inside(number, states)

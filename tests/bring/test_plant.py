@@ -86,10 +86,12 @@ def test_a_state_that_cannot_be_held_comes_with_one_that_can(tmp_path):
     """A tank at 1.2 m needs c root(1.2) of flow; the pump gives 4e-4 m3/s, which holds 1 m."""
     text = (EXAMPLES / "two_tanks.py").read_text(encoding="utf-8")
     path = tmp_path / "tanks.py"
-    path.write_text(text.replace("limits = 0.0, 6e-4", "limits = 0.0, 4e-4").replace("[LEVEL, LEVEL]", "[1.2, 1.2]"))
+    path.write_text(
+        text.replace("limits = 0.0, 6e-4", "limits = 0.0, 4e-4").replace("[LEVEL, LEVEL]", "[1.2, 1.2]"), "utf-8"
+    )
     with pytest.raises(OwnPlantError, match=r"One that can be held is \(1, 1\), by the input 0.0004"):
         read(path)
-    path.write_text(text.replace("((u[0] - FLOW)", "((u[0] - 0.0)"))
+    path.write_text(text.replace("((u[0] - FLOW)", "((u[0] - 0.0)"), "utf-8")
     with pytest.raises(OwnPlantError, match=r"slopes in u\[0\].* as in \(u\[0\] - 0.000252943\)"):
         read(path)
 

@@ -50,7 +50,7 @@ def test_a_linear_plant_has_one_mpc_and_other_costs_no_q_learning():
     box = [0.0, 0.0], [-1.0, 1.0], [[-1.0, -0.5], [1.0, 0.5]]
     one = report(OwnPlant("cart", cart, lambda x, u: x[0] ** 2 + 0.1 * u[0] ** 2, *box), starts=2, steps=0)
     assert [row[0] for row in one.table.rows] == ["resting input", "LQR", "MPC"]
-    assert "linear MPC is the MPC" in one.notes[0]
+    assert "the linear MPC is the MPC" in one.notes[0]
     other = OwnPlant("cart", cart, lambda x, u: x[0] ** 2 + x[0] ** 4 + 0.1 * u[0] ** 2, *box, steps=30)
     one = report(other, starts=2, steps=2, progress=False)
     assert [row[0] for row in one.table.rows] == ["resting input", "LQR", "linear MPC", "MPC", "DDPG"]
@@ -62,6 +62,31 @@ def test_two_trainings_are_averaged(found):
     one = report(plant, starts=3, steps=40, trainings=2, progress=False)
     assert "2 trainings" in one.notes[-1]
     assert one.table.rows[-1][3].mean != one.runs["DDPG"].cost.sum(axis=0).mean()  # that of the first training
+
+
+def test_a_model_that_is_wrong_controls_what_is_really_there():
+    """Narrower outlets: the model's resting input is too much water, and the levels it keeps are too high."""
+    model = read(EXAMPLES / "two_tanks.py")
+    scale = 0.75
+
+    def dynamics(x, u):
+        ahead = model.dynamics(x, u / scale)
+        return [now + scale * (after - now) for now, after in zip((x[0], x[1]), ahead)]
+
+    def cost(x, u):
+        return model.cost(x, u / scale)
+
+    settings = model.set_point, model.limits, model.starts, model.noise
+    truth = OwnPlant("narrow", dynamics, cost, *settings)
+    assert truth.rest == pytest.approx(scale * model.rest)
+    one = report(model, truth=truth, starts=3, steps=30, progress=False)
+    right = report(truth, starts=3, steps=0)
+    assert "narrow, of which two_tanks is the model" in one.table.caption
+    cost_of = {name: found.cost.sum() for name, found in one.runs.items()}
+    assert cost_of["MPC"] > 1.1 * right.runs["MPC"].cost.sum()
+    assert one.runs["MPC"].x[-50:, :, 1].mean() > 0.405 > right.runs["MPC"].x[-50:, :, 1].mean() > 0.395
+    with pytest.raises(ValueError, match="truth has 2 states"):
+        report(model, truth=read(EXAMPLES / "drag.py"))
 
 
 def test_the_picture_says_what_it_shows(found, capsys):
@@ -79,9 +104,9 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert cli.main(["try-plant", "boat", "--starts", "2", "--steps", "0", "--csv", "boat.csv"]) == 0
     said = capsys.readouterr().out
     assert "boat: sum of costs" in said and "LQR" in said
-    assert (tmp_path / "boat.csv").read_text().startswith("controller,knows,transitions,cost")
+    assert (tmp_path / "boat.csv").read_text(encoding="utf-8").startswith("controller,knows,transitions,cost")
     assert cli.main(["new-plant", "boat"]) == 2 and "there already" in capsys.readouterr().err
-    path.write_text(path.read_text().replace("-2.0, 2.0", "2.0, -2.0"))
+    path.write_text(path.read_text(encoding="utf-8").replace("-2.0, 2.0", "2.0, -2.0"), encoding="utf-8")
     assert cli.main(["try-plant", str(path)]) == 1
     assert capsys.readouterr().err.startswith("boat.py: limits are 2, -2: the lowest input comes first")
     assert cli.main(["try-plant", "ship"]) == 1 and "there is no file" in capsys.readouterr().err
