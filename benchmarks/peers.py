@@ -25,7 +25,8 @@ HOME = HERE / ".peers"
 # peer's script reports the versions it met.
 PEERS: dict[str, list[str]] = {
     "mpcrl": ["mpcrl==1.4.1", "csnlp==1.6.8", "casadi==3.7.2"],
-    "torch": ["torch==2.13.0", "numpy"],
+    # the rest is what `mpcrl_course.mpc` needs: the MPC as a layer of PyTorch is tried here, too
+    "torch": ["torch==2.13.0", "numpy", "scipy", "casadi>=3.8", "daqp>=0.11", "piqp>=0.7", "gymnasium>=1.0"],
 }
 
 

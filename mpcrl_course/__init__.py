@@ -12,8 +12,9 @@ statistics, closed_loop, envs
     What may be said of costs; a controller on a plant; the plants.
 dp, problems, policies, learners
     Exact answers on grids; the optimal-control problem of each plant; ways to act; ways to learn.
-figures, live, reproduce
-    Pictures, tables and predictions; widgets; published results made again.
+figures, live, reproduce, bring, slides
+    Pictures, tables and predictions; widgets; published results made again; a plant of the
+    reader's own; lectures as slides.
 checks, cli
     What checks the exercises, and makes them from their solutions; the command line.
 

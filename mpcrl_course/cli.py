@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per cell (default 600)")
     run.set_defaults(command=_run)
 
+    talk = commands.add_parser("slides", help="run a lecture and write it as slides, one file that needs no network")
+    talk.add_argument("lecture", help="a path, or a lecture's number or name")
+    talk.add_argument("--html", type=Path, metavar="OUT", help="the file (default: slides/NAME.html in the course)")
+    talk.add_argument("--no-run", action="store_true", help="only what the notebook holds already")
+    talk.add_argument("--timeout", type=_seconds, default=600.0, metavar="SECONDS", help="per cell (default 600)")
+    talk.set_defaults(command=_slides)
+
     again = commands.add_parser("reproduce", help="make a published result again, and print it beside ours")
     again.add_argument(
         "result",
@@ -114,6 +121,20 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the deployments (default 0)")
     many.add_argument("--out", type=Path, metavar="FOLDER", help="default: reproduction/NAME in the course's folder")
     many.set_defaults(command=_population)
+
+    new = commands.add_parser("new-plant", help="write a plant of your own, twenty lines that work, to be changed")
+    new.add_argument("name", help="a word, such as boat: the file is my_plants/boat.py in the course's folder")
+    new.add_argument("--overwrite", action="store_true", help="also if there is such a file")
+    new.set_defaults(command=_new_plant)
+
+    own = commands.add_parser("try-plant", help="compare LQR, MPC, Q-learning and DDPG on a plant of your own")
+    own.add_argument("plant", help="its file, or its name in my_plants/")
+    own.add_argument("--starts", type=_count, default=20, metavar="N", help="runs of each controller (default 20)")
+    own.add_argument("--steps", type=int, default=5000, metavar="N", help="of each training (default 5000; 0: none)")
+    own.add_argument("--trainings", type=_count, default=1, metavar="N", help="with seeds of their own (default 1)")
+    own.add_argument("--seed", type=int, default=0, metavar="SEED", help="the first one (default 0)")
+    own.add_argument("--csv", type=Path, metavar="FILE", help="write the table there, too")
+    own.set_defaults(command=_try_plant)
     return parser
 
 
@@ -272,6 +293,30 @@ def _run(arguments: argparse.Namespace) -> int:
     return 1 if troubles else 0
 
 
+def _slides(arguments: argparse.Namespace) -> int:
+    from .slides import deck
+
+    path = _find(arguments.lecture, "lectures")
+    out = arguments.html or _folder(_course() / "slides") / f"{path.stem}.html"
+    if not out.resolve().parent.is_dir() or out.is_dir():
+        raise UsageError(f"cannot write {out}: name a file in a folder that exists")
+    if arguments.no_run:
+        notebook, troubles = _notebook(path), list[str]()
+    else:
+        notebook, troubles = _execute(path, arguments.timeout, {})
+    made = deck(notebook, path.stem)
+    out.write_text(made.html, encoding="utf-8")
+    for trouble in troubles:
+        print(trouble)
+    if made.without_role:
+        print(
+            f"{path.stem} says of {made.without_role} of its {len(notebook.cells)} cells nothing about slides: there a"
+            " slide begins at each heading, after four cells, and where it would be too full; nothing is left out."
+        )
+    print(f"wrote {out.resolve()}: {made.slides} slides. Open it in a browser; S shows the notes for the speaker.")
+    return 1 if troubles else 0
+
+
 def _reproduce(arguments: argparse.Namespace) -> int:
     if arguments.result != "automatica" and arguments.example:
         raise UsageError(f"only automatica has examples to choose from, not {arguments.result}")
@@ -329,6 +374,37 @@ def _population(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _new_plant(arguments: argparse.Namespace) -> int:
+    from .bring import OwnPlantError, new_plant
+
+    try:
+        path = new_plant(arguments.name, places.working_folder(), arguments.overwrite)
+    except (OwnPlantError, OSError) as error:
+        raise UsageError(str(error)) from None
+    print(f"wrote {path}")
+    print(f"Change it, and try it:  mpcrl-course try-plant {arguments.name}")
+    return 0
+
+
+def _try_plant(arguments: argparse.Namespace) -> int:
+    from .bring import OwnPlantError, find, report
+
+    path = find(arguments.plant, places.working_folder())
+    try:
+        found = report(
+            path, starts=arguments.starts, steps=arguments.steps, trainings=arguments.trainings, seed=arguments.seed
+        )
+        if arguments.csv:
+            found.table.to_csv(arguments.csv)
+    except OwnPlantError as error:
+        print(f"{path.name}: {error}.", file=sys.stderr)
+        return 1
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from None
+    print(found)
+    return 0
+
+
 # ---- helpers
 
 
@@ -359,6 +435,17 @@ def _find(name: str, folder: str) -> Path:
     raise UsageError(f"no notebook {name!r}. In {folder}/ there are: {listed}.")
 
 
+def _notebook(path: Path) -> Any:
+    import nbformat
+
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # no JSON, no notebook, or not to be read: nbformat has a dozen ways to say so
+        raise UsageError(f"{path} is not a notebook ({' '.join(str(error).split())[:120]})") from None
+    return notebook
+
+
 def _execute(path: Path, timeout: float, environment: dict[str, str]) -> tuple[Any, list[str]]:
     """Run all cells of a notebook in its folder; a cell that fails or hangs does not stop the others.
 
@@ -369,16 +456,11 @@ def _execute(path: Path, timeout: float, environment: dict[str, str]) -> tuple[A
     troubles
         One short line per failed cell.
     """
-    import nbformat
     from nbclient import NotebookClient
     from nbclient.exceptions import DeadKernelError
     from tqdm import tqdm
 
-    try:
-        notebook = nbformat.read(path, as_version=4)
-        nbformat.validate(notebook)
-    except Exception as error:  # no JSON, no notebook, or not to be read: nbformat has a dozen ways to say so
-        raise UsageError(f"{path} is not a notebook ({' '.join(str(error).split())[:120]})") from None
+    notebook = _notebook(path)
     total = sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in notebook.cells)
     with tqdm(total=total, desc=path.stem, unit="cell", disable=None) as bar:
         client = NotebookClient(

@@ -1,4 +1,4 @@
-"""What may be said of measured costs and times: intervals, also of trained networks, the tail, decision times.
+"""What may be said of measured costs and times: intervals, also of trained networks and of shares, the tail, times.
 
     cost = {name: run(controller, plant, starts, noise).cost.sum(0) for name, controller in controllers.items()}
     print(difference(cost["MPC"], cost["DDPG"]))
@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit  # Student's quantiles; all of scipy.stats takes half a second to import
+from scipy.special import betaincinv, stdtrit  # quantiles; all of scipy.stats takes half a second to import
 
 from mpcrl_course.own import inputs
 from mpcrl_course.validation import floats, function, generator, real, reals, whole
@@ -126,6 +126,31 @@ def bootstrap(values, rng=0, level: float = 0.95, draws: int = 4000) -> Bounds:
     means = np.einsum("dt,ts,ds->d", rows, table, columns, optimize=True)
     ends = np.quantile(means, [0.5 - level / 2.0, 0.5 + level / 2.0])
     return Bounds(*np.ldexp([table.mean(), *ends], e).tolist())
+
+
+def proportion(successes: int, trials: int, level: float = 0.95) -> Bounds:
+    """Return the share of successes in independent trials, and its interval after Clopper and Pearson.
+
+    low is the share with which so many successes or more come with a probability of (1 - level) / 2, and high that
+    with which so many or fewer do (Biometrika 26(4), 1934). The interval holds the true share with at least the
+    probability `level`, whatever it is: of 60 trials without a failure it is [0.940, 1].
+
+    Parameters
+    ----------
+    successes, trials : int
+    level : float
+
+    Raises
+    ------
+    ValueError
+        More successes than trials, no trials, or a level outside of (0, 1).
+    """
+    k, n, level = whole(successes, "successes", 0), whole(trials, "trials", 1), real(level, "level")
+    if k > n or not 0.0 < level < 1.0:
+        raise ValueError(f"{k} successes of {n} trials at the level {level}: more than all, or no level in (0, 1)")
+    rest = (1.0 - level) / 2.0
+    low = float(betaincinv(k, n - k + 1, rest)) if k else 0.0
+    return Bounds(k / n, low, float(betaincinv(k + 1, n - k, 1.0 - rest)) if k < n else 1.0)
 
 
 def tail(costs, share: float = 0.05) -> float:

@@ -428,6 +428,25 @@ CALLS = {
         policies.predictive_filter, policy=hold, max_speed=5.0, p=NOMINAL, steps=2, candidates=3
     ),
     "Thermostat": lambda: call(policies.Thermostat, plant=envs.HomeParameters()),
+    "HomeProgram": lambda: call(
+        problems.HomeProgram,
+        plant=envs.HomeParameters(),
+        horizon=4,
+        decided=2,
+        on_off=True,
+        run_time=2,
+        forecasts=2,
+        perfect=False,
+        gap=0.1,
+        seed=0,
+    ),
+    "HomeProgram.plan": lambda: call(
+        problems.HomeProgram(horizon=4, decided=2).plan, s=[20.0, 20.0, 4.0, 10.0, 3.0], on=True, left=1
+    ),
+    "Programmed": lambda: call(policies.Programmed, program=problems.HomeProgram(horizon=4), every=2),
+    "Switched": lambda: call(policies.Switched, controller=hold, plant=envs.HomeParameters(), run_time=2),
+    "linear_theta": lambda: call(policies.linear_theta, mpc=problems.linear_mpc(2), z=np.full(5, 0.2)),
+    "push_scenarios": lambda: call(policies.push_scenarios, pushes=(-0.1, 0.0), mpc=problems.linear_mpc(2)),
     "proportional": lambda: call(policies.proportional, gain=1.0, plant=envs.HomeParameters()),
     "by_tariff": lambda: call(policies.by_tariff, gain=1.0, plant=envs.HomeParameters()),
     "robust_back_off": lambda: call(policies.robust_back_off, sigma=1.0, epsilon=0.1),
@@ -945,6 +964,45 @@ CALLS = {
     "tuned_theta": lambda: call(
         policies.tuned_theta, mpc=made("cart"), z=np.full(6, 0.1), terminal=True, model=envs.CartPoleParameters()
     ),
+    **{
+        name: lambda kind=kind, options=options: call(
+            kind, cost=lambda z, rng: z[0] ** 2, lower=[0.0], upper=[1.0], rng=rng(), first=[0.5], **options
+        )
+        for name, kind, options in (
+            ("Tuner", learners.Tuner, {}),
+            ("CrossEntropySearch", learners.CrossEntropySearch, {"population": 4, "elite": 2}),
+            (
+                "SurrogateSearch",
+                learners.SurrogateSearch,
+                {"begin": 2, "candidates": 10, "acquisition": learners.expected_improvement},
+            ),
+        )
+    },
+    "GaussianProcess": lambda: call(learners.GaussianProcess, x=[[0.1], [0.5]], y=[1.0, 2.0]),
+    "GaussianProcess.call": lambda: call(learners.GaussianProcess([[0.1], [0.5]], [1.0, 2.0]), x=[[0.3]]),
+    "expected_improvement": lambda: call(learners.expected_improvement, mean=[1.0], deviation=[0.5], best=0.7),
+    "FittedQ": lambda: call(
+        learners.FittedQ,
+        mpc=made("mpc"),
+        data=learners.Logged(S[None], U[None], np.ones(1), S[None], np.zeros(1, bool)),
+        rng=rng(),
+        theta=theta("mpc"),
+        batch=2,
+        step_size=0.1,
+        sigma=0.1,
+        lower=theta("mpc") - 1.0,
+        upper=theta("mpc") + 1.0,
+    ),
+    "targets": lambda: call(learners.targets, cost=[1.0], value_next=[2.0], terminated=[False], gamma=0.9),
+    "evaluated": lambda: call(
+        learners.evaluated, features=[[1.0, 0.2]], features_next=[[1.0, 0.1]], cost=[1.0], gamma=0.9, iterations=3
+    ),
+    "logged": lambda: call(learners.logged, found=closed_loop.run(hold, **PLAN)),
+    "quadratic_iteration": lambda: call(
+        learners.quadratic_iteration,
+        data=problems.quadratic.collect(np.zeros((1, 2)), np.zeros(1), 20, rng(), 0.5),
+        iterations=2,
+    ),
     "CrossEntropy": lambda: call(
         learners.CrossEntropy,
         cost=lambda z, rng: z[:, 0] ** 2,
@@ -1079,6 +1137,7 @@ CALLS = {
     "bootstrap": lambda: call(statistics.bootstrap, values=[[1.0, 2.0]], rng=0, level=0.9, draws=20),
     "interval": lambda: call(statistics.interval, values=[1.0, 2.0], level=0.9),
     "difference": lambda: call(statistics.difference, one=[1.0, 2.0], other=[2.0, 2.5], level=0.9),
+    "proportion": lambda: call(statistics.proportion, successes=3, trials=5, level=0.9),
     "tail": lambda: call(statistics.tail, costs=[1.0, 2.0], share=0.5),
     "decision_seconds of what a controller says": lambda: call(
         lambda controller: statistics.decision_seconds(lambda y: controller, [S, S], 1), controller=[[0.1]]

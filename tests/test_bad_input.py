@@ -24,7 +24,7 @@ PACKAGE = Path(mpcrl_course.__file__).parent
 CONTAINERS = set(
     "Rows Question Solution SolverError AgentError Average Bounds Duals History NetworkSolution Run Interval"
     " NetworkController Learner Log greedy RelativeResidual"
-    " Config ConfigError Flock Planned load_plans read_config shipped".split()
+    " Logged CMAES BayesianSearch TUNERS Config ConfigError Flock Planned load_plans read_config shipped".split()
 )
 #: Checked by the solver core: its own tests.
 SOLVERS = {"shift"}

@@ -11,7 +11,7 @@ PACKAGE = TESTS.parent / "mpcrl_course"
 #: From the ground up: a room imports only from rooms before it.
 ORDER = """
     lectures places validation own mpc network population mlp statistics closed_loop envs dp problems policies learners
-    figures live reproduce checks cli
+    figures live reproduce bring slides checks cli
 """.split()
 #: The rooms that compute; they run on machines without a screen, too. The command shall start quickly.
 COMPUTE = [*ORDER[: ORDER.index("figures")], "cli"]

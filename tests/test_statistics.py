@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
+from scipy.stats import binom, binomtest
 
-from mpcrl_course.statistics import Interval, bootstrap, decision_seconds, difference, interval, tail
+from mpcrl_course.statistics import Interval, bootstrap, decision_seconds, difference, interval, proportion, tail
 
 
 def test_decisions_are_timed_one_by_one_without_the_warm_up(monkeypatch):
@@ -76,6 +77,22 @@ def test_tail_is_the_minimum_of_rockafellar_and_uryasev(n, share):
     assert tail(costs, share) == pytest.approx(least, rel=1e-9)
     found = minimize_scalar(bound, bracket=(costs.min(), costs.max()))
     assert tail(costs, share) <= found.fun + 1e-9
+
+
+@pytest.mark.parametrize("n", [1, 7, 60])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_a_proportion_has_the_exact_interval(n, level):
+    """Clopper and Pearson's ends by what they mean, sums of binomial probabilities, and by SciPy's own."""
+    for k in range(n + 1):
+        found, other = proportion(k, n, level), binomtest(k, n).proportion_ci(level, "exact")
+        np.testing.assert_allclose(found, [k / n, other.low, other.high], atol=1e-12)
+        if k:
+            assert binom.sf(k - 1, n, found.low) == pytest.approx((1.0 - level) / 2.0, rel=1e-6)
+        if k < n:
+            assert binom.cdf(k, n, found.high) == pytest.approx((1.0 - level) / 2.0, rel=1e-6)
+    for successes, trials in ((n + 1, n), (-1, n), (0, 0), (0.5, n)):
+        with pytest.raises(ValueError):
+            proportion(successes, trials)
 
 
 def test_tail_of_small_counts_and_bad_input():

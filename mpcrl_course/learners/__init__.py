@@ -8,6 +8,7 @@ from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG, ActorCritic, noisy_action, pendulum_policy, pendulum_value
 from mpcrl_course.learners.decomposed import DecomposedTD
 from mpcrl_course.learners.distributed import DistributedQLearning, central_step, distributed_step
+from mpcrl_course.learners.fitted_q import FittedQ, Logged, evaluated, logged, quadratic_iteration, targets
 from mpcrl_course.learners.guided import Demonstrated, Guided, SkipPolicy, transitions
 from mpcrl_course.learners.identification import identify
 from mpcrl_course.learners.imitation import DAgger, Pupil, clone, demonstrate, hanging, mirror_images
@@ -31,14 +32,30 @@ from mpcrl_course.learners.q_learning import QLearning
 from mpcrl_course.learners.regression import cartpole_transitions, fit
 from mpcrl_course.learners.replay import Replay
 from mpcrl_course.learners.run import Learner
+from mpcrl_course.learners.surrogate import GaussianProcess, expected_improvement
 from mpcrl_course.learners.tabular import TabularQLearning
 from mpcrl_course.learners.team import TeamIteration
 from mpcrl_course.learners.terminal_value import TerminalValue
 from mpcrl_course.learners.through_time import ThroughTime
 from mpcrl_course.learners.trained import trained_agent, trained_policies
+from mpcrl_course.learners.tuning import CMAES, TUNERS, BayesianSearch, CrossEntropySearch, SurrogateSearch, Tuner
 
 __all__ = [
+    "CMAES",
     "DDPG",
+    "TUNERS",
+    "BayesianSearch",
+    "CrossEntropySearch",
+    "FittedQ",
+    "GaussianProcess",
+    "Logged",
+    "SurrogateSearch",
+    "Tuner",
+    "evaluated",
+    "expected_improvement",
+    "logged",
+    "quadratic_iteration",
+    "targets",
     "DAgger",
     "Demonstrated",
     "Guided",

@@ -19,6 +19,22 @@ from mpcrl_course.own import checked
 from mpcrl_course.validation import function, generator, reals, whole
 
 
+def moved(mu, sigma, z, cost, elite: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return mu and sigma (n,) after a generation.
+
+    Parameters
+    ----------
+    mu, sigma : ndarray, shape (n,)
+        With which it was drawn.
+    z : ndarray, shape (population, n)
+    cost : ndarray, shape (population,)
+    elite : int
+        So many of least cost count.
+    """
+    best = z[np.argsort(cost, kind="stable")[:elite]]
+    return best.mean(axis=0), 0.7 * np.sqrt(((best - mu) ** 2).mean(axis=0)) + 0.3 * sigma
+
+
 class CrossEntropy(Learner):
     """The cross-entropy method; a step of the learner is a generation.
 
@@ -60,7 +76,5 @@ class CrossEntropy(Learner):
         z = self.mu + self.sigma * self.rng.standard_normal((self.population, self.mu.size))
         z[0] = self.mu
         cost = checked("cost", self.cost(z.copy(), self.rng), (self.population,))
-        best = z[np.argsort(cost, kind="stable")[: self.elite]]
-        self.sigma = 0.7 * np.sqrt(((best - self.mu) ** 2).mean(axis=0)) + 0.3 * self.sigma
-        self.mu = best.mean(axis=0)
+        self.mu, self.sigma = moved(self.mu, self.sigma, z, cost, self.elite)
         self.log.add(of_mean=cost[0], least=cost.min(), median=np.median(cost), mu=self.mu, sigma=self.sigma)

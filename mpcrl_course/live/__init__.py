@@ -17,6 +17,7 @@ from mpcrl_course.live.population import population_live
 from mpcrl_course.live.power import Areas, power_live
 from mpcrl_course.live.race import race_live
 from mpcrl_course.live.second_order import second_order_live
+from mpcrl_course.live.tuner import tuner_live
 from mpcrl_course.live.versus import versus_live
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "power_live",
     "race_live",
     "second_order_live",
+    "tuner_live",
     "versus_live",
 ]

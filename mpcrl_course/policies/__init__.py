@@ -18,7 +18,7 @@ from mpcrl_course.policies.filters import Filter, barrier_filter, barrier_torque
 from mpcrl_course.policies.guesses import Nearest, Predicted, compare_guesses
 from mpcrl_course.policies.hierarchical import Hierarchical, TunedCartPole
 from mpcrl_course.policies.horizon import VaryingHorizon
-from mpcrl_course.policies.house import Thermostat, by_tariff, proportional
+from mpcrl_course.policies.house import Programmed, Switched, Thermostat, by_tariff, proportional
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import ResidualModel, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios
@@ -27,11 +27,13 @@ from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.parallel import BlendedValue, Parallel, missing_force
 from mpcrl_course.policies.parameterised import tuned_theta
 from mpcrl_course.policies.race_filter import RaceSafety, braking, race_barrier
+from mpcrl_course.policies.parameterised import linear_theta, tuned_theta
+from mpcrl_course.policies.race_filter import RaceSafety, race_barrier
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.policies.reference_generator import ReferenceGenerator, reference_at, tracker
 from mpcrl_course.policies.safe_set import Clip, robust_invariant_set
 from mpcrl_course.policies.sampling import MPPI, mppi_weights
-from mpcrl_course.policies.scenario import Scenarios, mass_scenarios
+from mpcrl_course.policies.scenario import Scenarios, mass_scenarios, push_scenarios
 
 __all__ = [
     "MPPI",
@@ -53,9 +55,11 @@ __all__ = [
     "PredictedSet",
     "RaceSafety",
     "Receding",
+    "Programmed",
     "ReferenceGenerator",
     "ResidualModel",
     "Scenarios",
+    "Switched",
     "Thermostat",
     "TunedCartPole",
     "VaryingHorizon",
@@ -80,6 +84,7 @@ __all__ = [
     "integrated_mpc",
     "kalman_gain",
     "linear_back_off",
+    "linear_theta",
     "mass_scenarios",
     "mean_push",
     "missing_force",
@@ -87,6 +92,7 @@ __all__ = [
     "on_demand",
     "predictive_filter",
     "proportional",
+    "push_scenarios",
     "race_barrier",
     "reference_at",
     "robust_back_off",

@@ -19,11 +19,13 @@ from types import SimpleNamespace
 import casadi as ca
 import numpy as np
 
+from mpcrl_course.closed_loop import measured
+from mpcrl_course.envs import linear as plant
 from mpcrl_course.envs.pendulum import NOMINAL
 from mpcrl_course.mpc import MPC, OptimalControlProblem, Parameters, Rows
 from mpcrl_course.mpc.door import vector
 from mpcrl_course.policies.receding import Receding, first_plan
-from mpcrl_course.problems import pendulum
+from mpcrl_course.problems import linear, pendulum
 from mpcrl_course.validation import choice, floats, function, instance, reals
 
 #: Cost of a unit of difference between the first inputs of two scenarios: an exact penalty, so that there is none.
@@ -206,3 +208,31 @@ def mass_scenarios(masses=(0.7, 1.0, 1.3), horizon: int = 80) -> Receding:
 
     mpc = MPC(scenarios.problem, "rti", residual=scenarios.residual)
     return Receding(mpc, stack=scenarios.stack, first=first)
+
+
+def push_scenarios(pushes=(-0.1, 0.0), mpc: MPC | None = None) -> Callable:
+    """Return scenario MPC of the linear plant, which plans for several constant disturbances b_1, as a controller.
+
+    The model is the true one. Each scenario is the problem of `linear_mpc` with one b_1 for all stages, all equally
+    likely; the first input is the same in all.
+
+    Parameters
+    ----------
+    pushes : sequence of float
+        b_1 of each.
+    mpc : MPC, optional
+        By default `linear_mpc`.
+    """
+    pushes = reals(pushes, "pushes", (None,))
+    if not len(pushes):
+        raise ValueError("pushes has no entry, but there must be a scenario")
+    base = linear.linear_mpc() if mpc is None else instance(mpc, MPC, "mpc")
+    scenarios = Scenarios(base.problem, {"b": np.column_stack([pushes, np.zeros(len(pushes))])})
+    stacked = MPC(scenarios.problem)
+    theta = stacked.parameters.pack(A=plant.A, B=plant.B)
+    n = base.problem.n_states
+
+    def controller(y):
+        return stacked.values(theta, np.tile(measured(y, n), (1, len(pushes))))[1][:, : base.problem.n_inputs]
+
+    return controller

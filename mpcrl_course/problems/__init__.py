@@ -3,9 +3,10 @@
 What several problems have under one name (`parameters`, `problem`, `with_model`, `guesses`) is in the plant's module.
 """
 
-from mpcrl_course.problems import cartpole, home, linear, network, pendulum, power, quadratic, race
+from mpcrl_course.problems import cartpole, home, home_program, linear, network, pendulum, power, quadratic, race
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.home import home_mpc
+from mpcrl_course.problems.home_program import HomeProgram
 from mpcrl_course.problems.linear import layer_mpc, linear_mpc, terminal_mpc
 from mpcrl_course.problems.network import agent, network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
@@ -15,6 +16,7 @@ from mpcrl_course.problems.race import race_mpc, safety_mpc
 from mpcrl_course.problems.team import LinearTeam
 
 __all__ = [
+    "HomeProgram",
     "LinearTeam",
     "QuadraticMPC",
     "agent",
@@ -22,6 +24,7 @@ __all__ = [
     "cartpole_mpc",
     "home",
     "home_mpc",
+    "home_program",
     "joint_mpc",
     "layer_mpc",
     "linear",

@@ -197,10 +197,19 @@ class HomeMPC(MPC):
         found = self.plant.forecast(s[3], s[4], N * self.stride, self.perfect)
         return Weather(*(part.reshape(N, self.stride).mean(axis=1) for part in found))
 
-    def data(self, question: Question) -> SimpleNamespace:
-        """Return the numbers that a `question` makes: c, values of the rows, b, h, bounds, and what they come from."""
+    def rows(self, d: SimpleNamespace) -> tuple[csc_matrix, csc_matrix]:
+        """Return A and G of the rows A z = b and G z <= h that the data d make, of all unknowns stage by stage."""
+        A = self._A.copy()
+        A.data = d.values[self._order]
+        return A, self._G
+
+    def data(self, question: Question, weather: Weather | None = None) -> SimpleNamespace:
+        """Return the numbers that a `question` makes: c, values of the rows, b, h, bounds, and what they come from.
+
+        A `weather` takes the place of what is known.
+        """
         theta, s, plant, N = question.theta, question.state, self.plant, self.problem.horizon
-        p, w, (A, B) = self.parameters.unpack(theta), self.known(s), self.model(theta)
+        p, w, (A, B) = self.parameters.unpack(theta), weather or self.known(s), self.model(theta)
         heat_per_power, mean = cop(w.outdoor), w.price.mean()
         values = self._values.copy()
         for name, value in (("A00", A[0, 0]), ("A01", A[0, 1]), ("A10", A[1, 0]), ("A11", A[1, 1]),
@@ -244,8 +253,7 @@ class HomeMPC(MPC):
             If piqp finds no solution, of a problem made anew too.
         """
         began, d, N = time.perf_counter(), self.data(question), self.problem.horizon
-        rows = self._A.copy()
-        rows.data = d.values[self._order]
+        rows, _ = self.rows(d)
         numbers = (d.c.ravel(), rows, d.b.ravel())
         bounds = (None, d.h.ravel(), d.low.ravel(), d.high.ravel())
         solver = self._solvers.pop(question.kind, None)  # only one that succeeded is put back
@@ -352,9 +360,8 @@ class HomeMPC(MPC):
             stationary[-1, T_I, at["C"]] -= p.v_T * d.heat_price
         free = np.flatnonzero(~plan.held[:, :N_Z].ravel())
         tight = np.flatnonzero(plan.held[:, N_Z:].ravel())
-        A = self._A.copy()
-        A.data = d.values[self._order]
-        A, G, small = A.tocsc()[:, free], self._G.tocsc()[tight][:, free], 1e-9
+        A, G = self.rows(d)
+        A, G, small = A.tocsc()[:, free], G.tocsc()[tight][:, free], 1e-9
         P = self._P.diagonal()[free] + small
         K = bmat([[diags(P), A.T, G.T], [A, -small * identity(A.shape[0]), None],
                   [G, None, -small * identity(len(tight)) if len(tight) else None]], format="csc")  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from mpcrl_course.bring import EXAMPLES, OwnPlantEnv, read
 from mpcrl_course.envs.cartpole import CartPole, CartPoleParameters
 from mpcrl_course.envs.home import Home, HomeParameters
 from mpcrl_course.envs.linear import GustyPlant, LinearPlant
@@ -36,6 +37,7 @@ PLANTS = {
     "other house": lambda **options: Home(HomeParameters(R_o=4.0, noise=0.2, swing=2.0, colder=5.0), **options),
     "power": PowerSystem,
     "two areas": lambda **options: PowerSystem(TWO, scenario=[(3, (0.1, 0.0))], noise=0.03, **options),
+    "own": lambda **options: OwnPlantEnv(read(EXAMPLES / "drag.py"), **options),
     "race": Race,
     "bumpy race": lambda **options: Race(RaceParameters(grip=6.0, gain=0.9, noise=0.05), **options),
 }
@@ -44,6 +46,8 @@ DRAWN = {
     "random mass": RandomMass,
     "identified": lambda **options: RandomMass((0.5, 1.5), True, parameters=PendulumParameters(**ROUGH), **options),
 }
+#: The coupling of a network pushes either way.
+SIGNED = ("coupling", "set_point", "limits")
 every = pytest.mark.parametrize("make", (PLANTS | DRAWN).values(), ids=PLANTS | DRAWN)
 pure = pytest.mark.parametrize("make", PLANTS.values(), ids=PLANTS)
 
@@ -221,14 +225,14 @@ def test_limits_are_the_action_space_also_after_a_change(make):
 def test_nan_and_the_like_are_no_parameters(make):
     """No parameter of any plant, nor one of its entries, may be nan, infinite, complex, or a string.
 
-    Nor negative, but the coupling of a network, which pushes either way.
+    Nor negative, but what has either sign.
     """
     plant = make().parameters
     values = {field.name: getattr(plant, field.name) for field in fields(plant)}
     names = [n for n, value in values.items() if isinstance(value[0] if isinstance(value, tuple) else value, float)]
     assert names
     for name in names:
-        for bad in (np.nan, np.inf, *[-1.0] * (name != "coupling"), 1j, "0.1", None):
+        for bad in (np.nan, np.inf, *[-1.0] * (name not in SIGNED), 1j, "0.1", None):
             value = getattr(plant, name)
             wrong = (bad, *value[1:]) if isinstance(value, tuple) else bad
             with pytest.raises(ValueError, match=name):

@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from mpcrl_course.closed_loop import run
 from mpcrl_course.dp import FiniteMDP, sampler
 from mpcrl_course.envs import Filtered, LinearEpisodes, LinearPlant, Race, Scaled, linear
 from mpcrl_course.envs.network import LinearNetwork
@@ -19,6 +20,7 @@ from mpcrl_course.learners.cross_entropy import CrossEntropy
 from mpcrl_course.learners.ddpg import DDPG
 from mpcrl_course.learners.decomposed import DecomposedTD
 from mpcrl_course.learners.distributed import DistributedQLearning
+from mpcrl_course.learners.fitted_q import FittedQ, logged
 from mpcrl_course.learners.guided import Demonstrated, Guided, transitions
 from mpcrl_course.learners.imitation import DAgger, hanging
 from mpcrl_course.learners.latent import LatentLearning, LatentModel
@@ -33,10 +35,12 @@ from mpcrl_course.learners.tabular import TabularQLearning
 from mpcrl_course.learners.team import TeamIteration
 from mpcrl_course.learners.terminal_value import TerminalValue
 from mpcrl_course.learners.through_time import ThroughTime
+from mpcrl_course.learners.tuning import CrossEntropySearch, SurrogateSearch, Tuner
 from mpcrl_course.network import ADMM, Central, line, mixing_matrix
 from mpcrl_course.policies import Clip, RaceSafety, energy_rule
 from mpcrl_course.policies.comparison import CommonGuess
 from mpcrl_course.policies.hierarchical import TunedCartPole, weights_of
+from mpcrl_course.policies.parameterised import LINEAR_LOWER, LINEAR_UPPER, linear_theta
 from mpcrl_course.problems.cartpole import cartpole_mpc
 from mpcrl_course.problems.linear import convex, layer_mpc, linear_mpc, terminal_mpc, value_features
 from mpcrl_course.problems.network import network_mpc
@@ -62,6 +66,16 @@ LAYER = layer_mpc(5)
 PHI = {"lower": [-0.3] * 3, "upper": [0.3] * 3, "warm_up": 20, "actor_after": 30, "batch": 8, "actor_batch": 4}
 SMALL = {"warm_up": 30, "batch": 8, "width": 16}
 PROCESS = np.random.default_rng(0).dirichlet(np.ones(4), (4, 2))
+
+
+LOGGED = logged(run(lambda y: -y @ [[0.3], [1.0]], linear.NOMINAL, np.full((3, 2), 0.1), linear.NOMINAL.draw(0, 3, 20)))
+
+
+LOW, HIGH = (linear_theta(MPC10, z) for z in (LINEAR_LOWER, LINEAR_UPPER))
+
+
+def trial(z, rng):
+    return float((z - rng.random()) @ [1.0, 2.0])
 
 
 def fast(s):
@@ -131,10 +145,14 @@ LEARNERS = {
     "phi as action": lambda rng: LayerLearning(LAYER, RandomStart(steps=30), rng, through=False, **PHI),
     "terminal value": lambda rng: TerminalValue(ONE_STAGE, RandomStart(steps=30), rng, value_features, convex),
     "through time": lambda rng: ThroughTime(MPC10, LinearPlant(steps=25), rng, linear.slopes, length=25),
+    "search at random": lambda rng: Tuner(trial, [0.0] * 2, [1.0] * 2, rng),
+    "cross-entropy, one by one": lambda rng: CrossEntropySearch(trial, [0.0] * 2, [1.0] * 2, rng),
+    "surrogate": lambda rng: SurrogateSearch(trial, [0.0] * 2, [1.0] * 2, rng, candidates=100),
+    "fitted Q": lambda rng: FittedQ(MPC10, LOGGED, rng, batch=20, step_size=0.1, lower=LOW, upper=HIGH),
     "Q, filtered": lambda rng: QLearning(MPC10, Filtered(LinearPlant(steps=40), Clip(), "raw", 0.5), rng),
     "DDPG, filtered": lambda rng: DDPG(Scaled(Filtered(Race(steps=25), RaceSafety())), rng, **SMALL),
 }
-STEPS = {"distributed": 20, "DAgger": 20, "centralised, episodes": 50}
+STEPS = {"surrogate": 20, "fitted Q": 20, "distributed": 20, "DAgger": 20, "centralised, episodes": 50}
 
 
 def make(name, seed=3):

@@ -17,7 +17,7 @@ from mpcrl_course.policies.communication import Alone
 from mpcrl_course.policies.filters import Filter, barrier_filter, predictive_filter
 from mpcrl_course.policies.hierarchical import Hierarchical, gate
 from mpcrl_course.policies.horizon import VaryingHorizon
-from mpcrl_course.policies.house import Thermostat, by_tariff, proportional
+from mpcrl_course.policies.house import Programmed, Switched, Thermostat, by_tariff, proportional
 from mpcrl_course.policies.identifying import IdentifyingPolicy
 from mpcrl_course.policies.integrated import feature_mlp, integrated_mpc
 from mpcrl_course.policies.network_scenario import NetworkScenarios, additive
@@ -29,8 +29,9 @@ from mpcrl_course.policies.receding import Receding
 from mpcrl_course.policies.reference_generator import ReferenceGenerator, tracker
 from mpcrl_course.policies.safe_set import Clip
 from mpcrl_course.policies.sampling import MPPI
-from mpcrl_course.policies.scenario import mass_scenarios
+from mpcrl_course.policies.scenario import mass_scenarios, push_scenarios
 from mpcrl_course.problems.cartpole import cartpole_mpc
+from mpcrl_course.problems.home_program import HomeProgram
 from mpcrl_course.problems.linear import linear_mpc
 from mpcrl_course.problems.network import network_mpc
 from mpcrl_course.problems.pendulum import pendulum_mpc
@@ -104,6 +105,9 @@ POLICIES = {
     "thermostat": (Thermostat, HomeParameters()),
     "proportional": (proportional, HomeParameters()),
     "by tariff": (by_tariff, HomeParameters()),
+    "house by a program": (lambda: Programmed(HomeProgram(horizon=8, decided=3, run_time=2), 2), HomeParameters()),
+    "house, switched": (lambda: Switched(by_tariff(), run_time=3), HomeParameters()),
+    "push scenarios": (push_scenarios, LINEAR),
     "identifying": (lambda: IdentifyingPolicy(lambda s: 2.0 * swing(s[:, 1:]) * s[:, 3:]), NOMINAL),
 }
 every = pytest.mark.parametrize(("make", "plant"), POLICIES.values(), ids=POLICIES)

@@ -12,7 +12,7 @@ from mpcrl_course.envs.linear import START, A, B, LinearParameters
 from mpcrl_course.mpc import MPC, shift
 from mpcrl_course.policies.back_off import back_off, cartpole_back_off, linear_back_off
 from mpcrl_course.policies.receding import Receding
-from mpcrl_course.policies.scenario import Scenarios
+from mpcrl_course.policies.scenario import Scenarios, push_scenarios
 from mpcrl_course.problems.cartpole import cartpole_mpc, problem, residual
 from mpcrl_course.problems.linear import linear_mpc
 
@@ -138,3 +138,17 @@ def test_a_scale_that_a_parameter_makes_zero_or_different_in_the_scenarios_is_na
     assert same.input_scale(same.parameters.unpack(same.parameters.initial())) == 3.0
     with pytest.raises(ValueError, match="the first input is the same in all scenarios, but its scales are"):
         Scenarios(scaled, {"V0": [0.0, 1.0]})
+
+
+def test_one_push_is_the_mpc_that_expects_it_and_two_keep_off_the_bound():
+    """No step of twenty runs violates it under the two extremes; under their mean alone nearly each run does."""
+    plant, starts = LinearParameters(), np.tile(START, (20, 1))
+    noise, mpc = plant.draw(3, 20, 50), linear_mpc()
+    theta = mpc.parameters.pack(A=A, B=B, b=[-0.05, 0.0])
+    mean, alone = run(push_scenarios([-0.05]), plant, starts, noise), run(Receding(mpc, theta), plant, starts, noise)
+    np.testing.assert_allclose(mean.u, alone.u, atol=1e-6)
+    both = run(push_scenarios(), plant, starts, noise)
+    assert (both.x[1:, :, 0] >= 0.0).all() and (mean.x[1:, :, 0] < 0.0).any(axis=0).mean() > 0.9
+    assert both.cost.mean() < 0.2 * mean.cost.mean()
+    with pytest.raises(ValueError, match="pushes has no entry"):
+        push_scenarios([])
