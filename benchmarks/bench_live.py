@@ -73,6 +73,7 @@ WIDGETS = (
     ),
     Widget("second_order", "", ("batch T", "regularisation"), "", "Restart"),
     Widget("population", "", ("agents in a sample", "agents n"), "", "Reset"),
+    Widget("tuner", "", ("your question", "length of a test"), "", "Reset"),
 )
 
 

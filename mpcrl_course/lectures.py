@@ -139,5 +139,12 @@ LECTURES = (
         notebook="13_mean_field",
         live=("population",),
     ),
-    Lecture(14, "And without gradients? What is open?", "black-box tuning, risk, projects", (6,)),
+    Lecture(
+        14,
+        "And without gradients? What is open?",
+        "black-box tuning, logs, risk, integers, your own plant and learner",
+        (6,),
+        notebook="14_frontiers",
+        live=("tuner",),
+    ),
 )

@@ -173,7 +173,7 @@ class TunerScene(Scene):
         return (
             f"{len(loop.asked)} evaluations of a back-off in [{LOWER}, {UPPER}]; the best so far, {loop.best:.3f}, "
             f"costs {10 ** min(loop.cost):.3f} a step. The surrogate would ask next at {loop.next:.3f}, "
-            f"where it expects {10 ** loop.mean[at]:.3f}, give or take a factor of {10 ** (2 * loop.deviation[at]):.2f}."
+            f"where it expects {10 ** loop.mean[at]:.3f}, within a factor of {10 ** (2 * loop.deviation[at]):.2f}."
         )
 
 

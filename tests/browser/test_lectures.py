@@ -26,6 +26,7 @@ STEPS = {
     "11_distributed": [r"iteration (\d+) of 100", r"iteration (\d+) of 100", ""],
     "12_second_order": [r"step (\d+) of", r"step (\d+) of"],
     "13_mean_field": [r"step (\d+) ·", r"step (\d+) ·"],
+    "14_frontiers": [r"evaluation (\d+) of", r"evaluation (\d+) of"],
 }
 
 pytestmark = marks()
