@@ -126,15 +126,15 @@ def cartpole_run(name, seed):
 def main():
     """Make what the file does not have yet."""
     jobs = [(f"linear {name}", linear_run, (name,), SEEDS) for name in TUNERS]
-    jobs += [(f"learner {name}", learner_run, (name,), LEARNER_SEEDS) for name in ("Q-learning", "policy gradient")]
     jobs += [
         (f"short {length} {name}", short_run, (name, length), SEEDS)
         for length in LENGTHS
         for name in ("cross-entropy",)
     ]
+    jobs += [(f"learner {name}", learner_run, (name,), LEARNER_SEEDS) for name in ("Q-learning", "policy gradient")]
     jobs += [
         (f"cartpole {name}", cartpole_run, (name,), CART_SEEDS)
-        for name in ("random search", "cross-entropy", "surrogate")
+        for name in ("cross-entropy", "surrogate", "random search")
     ]
     found = dict(np.load(FILE)) if FILE.exists() else {}
     for key, function, arguments, seeds in tqdm(jobs):

@@ -143,7 +143,7 @@ LEARNERS = {
     "phi as action": lambda rng: LayerLearning(LAYER, RandomStart(steps=30), rng, through=False, **PHI),
     "terminal value": lambda rng: TerminalValue(ONE_STAGE, RandomStart(steps=30), rng, value_features, convex),
     "through time": lambda rng: ThroughTime(MPC10, LinearPlant(steps=25), rng, linear.slopes, length=25),
-    "random search": lambda rng: Tuner(trial, [0.0] * 2, [1.0] * 2, rng),
+    "search at random": lambda rng: Tuner(trial, [0.0] * 2, [1.0] * 2, rng),
     "cross-entropy, one by one": lambda rng: CrossEntropySearch(trial, [0.0] * 2, [1.0] * 2, rng),
     "surrogate": lambda rng: SurrogateSearch(trial, [0.0] * 2, [1.0] * 2, rng, candidates=100),
     "fitted Q": lambda rng: FittedQ(MPC10, LOGGED, rng, batch=20, step_size=0.1, lower=LOW, upper=HIGH),
