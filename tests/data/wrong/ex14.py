@@ -132,6 +132,13 @@ def _y(
     return targets
 
 
+def _rows(value):
+    def targets(cost, q_next, tried, terminated, truncated, gamma):
+        return cost + gamma * value(terminated, truncated, np.where(tried, q_next, np.inf).min(axis=1))
+
+    return targets
+
+
 def next_row(cost, q_next, tried, terminated, truncated, gamma):
     """Take the values one row too late."""
     return _y()(cost, np.roll(q_next, -1, axis=0), np.roll(tried, -1, axis=0), terminated, truncated, gamma)
@@ -274,10 +281,11 @@ WRONG = [
     (3, "rounded Φ", _ei(lambda d, s, F, f: d * round(F(d / s), 2) + s * f(d / s))),
     (3, "lower bound", _ei(lambda d, s, F, f: d + 2 * s)),
     (3, "a number", lambda mean, deviation, best: 0.3),
-    (4, "no mask", lambda c, q, t, e, u, g: c + g * np.where(t, q, np.inf).min(axis=1)),
-    (4, "product", lambda c, q, t, e, u, g: c + g * (1 - e) * np.where(t, q, np.inf).min(axis=1)),
+    (4, "no mask", _rows(lambda ended, cut, v: v)),
+    (4, "product", _rows(lambda ended, cut, v: (1 - ended) * v)),
+    (4, "truncated", _rows(lambda ended, cut, v: np.where(cut, 0, v))),
+    (4, "least of all rows", _rows(lambda ended, cut, v: np.where(ended, 0, np.nanmin(v)))),
     (4, "both masked", _y(over=lambda e, u: e or u)),
-    (4, "truncated", lambda c, q, t, e, u, g: c + g * np.where(u, 0, np.where(t, q, np.inf).min(axis=1))),
     (4, "all actions", _y(least=lambda q, t: q.min(axis=1))),
     (4, "max", _y(least=lambda q, t: np.where(t, q, -1e9).max(axis=1))),
     (4, "mean", _y(least=lambda q, t: q[t].mean(keepdims=True))),
@@ -295,7 +303,6 @@ WRONG = [
     (4, "next row", next_row),
     (4, "rounded", in_float32),
     (4, "infinity times False", infinite_where_untried),
-    (4, "least of all rows", lambda c, q, t, e, u, g: c + g * np.where(e, 0, np.nanmin(q[t]))),
     (5, "best left", _tune(better=lambda risk, best: True)),
     (5, "seeds left", _tune(seeds=lambda train, test: np.concatenate([train, test]))),
     (5, "tail left", _tune(tail=lambda c, w: np.sort(c)[:w].mean())),
