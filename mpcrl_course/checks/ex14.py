@@ -628,7 +628,8 @@ def _late_history(trial, first, train, test, questions, worst):
 
 
 def _tuned_by_the_log(trial, first, train, test, questions, worst):
-    asked, risks = [], []
+    asked: list[float] = []
+    risks: list[float] = []
     while len(asked) < questions:
         asked.append(trial.ask(asked, risks) if asked else first)
         risks.append(float(-np.sort(-trial.cost(asked[-1], train))[:worst].sum() / worst))
@@ -867,7 +868,8 @@ design = Design(
                 _numbers(lambda z, m: m["crossed"] < 0.02 and z[0] > 0.02 and z[1] < -0.02),
                 _changed(back_off=0.06, b1=-0.06)),
         Mistake("too cautious by back-off",
-                "The bound is hardly met at all, but the state stays far away: so much back-off costs more than it saves.", _numbers(lambda z, m: m["crossed"] < 0.02 and z[0] > 0.05), _changed(back_off=0.2)),
+                "The bound is hardly met at all, but the state stays far away: so much back-off costs more than it saves.",
+                _numbers(lambda z, m: m["crossed"] < 0.02 and z[0] > 0.05), _changed(back_off=0.2)),
         Mistake("too cautious by b",
                 "The bound is hardly met at all, but the model expects far too large a push, and keeps away.",
                 _numbers(lambda z, m: m["crossed"] < 0.02 and z[1] < -0.055), _changed(b1=-0.12)),
