@@ -61,7 +61,7 @@ predict = Predict(
 
 
 def allowed(on, run_time: int) -> bool:
-    """Whether a plan `on` (N,), of 0 and 1, off before, keeps the rows of the minimum run time."""
+    """Whether a plan `on` (N,), of 0 and 1, off before, keeps the rows of a minimum of `run_time` steps."""
     on = np.asarray(on)
     start = np.maximum(on - np.concatenate([[0], on[:-1]]), 0)
     return all(start[max(0, k - run_time + 1) : k + 1].sum() <= on[k] for k in range(len(on)))
@@ -74,7 +74,8 @@ def moved(mu, sigma, z, costs, elite, share, keep):
     """Return the risk (P,) of each candidate, and mu and sigma (n,) after the generation.
 
     mu, sigma (n,); candidates z (P, n), costs (P, M) of M episodes of each; so many of least risk are the elite. The
-    risk is the mean of the worst `share` of the M costs, the last of them counted in part; share M >= 1.
+    risk is the mean of the worst `share` of the M costs, the last of them counted in part; share M >= 1. Of the old
+    sigma a part, `keep`, stays.
     """
     return _moved()(mu, sigma, z, costs, elite, share, keep)
 
@@ -406,7 +407,7 @@ def targets(cost, q_next, tried, terminated, truncated, gamma):
     """Return the targets (M,) of fitted Q from a log of M transitions.
 
     cost (M,); q_next (M, n_a), Q of every action in the next state, nan where that is terminal; tried (M, n_a), whether
-    the log has that action near that state; terminated, truncated (M,), how an episode ended there, if it did.
+    the log has that action near that state; terminated, truncated (M,), how an episode ended there, if it did; discounted by gamma.
     """
     return _targets()(cost, q_next, tried, terminated, truncated, gamma)
 
@@ -569,13 +570,14 @@ class Trial:
 def tune(trial, first, train, test, questions, worst):
     """Return the best risk so far after each question, the best z, and its risk on the test seeds.
 
-    `trial` is a `Trial`; seeds train and test; the risk is the mean of the `worst` largest costs.
+    `trial` is a `Trial`; asked are so many `questions`, the `first` of them given; train and test are seeds; the risk
+    is the mean of the `worst` largest costs.
     """
     return _tuned()(trial, first, train, test, questions, worst)
 
 
 def tune_as_given(trial, first, train, test, questions, worst):
-    """Return what the faulty function of item 5 returns; the arguments are those of `tune`."""
+    """Return what the faulty function of item 5 returns; trial, first, train, test, questions, worst as for `tune`."""
     return _tuned(**_GIVEN)(trial, first, train, test, questions, worst)
 
 
@@ -811,7 +813,7 @@ class Questions:
 
 
 def costs_of(z, seed: int = 0, runs: int = RUNS) -> np.ndarray:
-    """Return the mean stage costs (runs,) of z (5,), with noise that no `Questions` has."""
+    """Return the mean stage costs (runs,) of z (5,), with noise of a `seed` that no `Questions` has."""
     return drive(z, NOMINAL.draw([14, 7, seed], runs, STEPS)).cost.mean(axis=0)
 
 
@@ -868,7 +870,8 @@ design = Design(
                 _numbers(lambda z, m: m["crossed"] < 0.02 and z[0] > 0.02 and z[1] < -0.02),
                 _changed(back_off=0.06, b1=-0.06)),
         Mistake("too cautious by back-off",
-                "The bound is hardly met at all, but the state stays far away: so much back-off costs more than it saves.",
+                "The bound is hardly met at all, but the state stays far away: so much back-off costs more than it "
+                "saves.",
                 _numbers(lambda z, m: m["crossed"] < 0.02 and z[0] > 0.05), _changed(back_off=0.2)),
         Mistake("too cautious by b",
                 "The bound is hardly met at all, but the model expects far too large a push, and keeps away.",
