@@ -407,7 +407,8 @@ def targets(cost, q_next, tried, terminated, truncated, gamma):
     """Return the targets (M,) of fitted Q from a log of M transitions.
 
     cost (M,); q_next (M, n_a), Q of every action in the next state, nan where that is terminal; tried (M, n_a), whether
-    the log has that action near that state; terminated, truncated (M,), how an episode ended there, if it did; discounted by gamma.
+    the log has that action near that state; terminated, truncated (M,), how an episode ended there, if it did.
+    What follows is discounted by gamma.
     """
     return _targets()(cost, q_next, tried, terminated, truncated, gamma)
 
