@@ -32,7 +32,7 @@ def _mpc():
 
 
 def cost(z: float, steps: int, seed) -> float:
-    """Return log10 of the mean stage cost of the MPC with the back-off z, over two runs of so many steps."""
+    """Return log10 of the mean stage cost with the back-off z, over two runs of so many `steps`; seed: of the noise."""
     plant, mpc = linear.LinearParameters(), _mpc()
     theta = mpc.parameters.pack(A=linear.A, B=linear.B, b=[-0.05, 0.0], x_lb=[z, 0.0])
     noise, starts = plant.draw(seed, RUNS, steps), np.tile(linear.START, (RUNS, 1))

@@ -26,7 +26,7 @@ from mpcrl_course.policies.observer import AngleOnly, kalman_gain
 from mpcrl_course.policies.on_demand import OnDemand, departed
 from mpcrl_course.policies.parallel import BlendedValue, Parallel, missing_force
 from mpcrl_course.policies.parameterised import linear_theta, tuned_theta
-from mpcrl_course.policies.race_filter import RaceSafety, braking, race_barrier
+from mpcrl_course.policies.race_filter import RaceSafety, race_barrier
 from mpcrl_course.policies.receding import Receding, first_plan
 from mpcrl_course.policies.reference_generator import ReferenceGenerator, reference_at, tracker
 from mpcrl_course.policies.safe_set import Clip, robust_invariant_set
@@ -67,7 +67,6 @@ __all__ = [
     "back_off",
     "barrier_filter",
     "barrier_torques",
-    "braking",
     "by_tariff",
     "cartpole_back_off",
     "chance_back_off",
