@@ -8,6 +8,9 @@
     python3 course.py progress         show which exercise items are done
     python3 course.py build-exercises  make exercises/ from solutions/
     python3 course.py run LECTURE --html OUT   run a lecture and save it as a web page
+    python3 course.py slides LECTURE           run a lecture and save it as slides
+    python3 course.py new-plant NAME           write a plant of your own, to be changed
+    python3 course.py try-plant NAME           compare controllers on it
     python3 course.py reproduce second-order   make a published result again (some minutes)
     python3 course.py population CONFIG        plan for a population of agents, and deploy it
 
@@ -35,7 +38,17 @@ ROOT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 10)
 START_PAGE = "lectures/00_start.ipynb"
 # Handed on to `python -m mpcrl_course`.
-PACKAGE_COMMANDS = ("check", "progress", "build-exercises", "run", "reproduce", "population")
+PACKAGE_COMMANDS = (
+    "check",
+    "progress",
+    "build-exercises",
+    "run",
+    "slides",
+    "new-plant",
+    "try-plant",
+    "reproduce",
+    "population",
+)
 STAMP = ".venv/mpcrl_course.stamp"  # the fingerprint of the last complete installation
 BEGUN = time.time()
 
