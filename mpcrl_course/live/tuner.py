@@ -114,8 +114,12 @@ class TunerLoop:
         self._look()
 
     def step(self) -> None:
-        """Evaluate the next question."""
-        self.evaluate()
+        """Evaluate the next question; after forty evaluations begin again, with another seed."""
+        if len(self.asked) >= MOST:
+            self.seed += 1
+            self.reset()
+        else:
+            self.evaluate()
 
     def change(self, steps: int | None = None, noisy: bool | None = None) -> None:
         """Make tests of other length, or with other noise, and begin again."""

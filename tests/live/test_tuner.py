@@ -54,6 +54,9 @@ def test_it_ends_after_forty_and_begins_again():
     loop.asked, loop.cost = [0.0] * MOST, [0.0] * MOST
     with pytest.raises(RuntimeError, match="40 evaluations are made: press Reset"):
         loop.evaluate(0.1)
+    loop.step()
+    assert loop.asked == [LOWER, UPPER] and loop.seed == 1
+    loop.evaluate(0.1)
     loop.reset()
     assert loop.asked == [LOWER, UPPER]
 
