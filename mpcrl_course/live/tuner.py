@@ -22,8 +22,8 @@ from mpcrl_course.problems.linear import linear_mpc
 
 #: The back-offs that may be asked for, and the points at which the surrogate is drawn and the next question is chosen.
 LOWER, UPPER, POINTS = -0.05, 0.25, 121
-#: Steps of the long test, runs at once in any test, and evaluations at most.
-LONG, RUNS, MOST = 400, 2, 40
+#: Steps of the long test, runs at once in any test, evaluations at most, and frames of a question while it plays.
+LONG, RUNS, MOST, FRAMES = 400, 2, 40, 12
 
 
 @cache
@@ -134,7 +134,7 @@ class TunerScene(Scene):
     SHAPE = 0.6
 
     def _make(self, canvas, width, height):
-        self.truth, self.here = False, 0.1
+        self.truth, self.here, self.asking = False, 0.1, 0.0
         top, wide = 0.5 * height, width - 92
         ax = canvas.axes(66, height - top - 46, wide, top, pads=(4, 4, 6))
         ax.set(xlim=(LOWER, UPPER), ylim=(-1.7, 0.6), ylabel="log₁₀ of the mean stage cost")
@@ -147,6 +147,7 @@ class TunerScene(Scene):
         self._dots = canvas.curve(ax, "black", "", marker="o", markersize=6, label="evaluations")
         self._best = canvas.curve(ax, "vermilion", "", marker="D", markersize=8, mec="black", label="best so far")
         self._here = canvas.curve(ax, "grey", "--", linewidth=1, label="yours")
+        self._asking = canvas.curve(ax, "purple", linewidth=1.2)
         bottom = 0.21 * height
         ax = self._below = canvas.axes(66, 46, wide, bottom, pads=(4, 4, 6))
         ax.set(xlim=(LOWER, UPPER), ylim=(-0.05, 1.15), xlabel="back-off (dimensionless)", ylabel="worth, scaled")
@@ -167,8 +168,19 @@ class TunerScene(Scene):
         low, high = float(np.min(loop.worth)), float(np.max(loop.worth))
         self._worth.set_data(loop.grid, (loop.worth - low) / (high - low or 1.0))
         self._next.set_data([loop.next], [1.0])
+        self._asking.set_data([loop.next] * 2, [-1.7, -1.7 + 2.3 * self.asking])
         return self.canvas.frame(
-            [*self._band, self._mean, self._truth, self._dots, self._best, self._here, self._worth, self._next]
+            [
+                *self._band,
+                self._mean,
+                self._truth,
+                self._dots,
+                self._best,
+                self._here,
+                self._asking,
+                self._worth,
+                self._next,
+            ]
         )
 
     def describe(self, loop: TunerLoop) -> str:
@@ -204,7 +216,15 @@ def tuner_live(acquisition: Callable = expected_improvement, *, width: int = 800
         "Evaluate the tuner's": loop.evaluate,
         "Reset": loop.reset,
     }
-    player = Player(loop, scene, _status, controls, actions=actions, label=170, width=width, rate=3.0)
+
+    def step():
+        # while it plays a question is on its way for some frames; a press of Step asks at once
+        scene.asking = (scene.asking + 1.0 / FRAMES) % 1.0 if player.playing else 0.0
+        if scene.asking < 0.5 / FRAMES:
+            scene.asking = 0.0
+            loop.step()
+
+    player = Player(loop, scene, _status, controls, step=step, actions=actions, label=170, width=width)
     player.watch(controls["here"], lambda value: setattr(scene, "here", value))
     player.watch(controls["truth"], lambda value: setattr(scene, "truth", value))
     player.connect(loop.change, "steps")
